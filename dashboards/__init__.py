@@ -1,0 +1,1 @@
+"""Views and dashboards over the ledger in ClickHouse."""

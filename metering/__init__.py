@@ -1,0 +1,1 @@
+"""The rules of metering: pure functions from a log of records to a ledger."""

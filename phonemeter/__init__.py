@@ -1,0 +1,1 @@
+"""The phonemeter program: command line, settings and the one-machine stack."""

@@ -1,0 +1,1 @@
+"""Publish authorization events and purchases to Kafka."""

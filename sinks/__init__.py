@@ -1,0 +1,1 @@
+"""Write the ledger topic to ClickHouse, exactly."""

@@ -1,0 +1,1 @@
+"""The Faust stream processor: phone-events in, phone-ledger out."""
