@@ -1,0 +1,40 @@
+"""What the ClickHouse sink can be told, and how: environment variables named `PHONEMETER_` plus the field."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SinkSettings(BaseSettings):
+    """Settings of the sink. Frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PHONEMETER_", env_ignore_empty=True, frozen=True, extra="forbid"
+    )
+
+    kafka: Annotated[str, Field(pattern=r"^[^\s,]+:\d{1,5}(,[^\s,]+:\d{1,5})*$")] = Field(
+        "127.0.0.1:9092",
+        description="Kafka bootstrap servers.",
+        json_schema_extra={"expected": "HOST:PORT, several of them separated by commas"},
+    )
+    clickhouse: Annotated[
+        str, Field(pattern=r"^clickhouses?://[^\s]+/[A-Za-z_][A-Za-z0-9_]*(\?[^\s]*)?$")
+    ] = Field(
+        "clickhouse://default@127.0.0.1:9000/phonemeter",
+        description="URL of the ClickHouse database that holds the ledger (native protocol).",
+        repr=False,
+        json_schema_extra={
+            "expected": "a URL of the form clickhouse://USER[:PASSWORD]@HOST:PORT/DATABASE",
+            "secret": True,
+        },
+    )
+    sink_batch_rows: int = Field(
+        100_000, ge=1, le=1_000_000, description="Rows after which the sink writes what it holds."
+    )
+    sink_flush_ms: int = Field(
+        1_000, ge=1, le=60_000, description="Time after which the sink writes what it holds, however little."
+    )
+    sink_metrics_port: int = Field(
+        9465, ge=1, le=65_535, description="Port of the sink's metrics and health, on loopback."
+    )
