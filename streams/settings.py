@@ -51,8 +51,8 @@ class WorkerSettings(BaseSettings):
     )
     clock: Literal["wall", "events"] = Field(
         "wall",
-        description="Where time comes from: `wall` lets the worker write clock ticks, `events` takes the events' "
-        "own times, for demos, simulations and backfills of the past.",
+        description="Where time comes from: `wall` lets the worker write clock ticks, `events` takes the "
+        "events' own times, for demos, simulations and backfills of the past.",
     )
     tick_interval_s: int = Field(
         10, ge=1, le=3600, description="Pause between two clock ticks in a partition (clock `wall` only)."
