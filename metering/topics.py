@@ -20,7 +20,7 @@ KEEP_FOREVER: Final = "-1"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic: `name`, why it is configured as it is, and the broker-side `config` that the rules rely on."""
+    """One topic: its `name`, its `purpose`, and the broker-side `config` that the rules rely on."""
 
     name: str
     purpose: str

@@ -1,0 +1,289 @@
+"""The event: a CloudEvents 1.0 record of `phone-events`, read strictly or rejected (DESIGN section 5)."""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
+
+from metering.times import CLOCK_SKEW_MS, EARLIEST_MS, LATEST_MS, format_time, to_ms
+
+Capability = Literal["quick", "realtime"]
+CAPABILITIES: Final[tuple[Capability, ...]] = ("quick", "realtime")
+
+VALUE_BYTES_MAX: Final = 65_536
+"""An event is a few hundred bytes; more is a mistake upstream."""
+
+CLOCK_KEY: Final = "clock"
+"""Key and subject of a clock tick, which belongs to a whole partition and to no app."""
+
+AppId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
+Label = Annotated[str, Meta(max_length=64)]
+Text = Annotated[str, Meta(max_length=256)]
+Zoned = Annotated[datetime, Meta(tz=True)]
+MicroYuan = Annotated[int, Meta(ge=0, le=10**15)]
+
+
+class AuthorizationData(Struct, frozen=True, gc=False):
+    """Where a tap happened: capability, scene (entry page), store, build, keyed hash of the client."""
+
+    capability: Capability
+    scene: Label = ""
+    store: Label = ""
+    env: Label = ""
+    client: Annotated[str, Meta(max_length=128)] = ""
+
+
+class UnsuccessfulData(AuthorizationData, frozen=True, gc=False):
+    """A tap that gave no number, with the component's `errno`: 103 denied, 1400001 quota exhausted, ..."""
+
+    errno: Annotated[int, Meta(ge=-(2**31), lt=2**31)] = 0
+
+
+class PurchaseData(Struct, frozen=True, gc=False):
+    """One pack bought: its size in calls, validity, price, and when it was paid and shall start."""
+
+    pack_id: Identifier
+    capability: Capability
+    calls: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+    validity_days: Annotated[int, Meta(ge=1, le=3_660)]
+    price_micro_yuan: MicroYuan
+    paid_at: Zoned
+    order_id: Annotated[str, Meta(max_length=128)] = ""
+    starts_at: Zoned | None = None
+
+
+class RefundData(Struct, frozen=True, gc=False):
+    """The pack whose price is asked back."""
+
+    pack_id: Identifier
+
+
+class RegistrationData(Struct, frozen=True, gc=False):
+    """Who owns the app; decides exemption (DESIGN rule 9)."""
+
+    entity_type: Label
+    name: Text = ""
+    category: Label = ""
+
+
+class AlertingData(Struct, frozen=True, gc=False):
+    """An app's own alert thresholds; what is absent stays as it is."""
+
+    levels_percent: Annotated[list[Annotated[int, Meta(ge=0, le=100)]], Meta(max_length=10)] | None = None
+    expiry_days: Annotated[list[Annotated[int, Meta(ge=0, le=365)]], Meta(max_length=10)] | None = None
+    run_out_lead_days: Annotated[int, Meta(ge=0, le=365)] | None = None
+
+
+class ObservationData(Struct, frozen=True, gc=False):
+    """What the platform's usage interface said of one pack, or of the trial when `pack_id` is empty."""
+
+    capability: Capability
+    pack_id: Annotated[str, Meta(max_length=128)] = ""
+    used: Annotated[int, Meta(ge=0)] = 0
+    size: Annotated[int, Meta(ge=0)] = 0
+
+
+class Event(Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
+    """What all events share; `subject` is the appid, `id` the idempotency key (DESIGN rule 2)."""
+
+    specversion: Literal["1.0"]
+    id: Identifier
+    source: Text
+    subject: AppId
+    time: Zoned
+
+
+class Succeeded(Event, frozen=True, kw_only=True, gc=False, tag="phone.authorization.succeeded"):
+    """A user gave the number: exactly one call."""
+
+    data: AuthorizationData
+
+
+class Denied(Event, frozen=True, kw_only=True, gc=False, tag="phone.authorization.denied"):
+    """A user refused: counted, never charged."""
+
+    data: UnsuccessfulData
+
+
+class Failed(Event, frozen=True, kw_only=True, gc=False, tag="phone.authorization.failed"):
+    """The component failed: counted, never charged."""
+
+    data: UnsuccessfulData
+
+
+class Purchased(Event, frozen=True, kw_only=True, gc=False, tag="pack.purchased"):
+    """A pack was bought."""
+
+    data: PurchaseData
+
+
+class Refunded(Event, frozen=True, kw_only=True, gc=False, tag="pack.refunded"):
+    """A refund was asked for."""
+
+    data: RefundData
+
+
+class Registered(Event, frozen=True, kw_only=True, gc=False, tag="account.registered"):
+    """An app was registered or its owner changed."""
+
+    data: RegistrationData
+
+
+class AlertingSet(Event, frozen=True, kw_only=True, gc=False, tag="account.alerting_set"):
+    """An owner set thresholds."""
+
+    data: AlertingData
+
+
+class UsageObserved(Event, frozen=True, kw_only=True, gc=False, tag="platform.usage_observed"):
+    """The platform told its own count."""
+
+    data: ObservationData
+
+
+class ClockTicked(Event, frozen=True, kw_only=True, gc=False, tag="clock.ticked"):
+    """Time passed for every app of the partition."""
+
+
+Authorization = Succeeded | Denied | Failed
+AnyEvent = (
+    Succeeded
+    | Denied
+    | Failed
+    | Purchased
+    | Refunded
+    | Registered
+    | AlertingSet
+    | UsageObserved
+    | ClockTicked
+)
+
+EVENT_TYPES: Final[tuple[str, ...]] = tuple(
+    str(kind.__struct_config__.tag)
+    for kind in (
+        Succeeded,
+        Denied,
+        Failed,
+        Purchased,
+        Refunded,
+        Registered,
+        AlertingSet,
+        UsageObserved,
+        ClockTicked,
+    )
+)
+
+RejectionReason = Literal[
+    "too_large",
+    "not_utf8",
+    "not_json",
+    "unknown_type",
+    "invalid_field",
+    "time_out_of_range",
+    "key_missing",
+    "key_mismatch",
+    "phone_number",
+]
+
+
+class Rejection(NamedTuple):
+    """Why a record can't be an event: a `reason` to count by and one `sentence` to read."""
+
+    reason: RejectionReason
+    sentence: str
+
+
+_decoder = msgspec.json.Decoder(AnyEvent)
+
+
+def read_event(value: bytes, *, now_ms: int | None) -> AnyEvent | Rejection:
+    """Read one event from its JSON bytes.
+
+    Args:
+        value: the record's value.
+        now_ms: when the record arrived (the broker's time); None offline, where it arrives at its event time.
+    """
+    if len(value) > VALUE_BYTES_MAX:
+        return Rejection(
+            "too_large", f"The event has {len(value)} bytes; at most {VALUE_BYTES_MAX} are allowed."
+        )
+    try:
+        event = _decoder.decode(value)
+    except UnicodeDecodeError as error:
+        return Rejection("not_utf8", f"The event is not UTF-8 text: byte {error.start} can't be decoded.")
+    except msgspec.ValidationError as error:
+        return _invalid(str(error))
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _unreadable(value, error)
+    return _implausible(event, now_ms) or event
+
+
+def read_record(key: bytes | None, value: bytes | None, *, now_ms: int | None) -> AnyEvent | Rejection:
+    """Read one record of `phone-events`, whose key must be its event's subject."""
+    if value is None:
+        return Rejection("not_json", "The record has no value; an event is a JSON object.")
+    event = read_event(value, now_ms=now_ms)
+    if isinstance(event, Rejection):
+        return event
+    if not key:
+        return Rejection(
+            "key_missing", f"The record has no key; its key must be its subject {event.subject!r}."
+        )
+    if key != event.subject.encode():
+        shown = key[:64].decode(errors="backslashreplace")
+        return Rejection("key_mismatch", f"The record's key {shown!r} is not its subject {event.subject!r}.")
+    return event
+
+
+def _implausible(event: AnyEvent, now_ms: int | None) -> Rejection | None:
+    latest_ms = LATEST_MS if now_ms is None else min(LATEST_MS, now_ms + CLOCK_SKEW_MS)
+    if not EARLIEST_MS <= to_ms(event.time) <= latest_ms:
+        return _out_of_range("time", to_ms(event.time), latest_ms)
+    if isinstance(event, Purchased):
+        return _implausible_purchase(event.data, latest_ms)
+    if isinstance(event, Succeeded | Denied | Failed) and looks_like_phone_number(event.data.client):
+        return Rejection(
+            "phone_number", "data.client looks like a phone number; send a keyed hash of the user."
+        )
+    return None
+
+
+def _implausible_purchase(data: PurchaseData, latest_ms: int) -> Rejection | None:
+    if not EARLIEST_MS <= to_ms(data.paid_at) <= latest_ms:
+        return _out_of_range("data.paid_at", to_ms(data.paid_at), latest_ms)
+    if data.starts_at is not None and not EARLIEST_MS <= to_ms(data.starts_at) <= LATEST_MS:
+        return _out_of_range("data.starts_at", to_ms(data.starts_at), LATEST_MS)
+    return None
+
+
+def _out_of_range(field: str, time_ms: int, latest_ms: int) -> Rejection:
+    return Rejection(
+        "time_out_of_range",
+        f"{field} {format_time(time_ms)} is outside {format_time(EARLIEST_MS)} to {format_time(latest_ms)}.",
+    )
+
+
+def looks_like_phone_number(text: str) -> bool:
+    """Whether a text has the form of a Chinese mobile number, with or without its country code."""
+    digits = text.removeprefix("+").removeprefix("86")
+    return len(digits) == 11 and digits.isdecimal() and digits[0] == "1" and digits[1] in "3456789"  # noqa: PLR2004 - a mobile number's length
+
+
+def _invalid(problem: str) -> Rejection:
+    if problem.endswith("at `$.type`"):
+        return Rejection("unknown_type", f"{problem}; known types are {', '.join(EVENT_TYPES)}.")
+    if problem.endswith("missing required field `type`"):
+        return Rejection("invalid_field", "The event has no `type`.")
+    return Rejection("invalid_field", f"{problem}.")
+
+
+def _unreadable(value: bytes, error: Exception) -> Rejection:
+    try:
+        value.decode()
+    except UnicodeDecodeError as undecodable:
+        return Rejection(
+            "not_utf8", f"The event is not UTF-8 text: byte {undecodable.start} can't be decoded."
+        )
+    return Rejection("not_json", f"The event is not a JSON object: {error}.")

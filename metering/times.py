@@ -1,0 +1,63 @@
+"""Times: UTC milliseconds inside, RFC 3339 at the edges, Shanghai days for people (DESIGN rule 12)."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Final
+
+SECOND_MS: Final = 1_000
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 86_400_000
+
+SHANGHAI: Final = timezone(timedelta(hours=8), "Asia/Shanghai")
+"""Asia/Shanghai has had no daylight saving since 1991, so that a fixed offset is exact for this domain."""
+
+SHANGHAI_OFFSET_MS: Final = 8 * HOUR_MS
+
+EARLIEST_MS: Final = 1_483_228_800_000
+"""2017-01-01T00:00:00Z, the year mini-programs began: nothing metered can be older (DESIGN section 5)."""
+
+LATEST_MS: Final = 2_524_608_000_000
+"""2050-01-01T00:00:00Z: offline there is no "now" to hold a time against, and one absurd time would move
+an app's clock past the expiry of everything it owns."""
+
+CLOCK_SKEW_MS: Final = HOUR_MS
+"""How far ahead of its record's broker time an event's own time may be (DESIGN section 5)."""
+
+
+def to_ms(moment: datetime) -> int:
+    """UTC milliseconds of an aware datetime; what is finer than a millisecond is cut off."""
+    return round(moment.timestamp() * 1_000_000) // 1_000
+
+
+def from_ms(time_ms: int) -> datetime:
+    """The aware UTC datetime of a count of milliseconds."""
+    return datetime.fromtimestamp(time_ms // 1_000, UTC) + timedelta(milliseconds=time_ms % 1_000)
+
+
+def parse_time(text: str) -> int:
+    """UTC milliseconds of an RFC 3339 text with a zone.
+
+    Raises:
+        ValueError: not such a text; the message says what is expected.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time; write it like 2026-10-17T10:05:03.120Z") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone; add Z or an offset such as +08:00")
+    return to_ms(moment)
+
+
+def format_time(time_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds, such as `2026-10-17T10:05:03.120Z`."""
+    return from_ms(time_ms).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_ms % 1_000:03d}Z"
+
+
+def shanghai_day(time_ms: int) -> int:
+    """The Shanghai calendar day a moment falls on, as days since 1970-01-01."""
+    return (time_ms + SHANGHAI_OFFSET_MS) // DAY_MS
+
+
+def shanghai_date(time_ms: int) -> date:
+    """The Shanghai calendar date a moment falls on."""
+    return date(1970, 1, 1) + timedelta(days=shanghai_day(time_ms))
