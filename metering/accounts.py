@@ -1,0 +1,150 @@
+"""The account: all that the rules know of one app, as plain values to be copied, stored and compared."""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from metering.events import CAPABILITIES, Capability
+from metering.packs import ClosedPack, Pack
+from metering.rules import Rules
+
+NEVER_MS: Final = 2**62
+"""Later than any time: nothing is due."""
+
+TRIAL_OF_ACCOUNT: Final = "account"
+
+
+class Use(Struct, array_like=True):
+    """One capability of an app: its packs, what they hold, and which alerts have been given.
+
+    Attributes:
+        open: packs that hold calls and have not lapsed, in burn order; pending and late ones included.
+        spent: exhausted packs whose expiry has not come.
+        closed: packs that ended, in the order in which they did.
+        remaining: calls left of every pack ever bought, by pack id.
+        active_size, active_remaining: size and remainder of the packs valid on the app's clock, which is
+            what balance levels are measured against.
+        armed, fired: balance levels (percent) that will alert, and that have and wait for a top-up.
+        alarm_at: the remainder at which the next armed level fires; -1 if none is armed.
+        calls_by_day: calls charged per Shanghai day, for the last days only.
+        first_day: Shanghai day of the first charged call; 0 before it.
+        newest_day: newest Shanghai day on which a call was charged.
+        run_out_fired: whether the run-out alert was given and waits for a top-up.
+    """
+
+    open: list[Pack] = []
+    spent: list[Pack] = []
+    closed: list[ClosedPack] = []
+    remaining: dict[str, int] = {}
+    active_size: int = 0
+    active_remaining: int = 0
+    armed: tuple[int, ...] = ()
+    fired: tuple[int, ...] = ()
+    alarm_at: int = -1
+    calls_by_day: dict[int, int] = {}
+    first_day: int = 0
+    newest_day: int = 0
+    run_out_fired: bool = False
+
+    def copy(self) -> "Use":
+        """An independent copy: packs themselves never change, so that lists and dicts suffice."""
+        return Use(
+            self.open.copy(),
+            self.spent.copy(),
+            self.closed.copy(),
+            self.remaining.copy(),
+            self.active_size,
+            self.active_remaining,
+            self.armed,
+            self.fired,
+            self.alarm_at,
+            self.calls_by_day.copy(),
+            self.first_day,
+            self.newest_day,
+            self.run_out_fired,
+        )
+
+
+class Alerting(Struct, frozen=True, array_like=True):
+    """The alert thresholds that hold for one app."""
+
+    levels_percent: tuple[int, ...]
+    expiry_days: tuple[int, ...]
+    run_out_lead_days: int
+
+    @staticmethod
+    def default(rules: Rules) -> "Alerting":
+        """What holds where the owner has set nothing."""
+        return Alerting(rules.alert_levels_percent, rules.alert_expiry_days, rules.run_out_lead_days)
+
+
+class Account(Struct, array_like=True):
+    """One app.
+
+    Attributes:
+        appid: the app.
+        clock_ms: up to when its time has been worked through: the newest of its own events and ticks.
+        due_ms: when time alone next does something to it (a pack starts, nears expiry, expires, lapses).
+        trial: calls left of the trial quota, under `account` or per capability.
+        uses: its capabilities.
+        exempt: counted, never charged (rule 9).
+        alerting: its thresholds; None for the defaults.
+        name, entity_type, category: as registered.
+    """
+
+    appid: str
+    clock_ms: int
+    due_ms: int
+    trial: dict[str, int]
+    uses: dict[Capability, Use]
+    exempt: bool = False
+    alerting: Alerting | None = None
+    name: str = ""
+    entity_type: str = ""
+    category: str = ""
+
+    @staticmethod
+    def new(appid: str, rules: Rules) -> "Account":
+        """An app seen for the first time, with its trial quota untouched."""
+        trial = dict.fromkeys(trial_quotas(rules), rules.trial_calls)
+        return Account(appid, 0, NEVER_MS, trial, {capability: Use() for capability in CAPABILITIES})
+
+    def copy(self) -> "Account":
+        """An independent copy."""
+        return Account(
+            self.appid,
+            self.clock_ms,
+            self.due_ms,
+            self.trial.copy(),
+            {capability: use.copy() for capability, use in self.uses.items()},
+            self.exempt,
+            self.alerting,
+            self.name,
+            self.entity_type,
+            self.category,
+        )
+
+
+def trial_quotas(rules: Rules) -> tuple[str, ...]:
+    """The names under which an account keeps its trial quota (rule 4)."""
+    return (TRIAL_OF_ACCOUNT,) if rules.trial_scope == "account" else CAPABILITIES
+
+
+def trial_quota(capability: Capability, rules: Rules) -> str:
+    """The name of the trial quota that a call of this capability uses."""
+    return TRIAL_OF_ACCOUNT if rules.trial_scope == "account" else capability
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Account)
+
+
+def encode_account(account: Account) -> bytes:
+    """The stored form of an account."""
+    return _encoder.encode(account)
+
+
+def decode_account(stored: bytes) -> Account:
+    """Read an account back."""
+    return _decoder.decode(stored)

@@ -1,0 +1,95 @@
+"""Charging: which quota an authorization is taken from (DESIGN rules 1, 3, 4, 5, 7, 8 and 9)."""
+
+from typing import Literal
+
+from metering import alerting
+from metering.accounts import Account, Use, trial_quota
+from metering.events import Authorization, Succeeded
+from metering.lines import Lines
+from metering.money import cost_of_call
+from metering.packs import ClosedPack, Pack
+from metering.rules import Rules
+from metering.uncovered import UncoveredCall
+
+UncoveredReason = Literal["no_pack", "exhausted", "too_late"]
+
+
+def authorize(
+    account: Account, event: Authorization, time_ms: int, lines: Lines, rules: Rules
+) -> UncoveredCall | None:
+    """Decide what one authorization does to its account, whose clock has reached the event's time already.
+
+    Returns:
+        The call, if nothing could cover it, to be remembered for a pack that is recorded late.
+    """
+    if not isinstance(event, Succeeded):
+        lines.authorization(event, time_ms, calls=0, errno=event.data.errno)
+        return None
+    if time_ms < rules.billing_start_ms:
+        lines.authorization(event, time_ms, "free")
+        return None
+    if account.exempt:
+        lines.authorization(event, time_ms, "exempt")
+        return None
+    return _charge(account, event, time_ms, lines, rules)
+
+
+def take_call(account: Account, use: Use, pack: Pack) -> tuple[int, int]:
+    """Take one call from a pack that holds one.
+
+    Returns:
+        What the call costs in micro-yuan, and what the pack holds afterwards.
+    """
+    left = use.remaining[pack.pack_id] - 1
+    use.remaining[pack.pack_id] = left
+    if pack.covers(account.clock_ms):
+        use.active_remaining -= 1
+    if left == 0:
+        _set_aside(account, use, pack)
+    return cost_of_call(pack.calls - left, price_micro_yuan=pack.price_micro_yuan, size=pack.calls), left
+
+
+def _charge(
+    account: Account, event: Succeeded, time_ms: int, lines: Lines, rules: Rules
+) -> UncoveredCall | None:
+    data = event.data
+    use = account.uses[data.capability]
+    quota = trial_quota(data.capability, rules)
+    trial_left = account.trial.get(quota, 0)
+    if trial_left:
+        account.trial[quota] = trial_left - 1
+        lines.authorization(event, time_ms, "trial_charge", remaining=trial_left - 1)
+        alerting.call_charged(account, data.capability, time_ms, lines, rules)
+        return None
+    for pack in use.open:
+        if pack.covers(time_ms):
+            cost, left = take_call(account, use, pack)
+            lines.authorization(
+                event, time_ms, "charge", amount_micro_yuan=cost, pack_id=pack.pack_id, remaining=left
+            )
+            alerting.call_charged(account, data.capability, time_ms, lines, rules)
+            if use.active_remaining <= use.alarm_at:
+                alerting.balance_fell(account, data.capability, time_ms, lines)
+            return None
+    lines.authorization(event, time_ms, "uncovered", reason=_why_uncovered(use, time_ms))
+    return UncoveredCall(
+        time_ms, lines.offset, event.id, data.scene, data.store, data.env, data.client, event.source
+    )
+
+
+def _why_uncovered(use: Use, time_ms: int) -> UncoveredReason:
+    ended = [closed for closed in use.closed if closed.pack.covers(time_ms)]
+    if any(closed.lapsed for closed in ended):
+        return "too_late"
+    if any(closed.status == "exhausted" for closed in ended) or any(p.covers(time_ms) for p in use.spent):
+        return "exhausted"
+    return "no_pack"
+
+
+def _set_aside(account: Account, use: Use, pack: Pack) -> None:
+    """An exhausted pack counts towards the active size until it expires; a late one has expired already."""
+    use.open.remove(pack)
+    if account.clock_ms < pack.expires_at_ms:
+        use.spent.append(pack)
+    else:
+        use.closed.append(ClosedPack(pack, "exhausted"))

@@ -1,0 +1,344 @@
+"""One partition of the log: `(state, records) -> (state, entries)`, the whole of metering as one function.
+
+The state is a value. Metering a batch gives a new state and leaves the old one as it was, so that a batch
+whose ledger record could not be published is metered again from where it stood, and a replay of the same
+records from the same state gives the same entries, however they are cut into batches.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from immutables import Map
+
+from metering import alerting, topics
+from metering.accounts import Account, Alerting
+from metering.charging import authorize
+from metering.dead_letters import DeadLetter
+from metering.duplicates import RememberedIds, Sighting, digest_of
+from metering.events import (
+    AlertingSet,
+    AnyEvent,
+    Authorization,
+    ClockTicked,
+    Purchased,
+    Refunded,
+    Registered,
+    Rejection,
+    UsageObserved,
+    read_event,
+    read_record,
+)
+from metering.exemption import is_exempt
+from metering.ledger import Entry
+from metering.lines import Lines, details_json
+from metering.purchasing import purchase, refund
+from metering.rules import Rules
+from metering.time_passing import advance, schedule
+from metering.times import to_ms
+from metering.uncovered import UncoveredCalls
+
+
+class Record(NamedTuple):
+    """One record of the log.
+
+    Attributes:
+        offset: its place.
+        recorded_at_ms: the broker's time; None offline, where a record arrives at its event time.
+        key, value: as published.
+    """
+
+    offset: int
+    recorded_at_ms: int | None
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """All that decides what the next record of a partition does.
+
+    Attributes:
+        partition: its number.
+        next_offset: the offset of the next record; all before it are in this state.
+        tick_ms: the newest clock tick, which holds for every app.
+        accounts: by appid.
+        uncovered: remembered uncovered calls, by appid and capability.
+        ids: remembered event ids.
+    """
+
+    partition: int
+    next_offset: int = 0
+    tick_ms: int = 0
+    accounts: Map[str, Account] = field(default_factory=Map)
+    uncovered: Map[tuple[str, str], UncoveredCalls] = field(default_factory=Map)
+    ids: RememberedIds = field(default_factory=RememberedIds)
+
+
+class Metered(NamedTuple):
+    """What a batch of records did.
+
+    Attributes:
+        state: after the last record.
+        entries: ledger lines, in order.
+        dead_letters: the records that are no events.
+        touched: apps whose account or uncovered calls may differ from before.
+        sightings: the event ids seen for the first time, in order.
+    """
+
+    state: PartitionState
+    entries: list[Entry]
+    dead_letters: list[DeadLetter]
+    touched: frozenset[str]
+    sightings: Sequence[Sighting]
+
+
+class OffsetGapError(ValueError):
+    """Records were left out between the state and the batch: the caller must go back for them."""
+
+    def __init__(self, partition: int, expected: int, got: int) -> None:
+        super().__init__(f"partition {partition}: offset {expected} comes next, but {got} was delivered")
+        self.expected = expected
+        self.got = got
+
+
+def meter(state: PartitionState, records: Iterable[Record], rules: Rules) -> Metered:
+    """Meter a batch of records in the order of their offsets; those the state has already are skipped.
+
+    Raises:
+        OffsetGapError: a record is missing before one that was given.
+    """
+    batch = _Batch(state, rules)
+    for record in records:
+        if record.offset < batch.next_offset:
+            continue
+        if record.offset > batch.next_offset:
+            raise OffsetGapError(state.partition, batch.next_offset, record.offset)
+        batch.meter(record)
+    return batch.finished()
+
+
+class _Batch:
+    """The working copy of a state while a batch is metered: accounts are copied when first touched."""
+
+    def __init__(self, state: PartitionState, rules: Rules) -> None:
+        self._before = state
+        self._rules = rules
+        self.next_offset = state.next_offset
+        self._tick_ms = state.tick_ms
+        self._accounts: dict[str, Account] = {}
+        self._uncovered: dict[tuple[str, str], UncoveredCalls] = {}
+        self._sightings: list[Sighting] = []
+        self._seen: dict[int, tuple[int, int]] = {}
+        self._lines = Lines()
+        self._dead_letters: list[DeadLetter] = []
+
+    def meter(self, record: Record) -> None:
+        """Do what one record asks for."""
+        self.next_offset = record.offset + 1
+        event = _read(record)
+        if isinstance(event, Rejection):
+            self._reject(record, event)
+            return
+        time_ms = to_ms(event.time)
+        self._lines.begin(record.offset, time_ms if record.recorded_at_ms is None else record.recorded_at_ms)
+        if isinstance(event, ClockTicked):
+            self._tick(time_ms)
+        else:
+            self._event(event, time_ms)
+
+    def finished(self) -> Metered:
+        """The state after the batch, and what the batch did."""
+        before = self._before
+        accounts = before.accounts.update(self._accounts) if self._accounts else before.accounts
+        ids = before.ids.remembering(self._sightings)
+        forget_before_ms = self._tick_ms - self._rules.duplicate_window_ms
+        return Metered(
+            PartitionState(
+                before.partition,
+                self.next_offset,
+                self._tick_ms,
+                accounts,
+                before.uncovered.update(self._uncovered) if self._uncovered else before.uncovered,
+                ids.forgetting(forget_before_ms, self._rules.remembered_ids_max),
+            ),
+            self._lines.entries,
+            self._dead_letters,
+            frozenset(self._accounts),
+            self._sightings,
+        )
+
+    def _event(self, event: AnyEvent, time_ms: int) -> None:
+        appid = event.subject
+        known = self._accounts.get(appid) or self._before.accounts.get(appid)
+        now_ms = max(time_ms, self._tick_ms, known.clock_ms if known else 0)
+        if self._is_duplicate(event, now_ms):
+            capability = "" if isinstance(event, _WITHOUT_CAPABILITY) else event.data.capability
+            self._lines.add("duplicate", time_ms, appid, capability, event_id=event.id, source=event.source)
+            return
+        account = self._account(appid)
+        advance(account, now_ms, self._lines, self._rules)
+        self._apply(account, event, time_ms)
+
+    def _apply(self, account: Account, event: AnyEvent, time_ms: int) -> None:
+        lines, rules = self._lines, self._rules
+        if isinstance(event, Authorization):
+            call = authorize(account, event, time_ms, lines, rules)
+            if call is not None:
+                place = (account.appid, event.data.capability)
+                self._uncovered[place] = self._uncovered_calls(place).remembering(call)
+        elif isinstance(event, Purchased):
+            place = (account.appid, event.data.capability)
+            self._uncovered[place] = purchase(
+                account, event, time_ms, self._uncovered_calls(place), lines, rules
+            )
+        elif isinstance(event, Refunded):
+            refund(account, event, time_ms, lines, rules)
+        elif isinstance(event, Registered):
+            _register(account, event, time_ms, lines)
+        elif isinstance(event, AlertingSet):
+            _set_alerting(account, event, time_ms, lines, rules)
+        elif isinstance(event, UsageObserved):
+            _observe(event, time_ms, lines)
+
+    def _tick(self, time_ms: int) -> None:
+        """Time passes for all apps of the partition; only those for which something falls due are touched."""
+        if time_ms <= self._tick_ms:
+            return
+        self._tick_ms = time_ms
+        due = [
+            appid
+            for appid, account in self._before.accounts.items()
+            if account.due_ms <= time_ms and appid not in self._accounts
+        ]
+        due += [appid for appid, account in self._accounts.items() if account.due_ms <= time_ms]
+        for appid in sorted(due):
+            advance(self._account(appid), time_ms, self._lines, self._rules)
+
+    def _account(self, appid: str) -> Account:
+        account = self._accounts.get(appid)
+        if account is None:
+            known = self._before.accounts.get(appid)
+            account = self._accounts[appid] = known.copy() if known else self._grant_trial(appid)
+        return account
+
+    def _grant_trial(self, appid: str) -> Account:
+        account = Account.new(appid, self._rules)
+        for quota, calls in account.trial.items():
+            if calls:
+                self._lines.add(
+                    "trial_grant",
+                    self._rules.billing_start_ms,
+                    appid,
+                    "" if self._rules.trial_scope == "account" else quota,
+                    calls=calls,
+                    remaining=calls,
+                )
+        return account
+
+    def _uncovered_calls(self, place: tuple[str, str]) -> UncoveredCalls:
+        return self._uncovered.get(place) or self._before.uncovered.get(place) or UncoveredCalls()
+
+    def _is_duplicate(self, event: AnyEvent, now_ms: int) -> bool:
+        """Whether the id was seen within the window; if not, it is remembered from now on."""
+        digest = digest_of(event.subject, event.id)
+        ids, ids_max = self._before.ids, self._rules.remembered_ids_max
+        number = ids.next_number + len(self._sightings)
+        seen = self._seen.get(digest) or ids.sighting(digest)
+        if seen is not None:
+            seen_number, seen_at_ms = seen
+            if seen_number >= number - ids_max and now_ms - seen_at_ms <= self._rules.duplicate_window_ms:
+                return True
+        self._seen[digest] = (number, now_ms)
+        self._sightings.append(Sighting(digest, now_ms))
+        return False
+
+    def _reject(self, record: Record, rejection: Rejection) -> None:
+        recorded_at_ms = record.recorded_at_ms or self._tick_ms
+        self._lines.begin(record.offset, recorded_at_ms)
+        self._lines.add(
+            "rejection",
+            recorded_at_ms,
+            "",
+            reason=rejection.reason,
+            details=details_json(sentence=rejection.sentence),
+        )
+        self._dead_letters.append(
+            DeadLetter(
+                topic=topics.EVENTS,
+                partition=self._before.partition,
+                offset=record.offset,
+                recorded_at_ms=recorded_at_ms,
+                reason=rejection.reason,
+                sentence=rejection.sentence,
+                key=record.key,
+                value=record.value,
+            )
+        )
+
+
+def _read(record: Record) -> AnyEvent | Rejection:
+    """A record of a file has neither key nor broker time: it arrives at its event time."""
+    if record.recorded_at_ms is None and record.value is not None:
+        return read_event(record.value, now_ms=None)
+    return read_record(record.key, record.value, now_ms=record.recorded_at_ms)
+
+
+_WITHOUT_CAPABILITY = (Refunded, Registered, AlertingSet, ClockTicked)
+
+
+def _register(account: Account, event: Registered, time_ms: int, lines: Lines) -> None:
+    data = event.data
+    account.name, account.entity_type, account.category = data.name, data.entity_type, data.category
+    account.exempt = is_exempt(data.entity_type, data.category)
+    lines.add(
+        "registration",
+        time_ms,
+        account.appid,
+        event_id=event.id,
+        reason="exempt" if account.exempt else "charged",
+        source=event.source,
+        details=details_json(name=data.name, entity_type=data.entity_type, category=data.category),
+    )
+
+
+def _set_alerting(account: Account, event: AlertingSet, time_ms: int, lines: Lines, rules: Rules) -> None:
+    data, current = event.data, alerting.thresholds(account, rules)
+    account.alerting = Alerting(
+        current.levels_percent if data.levels_percent is None else _descending(data.levels_percent),
+        current.expiry_days if data.expiry_days is None else _descending(data.expiry_days),
+        current.run_out_lead_days if data.run_out_lead_days is None else data.run_out_lead_days,
+    )
+    lines.add(
+        "alerting_set",
+        time_ms,
+        account.appid,
+        event_id=event.id,
+        source=event.source,
+        details=details_json(
+            levels_percent=account.alerting.levels_percent,
+            expiry_days=account.alerting.expiry_days,
+            run_out_lead_days=account.alerting.run_out_lead_days,
+        ),
+    )
+    for capability in account.uses:
+        alerting.thresholds_changed(account, capability, time_ms, lines)
+    schedule(account, rules)
+
+
+def _descending(numbers: Sequence[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(numbers), reverse=True))
+
+
+def _observe(event: UsageObserved, time_ms: int, lines: Lines) -> None:
+    data = event.data
+    lines.add(
+        "usage_observed",
+        time_ms,
+        event.subject,
+        data.capability,
+        event_id=event.id,
+        pack_id=data.pack_id,
+        source=event.source,
+        details=details_json(used=data.used, size=data.size),
+    )

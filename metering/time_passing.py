@@ -1,0 +1,132 @@
+"""Time passing for an account: packs start, near expiry, expire, lapse (DESIGN rules 6, 8 and 13)."""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from metering import alerting
+from metering.accounts import NEVER_MS, Account, Use
+from metering.events import Capability
+from metering.lines import Lines
+from metering.packs import ClosedPack, Pack
+from metering.rules import Rules
+from metering.times import DAY_MS
+
+
+class Milestone(NamedTuple):
+    """A moment at which time alone does something to a pack; sorts by moment, then by what comes first."""
+
+    moment_ms: int
+    rank: int
+    capability: Capability
+    pack: Pack
+    days: int
+
+
+STARTS: Final = 0
+NEARS_EXPIRY: Final = 1
+EXPIRES: Final = 2
+LAPSES: Final = 3
+
+
+def advance(account: Account, now_ms: int, lines: Lines, rules: Rules) -> None:
+    """Move an account's clock forward to `now_ms`, doing all that falls due on the way, in its order."""
+    if now_ms <= account.clock_ms:
+        return
+    if now_ms >= account.due_ms:
+        due = sorted(
+            milestone
+            for milestone in _milestones(account, rules)
+            if account.clock_ms < milestone.moment_ms <= now_ms
+        )
+        for milestone in due:
+            _reach(account, milestone, lines, rules)
+        account.clock_ms = now_ms
+        schedule(account, rules)
+    account.clock_ms = now_ms
+
+
+def schedule(account: Account, rules: Rules) -> None:
+    """Note when time next does something to the account."""
+    account.due_ms = min(
+        (
+            milestone.moment_ms
+            for milestone in _milestones(account, rules)
+            if milestone.moment_ms > account.clock_ms
+        ),
+        default=NEVER_MS,
+    )
+
+
+def lapse(account: Account, capability: Capability, pack: Pack, lines: Lines) -> None:
+    """Write off what is left of a pack; the entry's time is the expiry, which is when it was lost."""
+    use = account.uses[capability]
+    left = use.remaining[pack.pack_id]
+    use.remaining[pack.pack_id] = 0
+    use.open.remove(pack)
+    use.closed.append(ClosedPack(pack, "lapsed", left))
+    lines.add(
+        "lapse",
+        pack.expires_at_ms,
+        account.appid,
+        capability,
+        calls=left,
+        amount_micro_yuan=pack.price_micro_yuan - pack.cost(pack.calls - left),
+        pack_id=pack.pack_id,
+    )
+
+
+def _milestones(account: Account, rules: Rules) -> Iterator[Milestone]:
+    warning_days = alerting.thresholds(account, rules).expiry_days
+    for capability, use in account.uses.items():
+        for pack in use.open:
+            yield Milestone(pack.starts_at_ms, STARTS, capability, pack, 0)
+            for days in warning_days:
+                yield Milestone(pack.expires_at_ms - days * DAY_MS, NEARS_EXPIRY, capability, pack, days)
+            yield Milestone(pack.expires_at_ms, EXPIRES, capability, pack, 0)
+            yield Milestone(pack.lapses_at_ms(rules), LAPSES, capability, pack, 0)
+        for pack in use.spent:
+            yield Milestone(pack.expires_at_ms, EXPIRES, capability, pack, 0)
+
+
+def _reach(account: Account, milestone: Milestone, lines: Lines, rules: Rules) -> None:
+    use = account.uses[milestone.capability]
+    if milestone.rank == STARTS:
+        _start(account, milestone, use, lines, rules)
+    elif milestone.rank == NEARS_EXPIRY:
+        _warn_of_expiry(account, milestone, use, lines)
+    elif milestone.rank == EXPIRES:
+        _expire(account, milestone, use, lines)
+    else:
+        lapse(account, milestone.capability, milestone.pack, lines)
+
+
+def _start(account: Account, milestone: Milestone, use: Use, lines: Lines, rules: Rules) -> None:
+    use.active_size += milestone.pack.calls
+    use.active_remaining += use.remaining[milestone.pack.pack_id]
+    alerting.topped_up(account, milestone.capability, milestone.moment_ms, lines, rules)
+
+
+def _warn_of_expiry(account: Account, milestone: Milestone, use: Use, lines: Lines) -> None:
+    if milestone.moment_ms < milestone.pack.starts_at_ms:
+        return
+    lines.alert(
+        account,
+        milestone.capability,
+        recovered=False,
+        reason="expiry",
+        time_ms=milestone.moment_ms,
+        pack_id=milestone.pack.pack_id,
+        remaining=use.remaining[milestone.pack.pack_id],
+        days=milestone.days,
+        expires_at_ms=milestone.pack.expires_at_ms,
+    )
+
+
+def _expire(account: Account, milestone: Milestone, use: Use, lines: Lines) -> None:
+    pack = milestone.pack
+    use.active_size -= pack.calls
+    use.active_remaining -= use.remaining[pack.pack_id]
+    if pack in use.spent:
+        use.spent.remove(pack)
+        use.closed.append(ClosedPack(pack, "exhausted"))
+    alerting.balance_fell(account, milestone.capability, milestone.moment_ms, lines)
