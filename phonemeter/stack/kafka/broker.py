@@ -1,0 +1,140 @@
+"""One Kafka process that is broker and controller: its directory, its configuration, its command."""
+
+import shutil
+import subprocess
+import tempfile
+import uuid
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from phonemeter.errors import OperationError, UserError
+from phonemeter.stack.kafka.install import installed_libs
+from phonemeter.stack.probes import HOST
+
+LOG4J = Path(__file__).with_name("log4j2.properties")
+FORMAT_TIMEOUT_S = 60
+OUTPUT_CHARS_MAX = 300
+
+SMALL_MACHINE: Final = {
+    "auto.create.topics.enable": "false",
+    # One broker: internal topics cannot have more replicas, and need few partitions.
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    # A stack that rested for months must find its place in the log again: ten years.
+    "offsets.retention.minutes": "5256000",
+    # Threads and buffers for one machine instead of a server of its own.
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "background.threads": "2",
+    "num.recovery.threads.per.data.dir": "2",
+    "log.cleaner.threads": "1",
+    "log.cleaner.dedupe.buffer.size": "16777216",
+    # The first consumer of a group need not wait for others to join.
+    "group.initial.rebalance.delay.ms": "0",
+    # After kill -9 the restarted broker is let in when the session of its former self ran out.
+    "broker.session.timeout.ms": "4000",
+    "broker.heartbeat.interval.ms": "500",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A Kafka whose files live in `directory`, listening on loopback only."""
+
+    directory: Path
+    cache_dir: Path
+    port: int
+    controller_port: int
+    heap_mb: int
+
+    def prepare(self) -> tuple[str, ...]:
+        """Fetch the jars, write the configuration, format the storage once; the command to run. Blocking.
+
+        Raises:
+            UserError: Java or Maven is missing.
+            OperationError: the download or the formatting failed.
+        """
+        java = shutil.which("java")
+        if java is None:
+            raise UserError(
+                "Java is not installed; Kafka runs on it. Install it with: "
+                "apt-get install -y openjdk-17-jre-headless"
+            )
+        libs = installed_libs(self.cache_dir)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        data = self.directory / "data"
+        if not data.is_dir():
+            self._format(java, libs, data)
+        properties = self.directory / "server.properties"
+        properties.write_text(self._properties(data))
+        return (
+            *_java(java, libs, self.heap_mb),
+            f"-XX:ErrorFile={self.directory}/jvm-error-%p.log",
+            "kafka.Kafka",
+            str(properties),
+        )
+
+    def _format(self, java: str, libs: Path, data: Path) -> None:
+        """Format in a temporary directory and rename: half a format is never taken for a whole one."""
+        with tempfile.TemporaryDirectory(prefix="data.partial-", dir=self.directory) as partial:
+            target = Path(partial, "data")
+            properties = Path(partial, "server.properties")
+            properties.write_text(self._properties(target))
+            cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            result = subprocess.run(  # noqa: S603 - Java from the user's path, the rest is ours
+                (
+                    *_java(java, libs, self.heap_mb),
+                    *("kafka.tools.StorageTool", "format"),
+                    # The equals sign: an id may begin with a dash.
+                    *(f"--cluster-id={cluster_id}", "--config", str(properties)),
+                ),
+                capture_output=True,
+                text=True,
+                timeout=FORMAT_TIMEOUT_S,
+                check=False,
+            )
+            if result.returncode != 0:
+                said = " ".join((result.stdout + result.stderr).split())[:OUTPUT_CHARS_MAX]
+                raise OperationError(
+                    f"Kafka could not format its storage in {self.directory}; it said: {said}"
+                )
+            target.rename(data)
+
+    def _properties(self, data: Path) -> str:
+        entries = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{HOST}:{self.controller_port}",
+            "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{self.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.port}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": str(data),
+            **SMALL_MACHINE,
+        }
+        return "".join(f"{key}={value}\n" for key, value in entries.items())
+
+
+def _java(java: str, libs: Path, heap_mb: int) -> tuple[str, ...]:
+    return (
+        java,
+        f"-Xmx{heap_mb}m",
+        # Few heap, two cores: the serial collector has the smallest footprint of its own.
+        "-XX:+UseSerialGC",
+        "-XX:MaxDirectMemorySize=128m",
+        "-XX:ReservedCodeCacheSize=96m",
+        # The supervisor restarts it; limping on without memory helps nobody.
+        "-XX:+ExitOnOutOfMemoryError",
+        "-Djava.awt.headless=true",
+        f"-Dlog4j2.configurationFile={LOG4J}",
+        "-cp",
+        f"{libs}/*",
+    )

@@ -1,0 +1,42 @@
+"""What the one-machine stack can be told: environment variables named `PHONEMETER_` plus the field."""
+
+from pathlib import Path
+
+from platformdirs import user_cache_path
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _cache_dir() -> Path:
+    return user_cache_path("phonemeter", appauthor=False)
+
+
+class StackSettings(BaseSettings):
+    """Settings of the one-machine stack. Frozen. Every port is on loopback."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PHONEMETER_", env_ignore_empty=True, frozen=True, extra="forbid"
+    )
+
+    data_dir: Path = Field(
+        Path(".phonemeter"),
+        description="Directory of everything that the one-machine stack writes: data, logs and its lock.",
+    )
+    cache_dir: Path = Field(
+        default_factory=_cache_dir,
+        description="Directory of downloads that every stack of this user shares: Kafka's jars.",
+    )
+    kafka_port: int = Field(9092, ge=1, le=65_535, description="Port of the stack's own Kafka broker.")
+    kafka_controller_port: int = Field(
+        9093, ge=1, le=65_535, description="Port of the controller inside the stack's own Kafka."
+    )
+    kafka_heap_mb: int = Field(
+        384, ge=192, le=65_536, description="Heap of the stack's own Kafka, in mebibytes."
+    )
+    engine_native_port: int = Field(
+        9000, ge=1, le=65_535, description="Port of the embedded ClickHouse: native protocol."
+    )
+    engine_http_port: int = Field(8123, ge=1, le=65_535, description="Port of the embedded ClickHouse: HTTP.")
+    ready_timeout_s: int = Field(
+        120, ge=1, le=3600, description="How long the stack may take from its start until all of it is ready."
+    )
