@@ -1,0 +1,419 @@
+"""The native TCP protocol: one thread per connection, one query at a time, as clickhouse-server does it."""
+
+import contextlib
+import hmac
+import socket
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import partial
+from typing import Final
+
+from phonemeter.engine import frames, refusals
+from phonemeter.engine.blocks import (
+    PLAIN,
+    WIRE,
+    BLOCK_INFO,
+    Cursor,
+    EndOfInputError,
+    Head,
+    column,
+    copy_block,
+    head_of,
+    text,
+    varint,
+)
+from phonemeter.engine.chdb_engine import Chunk, Engine, Session, Spool, Written
+from phonemeter.engine.config import HANDSHAKE_TIMEOUT_S, IDLE_TIMEOUT_S, MAX_QUERY_BYTES, TRANSFER_TIMEOUT_S
+from phonemeter.engine.errors import (
+    AUTHENTICATION_FAILED,
+    INCORRECT_DATA,
+    NOT_IMPLEMENTED,
+    UNEXPECTED_PACKET,
+    EngineError,
+)
+from phonemeter.engine.sql import Insert, Statement, column_names, parse
+from phonemeter.engine.watch import Watch, Watched
+
+REVISION: Final = 54_440
+"""See README.md: the highest revision whose result blocks are FORMAT Native as it is."""
+WITH_TOTAL_ROWS: Final = 51_554
+WITH_BLOCK_INFO: Final = 51_903
+WITH_TIMEZONE: Final = 54_058
+WITH_QUOTA_KEY: Final = 54_060
+WITH_DISPLAY_NAME: Final = 54_372
+WITH_VERSION_PATCH: Final = 54_401
+WITH_WRITTEN_ROWS: Final = 54_420
+WITH_TEXT_SETTINGS: Final = 54_429
+OLDEST_CLIENT: Final = WITH_TIMEZONE
+COMPLETE: Final = 2
+RECEIVE_BYTES: Final = 1 << 20
+IMPORTANT: Final = 1
+HTTP_FIRST_BYTES: Final = frozenset(b"GPHOD")
+
+
+class FromClient(IntEnum):
+    """Packets that a client may send."""
+
+    HELLO = 0
+    QUERY = 1
+    DATA = 2
+    CANCEL = 3
+    PING = 4
+
+
+class ToClient(IntEnum):
+    """Packets that we send."""
+
+    HELLO = 0
+    DATA = 1
+    EXCEPTION = 2
+    PROGRESS = 3
+    PONG = 4
+    END_OF_STREAM = 5
+    PROFILE_INFO = 6
+
+
+class HangUpError(Exception):
+    """The connection cannot go on; what there was to say has been said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A Query packet."""
+
+    query_id: str
+    settings: dict[str, str]
+    important: dict[str, str]
+    stage: int
+    compressed: bool
+    sql: str
+
+
+class NativeConnection:
+    """One client on the native port."""
+
+    def __init__(self, sock: socket.socket, engine: Engine, watch: Watch, password: str) -> None:
+        self._sock = sock
+        self._engine = engine
+        self._watch = watch
+        self._password = password
+        self._cursor = Cursor(lambda: sock.recv(RECEIVE_BYTES))
+        self._revision = REVISION
+        self._compressed = False
+
+    def serve(self) -> None:
+        """Serve the client until it leaves."""
+        with contextlib.suppress(EndOfInputError, OSError, HangUpError):
+            self._sock.settimeout(HANDSHAKE_TIMEOUT_S)
+            database = self._hello()
+            session = Session(self._engine)
+            try:
+                self._open(session, database)
+                while True:
+                    self._sock.settimeout(IDLE_TIMEOUT_S)
+                    packet = self._cursor.varint()
+                    self._sock.settimeout(TRANSFER_TIMEOUT_S)
+                    self._answer(session, packet)
+            except EngineError as error:
+                self._fail(error)
+            finally:
+                session.close()
+
+    def _answer(self, session: Session, packet: int) -> None:
+        match packet:
+            case FromClient.QUERY:
+                self._query(session, self._read_query())
+            case FromClient.PING:
+                self._sock.sendall(varint(ToClient.PONG))
+            case FromClient.CANCEL:
+                pass
+            case _:
+                raise EngineError(
+                    UNEXPECTED_PACKET, f"Packet {packet} is not served here: closing the connection."
+                )
+
+    # The handshake
+
+    def _hello(self) -> str:
+        try:
+            return self._read_hello()
+        except EngineError as error:
+            self._fail(error)
+            raise HangUpError from error
+
+    def _read_hello(self) -> str:
+        cursor = self._cursor
+        packet = cursor.varint()
+        if packet in HTTP_FIRST_BYTES:
+            self._sock.sendall(
+                b"HTTP/1.0 400 Bad Request\r\n\r\nThis port speaks the native protocol: use the HTTP port.\n"
+            )
+            raise HangUpError
+        if packet != FromClient.HELLO:
+            raise EngineError(UNEXPECTED_PACKET, f"Expected Hello, got packet {packet}.")
+        cursor.text()
+        cursor.varint()
+        cursor.varint()
+        revision = cursor.varint()
+        database, user, password = cursor.text(), cursor.text(), cursor.text()
+        if revision < OLDEST_CLIENT:
+            raise EngineError(
+                NOT_IMPLEMENTED, f"Clients of revision {revision} are too old: {OLDEST_CLIENT} is the oldest."
+            )
+        self._revision = min(revision, REVISION)
+        check_password(user, password, self._password)
+        return database
+
+    def _open(self, session: Session, database: str) -> None:
+        if database:
+            session.use(database)
+        major, minor, patch, *_ = [int(part) for part in (*self._engine.version.split("."), 0, 0)]
+        parts = [
+            varint(ToClient.HELLO),
+            text("ClickHouse"),
+            varint(major),
+            varint(minor),
+            varint(REVISION),
+            text("UTC"),
+        ]
+        if self._revision >= WITH_DISPLAY_NAME:
+            parts.append(text("phonemeter"))
+        if self._revision >= WITH_VERSION_PATCH:
+            parts.append(varint(patch))
+        self._sock.sendall(b"".join(parts))
+
+    # Reading a query
+
+    def _read_query(self) -> Query:
+        cursor = self._cursor
+        query_id = cursor.text()
+        self._skip_client_info()
+        settings, important = dict[str, str](), dict[str, str]()
+        while name := cursor.text():
+            if self._revision < WITH_TEXT_SETTINGS:
+                raise EngineError(
+                    NOT_IMPLEMENTED, "This client is too old to send settings: use SET in a query of its own."
+                )
+            flags = cursor.varint()
+            (important if flags & IMPORTANT else settings)[name] = cursor.text()
+        stage = cursor.varint()
+        self._compressed = False
+        compressed = bool(cursor.varint())
+        sql = cursor.text(MAX_QUERY_BYTES)
+        self._compressed = compressed
+        return Query(query_id, settings, important, stage, compressed, sql)
+
+    def _skip_client_info(self) -> None:
+        """Who asks: nothing that we use, but its fields have no length of their own."""
+        cursor = self._cursor
+        if not cursor.byte():
+            return
+        for _ in range(3):
+            cursor.text()
+        interface = cursor.byte()
+        if interface == 1:
+            for _ in range(3):
+                cursor.text()
+            for _ in range(3):
+                cursor.varint()
+        else:
+            raise EngineError(
+                UNEXPECTED_PACKET, f"Queries over interface {interface} are not served on the native port."
+            )
+        if self._revision >= WITH_QUOTA_KEY:
+            cursor.text()
+        if self._revision >= WITH_VERSION_PATCH:
+            cursor.varint()
+
+    def _read_blocks(self, spool: Spool | None) -> int:
+        """Read Data packets up to the empty one; returns how many rows there were. Names mean external tables."""
+        try:
+            return self._copy_blocks(spool)
+        except EngineError as error:
+            self._fail(error)
+            raise HangUpError from error
+
+    def _copy_blocks(self, spool: Spool | None) -> int:
+        rows = 0
+        while True:
+            packet = self._cursor.varint()
+            if packet == FromClient.CANCEL:
+                raise HangUpError
+            if packet != FromClient.DATA:
+                raise EngineError(
+                    UNEXPECTED_PACKET, f"Expected Data, got packet {packet}: closing the connection."
+                )
+            self._cursor.text()
+            blocks = Cursor(partial(frames.unpack, self._cursor.take)) if self._compressed else self._cursor
+            head = copy_block(blocks, spool.write if spool else lambda part: None, WIRE, PLAIN)
+            if self._compressed and not blocks.exhausted_buffer:
+                raise EngineError(
+                    INCORRECT_DATA, "A compressed block goes on after its end: closing the connection."
+                )
+            if not head.columns:
+                return rows
+            rows += head.rows
+
+    # Answering a query
+
+    def _query(self, session: Session, query: Query) -> None:
+        external_rows = self._read_blocks(None)
+        try:
+            if query.stage != COMPLETE:
+                raise EngineError(
+                    UNEXPECTED_PACKET, "Distributed reads from other servers are not served here."
+                )
+            if external_rows:
+                raise EngineError(
+                    NOT_IMPLEMENTED, "External tables are not served here: use a temporary table instead."
+                )
+            statement = parse(query.sql)
+            with self._prepared(session, query) as prepared:
+                classified = prepared.classify(query.sql)
+                refusals.check(statement, classified)
+                prepared.begin(query.query_id, parsed=bool(classified["statement_count"]))
+                self._execute(prepared, query, statement)
+        except EngineError as error:
+            self._send_exception(error)
+
+    @contextlib.contextmanager
+    def _prepared(self, session: Session, query: Query) -> Iterator[Session]:
+        """The session with the query's settings; a throw-away one for `readonly`, which cannot be taken back."""
+        settings = {**query.settings, **query.important}
+        readonly = settings.pop("readonly", "0")
+        if readonly in {"", "0"}:
+            session.apply(settings, ignore_unknown=not query.important)
+            yield session
+            return
+        once = Session(self._engine)
+        try:
+            once.use(session.database())
+            once.apply({**settings, "readonly": readonly}, ignore_unknown=not query.important)
+            yield once
+        finally:
+            once.close()
+
+    def _execute(self, session: Session, query: Query, statement: Statement) -> None:
+        if statement.insert is not None:
+            written = self._insert(session, statement.insert, query.sql)
+            self._send(self._progress(written), varint(ToClient.END_OF_STREAM))
+            return
+        with self._watch.over(self._sock, session.tag, native=True) as watched:
+            try:
+                self._select(session, statement, watched)
+            except EngineError:
+                if not watched.stopped:
+                    raise
+        self._send(varint(ToClient.END_OF_STREAM))
+
+    def _select(self, session: Session, statement: Statement, watched: Watched) -> None:
+        if statement.with_totals and statement.streams:
+            raise EngineError(
+                NOT_IMPLEMENTED, "WITH TOTALS is not served over the native protocol: use ROLLUP, or HTTP."
+            )
+        rows = blocks = 0
+        chunks = self._chunks(session, statement)
+        try:
+            for chunk in chunks:
+                head = head_of(chunk.data) if not blocks else None
+                if head is not None:
+                    self._send_block(head.encode(WIRE))
+                if chunk.rows:
+                    self._send(self._progress(Written(chunk.read_rows, chunk.read_bytes)))
+                self._send_block(BLOCK_INFO + chunk.data)
+                rows, blocks = rows + chunk.rows, blocks + 1
+                if watched.stopped:
+                    return
+        finally:
+            chunks.close()
+        if not blocks:
+            self._send_empty_header(session, statement)
+        counted = varint(rows) + varint(blocks) + varint(0)
+        self._send(varint(ToClient.PROFILE_INFO), counted, b"\x00", varint(0), b"\x01")
+
+    def _chunks(self, session: Session, statement: Statement) -> Generator[Chunk]:
+        if statement.streams:
+            yield from session.stream(statement, "Native")
+            return
+        data, written = session.run(statement, "Native")
+        pending = [data]
+        cursor = Cursor(lambda: pending.pop() if pending else b"")
+        while cursor.ahead():
+            parts = list[bytes]()
+            head = copy_block(cursor, parts.append, PLAIN, PLAIN)
+            yield Chunk(b"".join(parts), head.rows, written.read_rows, written.read_bytes)
+            written = Written()
+
+    def _send_empty_header(self, session: Session, statement: Statement) -> None:
+        """clickhouse-driver takes column names from a block without rows; the engine sends nothing for no rows."""
+        columns = session.result_columns(statement)
+        if columns:
+            self._send_block(Head(tuple(columns), 0).encode(WIRE))
+
+    def _insert(self, session: Session, insert: Insert, sql: str) -> Written:
+        with self._engine.spool() as spool:
+            if insert.inline:
+                spool.write(sql[insert.data_start :].encode())
+                return session.insert(insert, spool, insert.format)
+            sample = Head(tuple(insert_columns(session, insert)), 0)
+            for _, type_name in sample.columns:
+                column(type_name)
+            self._send_block(sample.encode(WIRE))
+            self._read_blocks(spool)
+            with self._watch.over(self._sock, session.tag, native=True):
+                return session.insert(insert, spool, "Native")
+
+    # Writing packets
+
+    def _send(self, *parts: bytes) -> None:
+        self._sock.sendall(b"".join(parts))
+
+    def _send_block(self, block: bytes) -> None:
+        self._send(varint(ToClient.DATA), text(""), frames.pack(block) if self._compressed else block)
+
+    def _progress(self, done: Written) -> bytes:
+        parts = [varint(ToClient.PROGRESS), varint(done.read_rows), varint(done.read_bytes), varint(0)]
+        if self._revision >= WITH_WRITTEN_ROWS:
+            parts += [varint(done.written_rows), varint(done.written_bytes)]
+        return b"".join(parts)
+
+    def _send_exception(self, error: EngineError) -> None:
+        code = error.code.to_bytes(4, "little", signed=True)
+        self._send(
+            varint(ToClient.EXCEPTION),
+            code,
+            text("DB::Exception"),
+            text(error.native_text),
+            text(""),
+            b"\x00",
+        )
+
+    def _fail(self, error: EngineError) -> None:
+        with contextlib.suppress(OSError):
+            self._send_exception(error)
+
+
+def check_password(user: str, password: str, expected: str) -> None:
+    """EngineError 516 unless `user` is `default` (or empty) with the right password."""
+    right = hmac.compare_digest(password.encode(), expected.encode())
+    if user not in {"default", ""} or not right:
+        raise EngineError(
+            AUTHENTICATION_FAILED,
+            f"{user[:100]}: Authentication failed: the password is incorrect, or there is no user with such name.",
+        )
+
+
+def insert_columns(session: Session, insert: Insert) -> list[tuple[str, str]]:
+    """The columns that an INSERT fills, in its order; EngineError 16 for one that isn't in the table."""
+    table = session.columns_of(f"TABLE {insert.target}")
+    if not insert.columns:
+        return table
+    if "*" in insert.columns or "(" in insert.columns[1:]:
+        return session.columns_of(f"(SELECT {insert.columns[1:-1]} FROM {insert.target})")
+    types = dict(table)
+    names = column_names(insert.columns)
+    missing = next((name for name in names if name not in types), None)
+    if missing is not None:
+        raise EngineError(16, f"No such column {missing} in table {insert.target}.")
+    return [(name, types[name]) for name in names]
