@@ -1,0 +1,174 @@
+"""Every setting of phonemeter in one typed place: environment first, then a TOML file, then the defaults."""
+
+import difflib
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Final, Self
+
+from pydantic import SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings.exceptions import SettingsError as SourceError
+
+from phonemeter.errors import UserError
+from phonemeter.stack.settings import StackSettings
+from producers.settings import ProducerSettings
+from sinks.settings import SinkSettings
+from streams.settings import WorkerSettings
+
+PREFIX: Final = "PHONEMETER_"
+CONFIG_VARIABLE: Final = "PHONEMETER_CONFIG"
+CONFIG_FILE: Final = Path("phonemeter.toml")
+VALUE_CHARS_MAX: Final = 100
+
+
+class SettingsError(UserError):
+    """A setting is unknown or has a value that it cannot have."""
+
+
+class Settings(WorkerSettings, SinkSettings, ProducerSettings, StackSettings):
+    """All settings of all stages and of the one-machine stack. Frozen. Build it with `load`.
+
+    Where Kafka and ClickHouse are not named, they are the stack's own: on loopback, at the stack's ports.
+    """
+
+    model_config = SettingsConfigDict(title="phonemeter settings")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_the_stack(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "kafka": stack_kafka(given.get("kafka_port", cls.model_fields["kafka_port"].default)),
+            "clickhouse": stack_clickhouse(
+                given.get("engine_native_port", cls.model_fields["engine_native_port"].default)
+            ),
+            **given,
+        }
+
+    def to_environ(self) -> dict[str, str]:
+        """The environment variables from which a child process reads the same settings."""
+        environ = {}
+        for name, value in self.model_dump(mode="json", exclude_none=True).items():
+            own = getattr(self, name)
+            if isinstance(own, SecretStr):
+                text = own.get_secret_value()
+            elif isinstance(own, Path):
+                text = str(own.absolute())
+            else:
+                text = value if isinstance(value, str) else json.dumps(value)
+            environ[variable(name)] = text
+        return environ
+
+    def replaced(self, **changes: object) -> Self:
+        """A copy with some settings changed, validated like any other."""
+        return type(self)(**{**self.model_dump(), **changes})
+
+
+def stack_kafka(port: object) -> str:
+    """Bootstrap server of the stack's own broker."""
+    return f"127.0.0.1:{port}"
+
+
+def stack_clickhouse(native_port: object) -> str:
+    """URL of the ledger's database in the stack's own engine."""
+    return f"clickhouse://default@127.0.0.1:{native_port}/phonemeter"
+
+
+def variable(name: str) -> str:
+    """Environment variable of a setting."""
+    return f"{PREFIX}{name.upper()}"
+
+
+def named(name: str) -> str:
+    """A setting as messages name it: environment variable and key of the file."""
+    return f"{variable(name)} ({name} in {CONFIG_FILE.name})"
+
+
+def config_file() -> Path:
+    """The TOML file to read: what PHONEMETER_CONFIG names, or phonemeter.toml in the working directory."""
+    return Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_FILE)
+
+
+def load(**overrides: object) -> Settings:
+    """The settings of this process; `overrides` come before the environment.
+
+    Raises:
+        SettingsError: a variable, a key or a value is wrong; each mistake is one sentence on its own line.
+    """
+    _refuse_missing_file()
+    unknown = _unknown_variables()
+    try:
+        settings = Settings(**overrides)  # type: ignore[arg-type] # validated right here, by pydantic
+    except ValidationError as error:
+        raise SettingsError("\n".join([*unknown, *(_sentence(one) for one in error.errors())])) from None
+    except SourceError as error:
+        raise SettingsError(f"The settings cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"The file {config_file()} is not valid TOML: {error}") from None
+    if unknown:
+        raise SettingsError("\n".join(unknown))
+    return settings
+
+
+def _refuse_missing_file() -> None:
+    if os.environ.get(CONFIG_VARIABLE) and not config_file().is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE} names {config_file()}, which is not a file.")
+
+
+def _unknown_variables() -> list[str]:
+    known = {variable(name) for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    return [
+        f"{name} in the environment is not a setting.{_nearest(name, sorted(known))}"
+        for name in sorted(os.environ)
+        if name.startswith(PREFIX) and name.upper() not in known
+    ]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else " List them with: phonemeter settings"
+
+
+def _sentence(error: ErrorDetails) -> str:
+    if not error["loc"]:
+        return error["msg"].removeprefix("Value error, ")
+    name = str(error["loc"][0])
+    if error["type"] == "extra_forbidden":
+        return f"{name} in {config_file()} is not a setting.{_nearest(name, sorted(Settings.model_fields))}"
+    field = Settings.model_fields[name]
+    hints = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    found = _found(error["input"], field)
+    if error["type"] == "value_error":
+        return f"{named(name)} {found}: {error['msg'].removeprefix('Value error, ')}"
+    said = error["msg"].removeprefix("Input should ").split(", unable")[0]
+    expected = f"be {hints['expected']}" if "expected" in hints else said
+    return f"{named(name)} {found}; it should {expected}."
+
+
+def _found(value: object, field: FieldInfo) -> str:
+    hints = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    if hints.get("secret") or field.annotation is SecretStr:
+        return "has a value that is not repeated here because it may hold a password"
+    text = repr(value)
+    return f"is {text if len(text) <= VALUE_CHARS_MAX else text[:VALUE_CHARS_MAX] + '...'}"
