@@ -1,0 +1,58 @@
+"""What must never enter a topic: phone numbers, openids and session secrets (DESIGN section 5)."""
+
+from typing import Final
+
+import msgspec
+
+from metering.events import Rejection, looks_like_phone_number
+
+FORBIDDEN_NAMES: Final = frozenset(
+    {"phone", "phonenumber", "purephonenumber", "mobile", "openid", "unionid", "sessionkey", "accesstoken"}
+)
+"""Names of fields that carry a person or a secret, compared without case, hyphens and underscores."""
+
+PLATFORM_NAMES: Final = frozenset({"pack_id", "order_id"})
+"""Identifiers that the platform issues: eleven digits there are an order and no phone."""
+
+NUMBER_NAMES: Final = frozenset({"calls", "errno", "price_micro_yuan", "size", "used", "validity_days"})
+"""Numbers of known meaning: 15,000 yuan in micro-yuan has the form of a phone number."""
+
+ADVICE: Final = "leave it out, or send a keyed hash of the user as data.client."
+
+NESTING_MAX: Final = 8
+"""Deeper values than this are refused rather than searched."""
+
+
+def find_personal_data(value: bytes) -> Rejection | None:
+    """Say which field of an event, given as valid JSON, names or holds a person's phone number or openid."""
+    found = _search(msgspec.json.decode(value), "", "", 0)
+    return None if found is None else Rejection("phone_number", found)
+
+
+def _search(value: object, name: str, path: str, depth: int) -> str | None:
+    if isinstance(value, str):
+        suspicious = name not in PLATFORM_NAMES and looks_like_phone_number(value)
+    elif isinstance(value, dict | list):
+        return _search_inside(value, name, path, depth)
+    else:
+        suspicious = type(value) is int and name not in NUMBER_NAMES and looks_like_phone_number(str(value))
+    if suspicious:
+        return f"{path} looks like a phone number; {ADVICE}"
+    return None
+
+
+def _search_inside(value: dict[str, object] | list[object], name: str, path: str, depth: int) -> str | None:
+    if depth == NESTING_MAX:
+        return (
+            f"{path} is nested deeper than {NESTING_MAX} levels, where phone numbers could hide; flatten it."
+        )
+    if isinstance(value, list):
+        pairs = [(name, f"{path}[{index}]", item) for index, item in enumerate(value)]
+    else:
+        pairs = [(key, f"{path}.{key}" if path else key, item) for key, item in value.items()]
+    for key, where, item in pairs:
+        if key.replace("_", "").replace("-", "").lower() in FORBIDDEN_NAMES:
+            return f"{where} may not enter; {ADVICE}"
+        if (found := _search(item, key, where, depth + 1)) is not None:
+            return found
+    return None
