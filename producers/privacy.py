@@ -1,5 +1,6 @@
 """What must never enter a topic: phone numbers, openids and session secrets (DESIGN section 5)."""
 
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -17,6 +18,9 @@ PLATFORM_NAMES: Final = frozenset({"pack_id", "order_id"})
 NUMBER_NAMES: Final = frozenset({"calls", "errno", "price_micro_yuan", "size", "used", "validity_days"})
 """Numbers of known meaning: 15,000 yuan in micro-yuan has the form of a phone number."""
 
+WRITTEN_LENGTHS: Final = range(11, 21)
+"""From eleven digits to `+86 138-0013-8000` with room to spare."""
+
 ADVICE: Final = "leave it out, or send a keyed hash of the user as data.client."
 
 NESTING_MAX: Final = 8
@@ -31,14 +35,14 @@ def find_personal_data(value: bytes) -> Rejection | None:
 
 def _search(value: object, name: str, path: str, depth: int) -> str | None:
     if isinstance(value, str):
-        suspicious = name not in PLATFORM_NAMES and looks_like_phone_number(value)
+        suspicious = (
+            len(value) in WRITTEN_LENGTHS and name not in PLATFORM_NAMES and _is_written_number(value)
+        )
     elif isinstance(value, dict | list):
         return _search_inside(value, name, path, depth)
     else:
         suspicious = type(value) is int and name not in NUMBER_NAMES and looks_like_phone_number(str(value))
-    if suspicious:
-        return f"{path} looks like a phone number; {ADVICE}"
-    return None
+    return f"{path} looks like a phone number; {ADVICE}" if suspicious else None
 
 
 def _search_inside(value: dict[str, object] | list[object], name: str, path: str, depth: int) -> str | None:
@@ -51,8 +55,17 @@ def _search_inside(value: dict[str, object] | list[object], name: str, path: str
     else:
         pairs = [(key, f"{path}.{key}" if path else key, item) for key, item in value.items()]
     for key, where, item in pairs:
-        if key.replace("_", "").replace("-", "").lower() in FORBIDDEN_NAMES:
+        if _is_forbidden_name(key):
             return f"{where} may not enter; {ADVICE}"
         if (found := _search(item, key, where, depth + 1)) is not None:
             return found
     return None
+
+
+@lru_cache(maxsize=1_024)
+def _is_forbidden_name(name: str) -> bool:
+    return name.replace("_", "").replace("-", "").lower() in FORBIDDEN_NAMES
+
+
+def _is_written_number(text: str) -> bool:
+    return looks_like_phone_number(text.replace(" ", "").replace("-", ""))
