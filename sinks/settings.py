@@ -32,6 +32,19 @@ class SinkSettings(BaseSettings):
     sink_batch_rows: int = Field(
         100_000, ge=1, le=1_000_000, description="Rows after which the sink writes what it holds."
     )
+    sink_batch_bytes: int = Field(
+        32_000_000,
+        ge=1_000_000,
+        le=256_000_000,
+        description="Encoded size of one partition's ledger records at which the sink writes them.",
+    )
+    sink_buffer_bytes: int = Field(
+        64_000_000,
+        ge=1_000_000,
+        le=1_000_000_000,
+        description="Encoded size of all partitions' ledger records at which the sink writes the largest "
+        "batch; it takes about six times that in memory.",
+    )
     sink_flush_ms: int = Field(
         1_000, ge=1, le=60_000, description="Time after which the sink writes what it holds, however little."
     )

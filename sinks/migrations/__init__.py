@@ -1,0 +1,119 @@
+"""The schema of ClickHouse, one numbered file per step, each with its reason at its head.
+
+A file holds one statement that may run twice (`IF NOT EXISTS`), because ClickHouse has no transaction around
+a statement and the note of it: after a crash between the two, the next start runs the statement again. A file
+that was applied never changes; what is to be different is the next file.
+"""
+
+import hashlib
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+from clickhouse_driver import Client
+
+from sinks.connection import connect, database_of, rows
+from sinks.errors import SinkError
+
+log = logging.getLogger(__name__)
+
+_FILE_NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
+
+_CREATE_BOOK: Final = """
+CREATE TABLE IF NOT EXISTS schema_migrations
+(
+    version UInt32 COMMENT 'Number of the migration',
+    name String COMMENT 'Its name',
+    checksum String COMMENT 'SHA-256 of its statement, comments left out',
+    applied_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When its statement had run'
+)
+ENGINE = ReplacingMergeTree
+ORDER BY version
+COMMENT 'Which migrations of phonemeter this database has; several sinks starting at once may note one twice'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema: its `version`, its `name` and the `sql` of its one statement."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """What tells whether an applied migration was edited; comments may be."""
+        lines = (line.strip() for line in self.sql.splitlines())
+        code = "\n".join(line for line in lines if line and not line.startswith("--"))
+        return hashlib.sha256(code.encode()).hexdigest()
+
+
+def known() -> tuple[Migration, ...]:
+    """The migrations of this version, in order.
+
+    Raises:
+        SinkError: two have the same number, or one is missing.
+    """
+    found = sorted(
+        (
+            Migration(int(match[1]), match[2], entry.read_text(encoding="utf-8"))
+            for entry in resources.files(__name__).iterdir()
+            if (match := _FILE_NAME.match(entry.name))
+        ),
+        key=lambda migration: migration.version,
+    )
+    if [migration.version for migration in found] != list(range(1, len(found) + 1)):
+        raise SinkError(
+            "the migrations are not numbered 1, 2, 3, ... without a gap; the installation is broken"
+        )
+    return tuple(found)
+
+
+def migrate(url: str, migrations: Sequence[Migration] | None = None) -> int:
+    """Bring the database up to the newest migration; creates it if it is missing.
+
+    Returns:
+        How many migrations were run.
+
+    Raises:
+        SinkError: the database is of a newer version, or an applied migration is not the one known here.
+        clickhouse_driver.errors.Error, OSError, EOFError: ClickHouse is away or refuses.
+    """
+    steps = known() if migrations is None else tuple(migrations)
+    database = database_of(url)
+    with connect(url, database="default") as server:
+        server.execute(f"CREATE DATABASE IF NOT EXISTS `{database}`")
+    with connect(url) as client:
+        client.execute(_CREATE_BOOK)
+        applied = _applied(client, database, steps)
+        pending = [step for step in steps if step.version not in applied]
+        for step in pending:
+            client.execute(step.sql)
+            client.execute(
+                "INSERT INTO schema_migrations (version, name, checksum) VALUES",
+                [(step.version, step.name, step.checksum)],
+            )
+            log.info("Migration %04d %s applied to database %s.", step.version, step.name, database)
+    return len(pending)
+
+
+def _applied(client: Client, database: str, steps: Sequence[Migration]) -> set[int]:
+    by_version = {step.version: step for step in steps}
+    applied = rows(client, "SELECT DISTINCT version, name, checksum FROM schema_migrations ORDER BY version")
+    for version, name, checksum in applied:
+        step = by_version.get(version)
+        if step is None:
+            raise SinkError(
+                f"database {database} has migration {version:04d} {name}, this version knows up to "
+                f"{len(steps):04d}: start the newer phonemeter, or give this one another database"
+            )
+        if step.checksum != checksum:
+            raise SinkError(
+                f"migration {version:04d} {name} was applied to database {database} with another text than "
+                f"this version has: restore the file, and make the change in a new migration"
+            )
+    return {version for version, _, _ in applied}

@@ -1,0 +1,172 @@
+"""The sink as a service: brings the schema up to date, then moves the ledger until it is told to stop."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import Final, TypeVar
+
+from kafka.errors import KafkaError
+from prometheus_client import start_http_server
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+)
+
+from sinks import migrations
+from sinks.batches import Limits
+from sinks.connection import FAILURES, connect, sentence
+from sinks.errors import SinkError
+from sinks.metrics import Metrics
+from sinks.settings import SinkSettings
+from sinks.sink import Sink, backoff
+from sinks.source import Source
+from sinks.store import Store
+
+log = logging.getLogger(__name__)
+
+LOOPBACK: Final = "127.0.0.1"
+DRAIN_S_MAX: Final = 3.0
+"""How long the last INSERT may take after the signal; a service has five seconds to end."""
+
+T = TypeVar("T")
+
+
+def run(settings: SinkSettings, views: Iterable[str] = (), stop: threading.Event | None = None) -> None:
+    """Move `phone-ledger` into ClickHouse until SIGTERM or SIGINT; then store what is held and commit.
+
+    The port of the metrics answers from when the schema is up to date and the consumer is subscribed.
+
+    Args:
+        settings: where everything is.
+        views: statements that create or replace what is derived from the ledger, run in order at every start.
+        stop: set to end the service from within the process; signals are then left alone.
+
+    Raises:
+        SinkError: the database is of a newer version, or the metrics' port is taken.
+    """
+    stopping = stop or threading.Event()
+    with ExitStack() as closing:
+        if stop is None:
+            closing.enter_context(_stopped_by_signals(stopping))
+        metrics = Metrics()
+        statements = tuple(views)
+        _patiently(
+            "ClickHouse", FAILURES, stopping, metrics, lambda: _prepare(settings.clickhouse, statements)
+        )
+        source = _patiently("Kafka", (KafkaError,), stopping, metrics, lambda: Source(settings.kafka))
+        if source is None:
+            return
+        closing.callback(source.close)
+        store = Store(settings.clickhouse)
+        closing.callback(store.close)
+        closing.enter_context(_aborted_if_slow(stopping, store))
+        closing.enter_context(_served(metrics, settings.sink_metrics_port))
+        log.info("The sink is ready; metrics on http://%s:%d/metrics.", LOOPBACK, settings.sink_metrics_port)
+        limits = Limits(
+            rows=settings.sink_batch_rows,
+            bytes=settings.sink_batch_bytes,
+            total_bytes=settings.sink_buffer_bytes,
+            age_s=settings.sink_flush_ms / 1_000,
+        )
+        Sink(source, store, limits, metrics, stopping).run()
+    log.info("The sink has ended.")
+
+
+def _prepare(url: str, views: tuple[str, ...]) -> bool:
+    migrations.migrate(url)
+    with connect(url) as client:
+        for statement in views:
+            client.execute(statement)
+    return True
+
+
+def _patiently(
+    what: str,
+    failures: tuple[type[Exception], ...],
+    stopping: threading.Event,
+    metrics: Metrics,
+    work: Callable[[], T],
+) -> T | None:
+    """Do what may have to wait for a server that is not up yet; None if told to stop before it was."""
+
+    def tell(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        metrics.insert_errors.inc()
+        log.warning(
+            "%s: %s; attempt %d failed, trying again.",
+            what,
+            sentence(error or Exception()),
+            state.attempt_number,
+        )
+
+    try:
+        return Retrying(
+            retry=retry_if_exception_type(failures),
+            wait=backoff(),
+            stop=stop_when_event_set(stopping),
+            sleep=sleep_using_event(stopping),
+            before_sleep=tell,
+        )(work)
+    except RetryError:
+        return None
+
+
+@contextmanager
+def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        log.info("%s: storing what is held.", signal.Signals(number).name)
+        stopping.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _aborted_if_slow(stopping: threading.Event, store: Store) -> Iterator[None]:
+    """Break off an INSERT that outlasts the time to stop; its lines are recognised at the next start."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        stopping.wait()
+        if not ended.wait(DRAIN_S_MAX):
+            log.warning(
+                "ClickHouse takes longer than %.0f s to acknowledge; not waiting for it.", DRAIN_S_MAX
+            )
+            store.abort()
+
+    watcher = threading.Thread(target=watch, name="phonemeter-sink-drain", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        stopping.set()
+        watcher.join()
+
+
+@contextmanager
+def _served(metrics: Metrics, port: int) -> Iterator[None]:
+    try:
+        server, thread = start_http_server(port, addr=LOOPBACK, registry=metrics.registry)
+    except OSError as error:
+        raise SinkError(
+            f"port {port} for the sink's metrics cannot be opened ({error.strerror}): free it, or set "
+            "PHONEMETER_SINK_METRICS_PORT"
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

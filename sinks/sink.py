@@ -1,0 +1,274 @@
+"""The sink's loop: takes ledger records, holds them, writes them, commits what is stored."""
+
+import logging
+import time
+from collections.abc import Callable
+from threading import Event
+
+from kafka.errors import KafkaError
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
+from tenacity.wait import wait_exponential_jitter
+
+from metering.ledger import COLUMNS
+from sinks.batches import Batch, Limits, due, pause_s
+from sinks.errors import PoisonError, StoreError
+from sinks.lines import BEFORE_ALL, concatenated, decode
+from sinks.metrics import Metrics
+from sinks.source import Record, Source, Start
+from sinks.store import Store
+
+log = logging.getLogger(__name__)
+
+BACKOFF_FIRST_S = 0.2
+BACKOFF_MAX_S = 10.0
+IDLE_S = 0.1
+
+_RECORDED_AT = COLUMNS.index("recorded_at_ms")
+
+
+def backoff() -> wait_exponential_jitter:
+    """How long to wait between attempts: doubling, with jitter so that several sinks do not knock in step."""
+    return wait_exponential_jitter(initial=BACKOFF_FIRST_S, max=BACKOFF_MAX_S, jitter=BACKOFF_FIRST_S)
+
+
+class _InterruptedError(Exception):
+    """What is being tried has lost its sense: partitions moved, or the sink is to stop."""
+
+
+class Sink:
+    """Moves `phone-ledger` into ClickHouse until `stop` is set. Everything runs in the caller's thread."""
+
+    def __init__(
+        self,
+        source: Source,
+        store: Store,
+        limits: Limits,
+        metrics: Metrics,
+        stop: Event,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._limits = limits
+        self._metrics = metrics
+        self._stop = stop
+        self._now_s = now_s
+        self._batches: dict[int, Batch] = {}
+        self._stopped: set[int] = set()
+        self._waiting: set[int] = set()
+        self._committed: dict[int, int] = {}
+        self._sought_back: dict[int, int] = {}
+
+    def run(self) -> None:
+        """Work until told to stop, then write and commit what is held."""
+        while not self._stop.is_set():
+            try:
+                self.turn()
+            except _InterruptedError:
+                continue
+            except KafkaError as error:
+                log.warning("Kafka: %s; trying again.", error)
+                self._stop.wait(BACKOFF_FIRST_S)
+        self._drain()
+
+    def turn(self) -> None:
+        """Do one round: what rebalanced, what arrived, what is due, what is to be committed."""
+        self._rebalance()
+        self._begin_waiting()
+        arrived = self._source.poll(min(pause_s(self._batches.values(), self._limits, self._now_s()), 0.5))
+        self._rebalance()
+        for record in arrived:
+            self._take(record)
+            self._write_due()
+        self._write_due()
+        self._commit()
+        self._report()
+
+    def _rebalance(self) -> None:
+        for event in self._source.rebalances():
+            for partition in event.partitions:
+                batch = self._batches.pop(partition, None)
+                if batch is not None and len(batch):
+                    log.info(
+                        "Partition %d moves; %d lines that were held are left to its next owner.",
+                        partition,
+                        len(batch),
+                    )
+                self._stopped.discard(partition)
+                self._committed.pop(partition, None)
+                self._sought_back.pop(partition, None)
+                if event.kind == "assigned":
+                    self._waiting.add(partition)
+                    self._store.doubt(partition)
+                else:
+                    self._waiting.discard(partition)
+                    self._metrics.forget_partition(partition)
+
+    def _begin_waiting(self) -> None:
+        """Find out where each newly assigned partition stands, and begin there."""
+        for partition in sorted(self._waiting):
+            stored = self._retrying()(self._store.position, partition)
+            self._metrics.clickhouse_up.set(1)
+            at = self._source.start_of(partition)
+            offset = at.offset
+            if stored < at.stored or stored == BEFORE_ALL:
+                offset = self._source.beginning_of(partition)
+            if stored < at.stored:
+                self._lost_lines(partition, f"stored up to {stored}, but had acknowledged up to {at.stored}")
+            self._source.seek(partition, offset)
+            self._batches[partition] = Batch(partition, stored, offset)
+            self._committed[partition] = offset
+            self._waiting.discard(partition)
+            self._metrics.stopped.labels(partition).set(0)
+            log.info("Partition %d begins at record %d; stored up to %s.", partition, offset, stored)
+
+    def _take(self, record: Record) -> None:
+        batch = self._batches.get(record.partition)
+        if batch is None or record.partition in self._stopped or record.offset < batch.next_offset:
+            return
+        if record.offset > batch.next_offset and not self._is_honest_gap(batch, record.offset):
+            return
+        try:
+            lines = decode(record.value, record.partition)
+            duplicates = batch.take(lines, len(record.value or b""), self._now_s())
+        except PoisonError as error:
+            self._stop_partition(record.partition, f"record {record.offset}: {error}")
+            return
+        self._metrics.duplicate_rows.inc(duplicates)
+
+    def _is_honest_gap(self, batch: Batch, offset: int) -> bool:
+        """Whether records are missing because there are none, and not because they were not delivered.
+
+        The consumer is sought back once; if it skips the same records again, the log itself has no records
+        there (a transaction's marker). If the log begins later than that, retention has eaten lines that
+        nobody stored.
+        """
+        partition, expected = batch.partition, batch.next_offset
+        if self._sought_back.get(partition) != expected:
+            log.warning(
+                "Partition %d jumped from record %d to %d; reading again.", partition, expected, offset
+            )
+            self._sought_back[partition] = expected
+            self._source.seek(partition, expected)
+            return False
+        beginning = self._source.beginning_of(partition)
+        if beginning > expected:
+            self._stop_partition(
+                partition, f"records {expected} to {beginning - 1} were deleted before they were stored"
+            )
+            return False
+        batch.next_offset = offset
+        return True
+
+    def _stop_partition(self, partition: int, reason: str) -> None:
+        self._stopped.add(partition)
+        self._source.stop(partition)
+        self._metrics.stopped.labels(partition).set(1)
+        log.error(
+            "Partition %d of phone-ledger is stopped at %s. Nothing after it is stored until that is repaired "
+            "and the sink started again; the other partitions go on.",
+            partition,
+            reason,
+        )
+
+    def _write_due(self) -> None:
+        for batch in due(self._batches.values(), self._limits, self._now_s()):
+            self._retrying()(self._write, batch)
+
+    def _write(self, batch: Batch) -> None:
+        """Store what a batch holds. Where the partition stands is read first, every time.
+
+        So it does not matter why a line might be there already: a reply that was lost, a sink that was
+        killed, or one that was asleep and does not know yet that its partition moved.
+        """
+        with self._source.owned() as still_ours:
+            if not still_ours:
+                raise _InterruptedError
+            stored = self._store.position(batch.partition)
+            self._metrics.clickhouse_up.set(1)
+            if stored < batch.stored:
+                self._rewind_later(batch, f"stored up to {stored}, but had acknowledged up to {batch.stored}")
+                raise _InterruptedError
+            arrived = batch.drop_through(stored)
+            if arrived:
+                self._metrics.duplicate_rows.inc(arrived)
+                log.warning(
+                    "Partition %d: %d lines were stored already, up to %s.", batch.partition, arrived, stored
+                )
+            if len(batch):
+                self._insert(batch)
+
+    def _insert(self, batch: Batch) -> None:
+        columns = concatenated(batch.pieces)
+        began_s = self._now_s()
+        self._store.insert(batch.partition, columns, batch.first, batch.last)
+        count = batch.drop_through(batch.last)
+        self._metrics.insert_seconds.observe(self._now_s() - began_s)
+        self._metrics.inserts.inc()
+        self._metrics.rows_inserted.inc(count)
+        self._metrics.batch_rows.observe(count)
+        self._metrics.saw_line(max(columns[_RECORDED_AT]))
+
+    def _rewind_later(self, batch: Batch, reason: str) -> None:
+        """Begin the partition again as if it had just been assigned."""
+        self._lost_lines(batch.partition, reason)
+        del self._batches[batch.partition]
+        self._waiting.add(batch.partition)
+
+    def _lost_lines(self, partition: int, reason: str) -> None:
+        self._store.forget_tokens()
+        self._metrics.rewinds.inc()
+        log.error("Partition %d: ClickHouse %s; reading it again from its beginning.", partition, reason)
+
+    def _commit(self) -> None:
+        """Commit where partitions stand that hold nothing back; a batch in the making waits for its turn."""
+        ready = {
+            batch.partition: Start(batch.next_offset, batch.stored)
+            for batch in self._batches.values()
+            if not len(batch) and batch.next_offset != self._committed.get(batch.partition)
+        }
+        if ready and not self._source.rebalanced and self._source.commit(ready):
+            self._committed.update({partition: at.offset for partition, at in ready.items()})
+
+    def _report(self) -> None:
+        for batch in self._batches.values():
+            lag = self._source.lag(batch.partition, self._committed.get(batch.partition, batch.next_offset))
+            if lag is not None:
+                self._metrics.lag_records.labels(batch.partition).set(lag)
+
+    def _drain(self) -> None:
+        """Write and commit what is held, with one attempt: what fails is read again at the next start."""
+        try:
+            self._rebalance()
+            for batch in self._batches.values():
+                if len(batch):
+                    self._write(batch)
+            self._commit()
+        except (_InterruptedError, StoreError, KafkaError) as error:
+            log.warning("Not everything held could be stored before the end (%s); it is read again.", error)
+
+    def _retrying(self) -> Retrying:
+        return Retrying(
+            retry=retry_if_exception_type(StoreError),
+            wait=backoff(),
+            sleep=self._idle,
+            before_sleep=self._tell_failure,
+            reraise=True,
+        )
+
+    def _tell_failure(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        pause = state.next_action.sleep if state.next_action else 0.0
+        self._metrics.insert_errors.inc()
+        self._metrics.clickhouse_up.set(0)
+        log.warning(
+            "ClickHouse: %s; attempt %d failed, the next one in %.1f s.", error, state.attempt_number, pause
+        )
+
+    def _idle(self, seconds: float) -> None:
+        """Wait without leaving the group; raises when what is waited for has lost its sense."""
+        until_s = self._now_s() + seconds
+        while (left_s := until_s - self._now_s()) > 0:
+            if self._stop.is_set() or self._source.rebalanced:
+                raise _InterruptedError
+            self._source.idle(min(left_s, IDLE_S))

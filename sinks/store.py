@@ -1,0 +1,142 @@
+"""The ledger in ClickHouse as the sink needs it: where a partition stands, and one atomic INSERT."""
+
+import logging
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from clickhouse_driver import Client
+
+from metering.ledger import COLUMNS
+from sinks.connection import FAILURES, connect, rows, sentence
+from sinks.errors import StoreError
+from sinks.lines import BEFORE_ALL, Position
+
+log = logging.getLogger(__name__)
+
+RENAMED: Final = {"offset": "source_offset", "time_ms": "time", "recorded_at_ms": "recorded_at"}
+"""Columns of the table with another name than in the ledger record: one is a keyword, times are typed."""
+
+TABLE_COLUMNS: Final = tuple(RENAMED.get(name, name) for name in COLUMNS)
+
+WHOLE: Final = 2**31 - 1
+"""More rows than an INSERT ever has: never cut, it becomes one part, which is there whole or not at all."""
+
+ATOMIC: Final[dict[str, int]] = {
+    "insert_block_size": WHOLE,
+    "max_insert_block_size": WHOLE,
+    "min_insert_block_size_rows": WHOLE,
+    "min_insert_block_size_bytes": 0,
+    "async_insert": 0,
+}
+"""Settings of every INSERT; the first is the driver's own."""
+
+_POSITION: Final = (
+    "SELECT count(), max((source_offset, line)) FROM ledger WHERE source_partition = {partition:d}"
+)
+
+_UNDER_WAY: Final = (
+    "SELECT count() FROM system.processes WHERE query_kind = 'Insert' "
+    "AND query LIKE 'INSERT INTO ledger /* partition {partition:d} */%'"
+)
+
+_SETTLE_POLL_S: Final = 0.05
+_SETTLE_S_MAX: Final = 10.0
+
+
+class Store:
+    """One connection to ClickHouse, made anew after every failure. All methods raise `StoreError` only."""
+
+    def __init__(self, url: str, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._url = url
+        self._sleep = sleep
+        self._client: Client | None = None
+        self._unsure: set[int] = set()
+        self.forget_tokens()
+
+    def forget_tokens(self) -> None:
+        """Have the engine take every later INSERT for a new one.
+
+        A token is only meant to tell a second attempt from the first. Were it to outlive the lines that it
+        stands for (a disk that forgot them), it would keep them from being stored again; so it never leaves
+        the process.
+        """
+        self._nonce = secrets.token_hex(8)
+
+    def doubt(self, partition: int) -> None:
+        """Have the next `position` wait for INSERTs that someone, perhaps we ourselves, left under way."""
+        self._unsure.add(partition)
+
+    def position(self, partition: int) -> Position:
+        """The highest stored position of a source partition."""
+        with self._asking() as client:
+            if partition in self._unsure:
+                self._settle(client, partition)
+                self._unsure.discard(partition)
+            ((count, highest),) = rows(client, _POSITION.format(partition=partition))
+        return Position(*highest) if count else BEFORE_ALL
+
+    def insert(self, partition: int, columns: Sequence[list[Any]], first: Position, last: Position) -> None:
+        """Store the lines from `first` to `last` of a source partition; acknowledged when this returns.
+
+        The token makes a second attempt with the same lines harmless even while the first is still under way:
+        equal tokens mean equal lines, because lines are immutable and a batch has no holes.
+        """
+        token = f"{self._nonce}:{partition}:{first.offset}.{first.line}-{last.offset}.{last.line}"
+        names = ", ".join(("source_partition", *TABLE_COLUMNS))
+        query = f"INSERT INTO ledger /* partition {partition:d} */ ({names}) VALUES"
+        count = len(columns[0])
+        with self._asking() as client:
+            self._unsure.add(partition)
+            client.execute(
+                query,
+                [[partition] * count, *columns],
+                columnar=True,
+                settings={**ATOMIC, "insert_deduplication_token": token},
+            )
+            self._unsure.discard(partition)
+
+    def close(self) -> None:
+        """Give up the connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.disconnect()
+
+    def abort(self) -> None:
+        """Make whatever another thread is waiting for here fail at once."""
+        connection = getattr(self._client, "connection", None)
+        waiting = getattr(connection, "socket", None)
+        if waiting is not None:
+            try:
+                waiting.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                log.debug("The connection was closed before it could be aborted.")
+
+    def _settle(self, client: Client, partition: int) -> None:
+        """Wait until no INSERT of the partition is under way.
+
+        A connection that broke, or a sink that was killed, can leave one behind that commits later; what is
+        read before would then be stored twice.
+        """
+        for _ in range(int(_SETTLE_S_MAX / _SETTLE_POLL_S)):
+            ((count,),) = rows(client, _UNDER_WAY.format(partition=partition))
+            if not count:
+                return
+            self._sleep(_SETTLE_POLL_S)
+        raise StoreError(f"an INSERT of partition {partition} is still under way after {_SETTLE_S_MAX:.0f} s")
+
+    @contextmanager
+    def _asking(self) -> Iterator[Client]:
+        if self._client is None:
+            self._client = connect(self._url)
+        try:
+            yield self._client
+        except StoreError:
+            self.close()
+            raise
+        except FAILURES as error:
+            self.close()
+            raise StoreError(sentence(error)) from error
