@@ -38,7 +38,10 @@ the number of calls, whichever way an uncovered call is taken over later."""
 CALL_KINDS: Final[tuple[EntryKind, ...]] = ("charge", "trial_charge", "free", "exempt", "uncovered")
 
 RECORD_ENTRIES_MAX: Final = 2_000
-"""Lines per ledger record at most: the broker takes 1 MB, a line is 200 to 400 bytes."""
+"""Lines per ledger record at most; a line is usually 200 to 400 bytes."""
+
+RECORD_BYTES_MAX: Final = 900_000
+"""Bytes per ledger record at most: a broker takes 1 MB unless told otherwise."""
 
 
 class Entry(Struct, frozen=True, array_like=True, gc=False):
@@ -119,14 +122,21 @@ _rows_decoder = msgspec.json.Decoder(LedgerRows)
 def encode_records(partition: int, entries: Sequence[Entry]) -> list[bytes]:
     """Cut the entries of one partition into the values of ledger records, in order."""
     return [
-        _encoder.encode(
-            LedgerRecord(
-                partition=partition, first_offset=rows[0].offset, last_offset=rows[-1].offset, rows=rows
-            )
-        )
+        value
         for start in range(0, len(entries), RECORD_ENTRIES_MAX)
-        if (rows := entries[start : start + RECORD_ENTRIES_MAX])
+        for value in _encode_within_limit(partition, entries[start : start + RECORD_ENTRIES_MAX])
     ]
+
+
+def _encode_within_limit(partition: int, rows: Sequence[Entry]) -> list[bytes]:
+    """Halve what is too large: texts at their limits make lines of several kilobytes."""
+    value = _encoder.encode(
+        LedgerRecord(partition=partition, first_offset=rows[0].offset, last_offset=rows[-1].offset, rows=rows)
+    )
+    if len(value) <= RECORD_BYTES_MAX or len(rows) == 1:
+        return [value]
+    half = len(rows) // 2
+    return _encode_within_limit(partition, rows[:half]) + _encode_within_limit(partition, rows[half:])
 
 
 def decode_rows(value: bytes) -> LedgerRows:

@@ -10,7 +10,7 @@ DEAD_LETTERS: Final = "phone-dead-letters"
 STATE: Final = "phone-state"
 
 WORKER_GROUP: Final = "phonemeter-worker"
-"""Consumer group of the stream processor; its state topic carries the name as well (a Faust convention)."""
+"""Consumer group of the stream processor."""
 
 SINK_GROUP: Final = "phonemeter-sink"
 """Consumer group of the ClickHouse writer."""
@@ -50,7 +50,7 @@ ALL: Final[tuple[Topic, ...]] = (
         {"cleanup.policy": "delete", "retention.ms": KEEP_FOREVER, "max.message.bytes": "2097152"},
     ),
     Topic(
-        f"{WORKER_GROUP}-{STATE}-changelog",
+        STATE,
         "The stream processor's durable state: the newest two versions of each key.",
         # A zombie's late write must not compact away its successor's before that one is read back.
         {"cleanup.policy": "compact", "min.compaction.lag.ms": "3600000"},

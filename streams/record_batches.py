@@ -1,0 +1,87 @@
+"""A small extension of Faust: a stream whose items are all the records that one poll gave of a partition.
+
+Faust's cost is per item, several times that of metering a record. So `Consumer` folds what a poll fetched
+from a partition of the events topic into one message: its value is the `RecordBatch`, its offset the last
+record's. Everything else is Faust's: groups, flow control, acks, commits. Written against faust-streaming
+0.15.3, which is pinned for that reason; `tests/streams/test_record_batches.py` checks what this relies on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from aiokafka.structs import ConsumerRecord
+from faust import App
+from faust.serializers.codecs import Codec, register
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.transports import ConsumerT, TransportT
+
+from metering import topics
+from metering.partition import Record
+
+CODEC = "record_batch"
+
+
+class RecordBatch(tuple[Record, ...]):
+    """The records of one partition, as one poll gave them, in the order of their offsets."""
+
+    __slots__ = ()
+
+
+class _PassThrough(Codec):
+    """The batch is made of Python values already; there are no bytes to decode."""
+
+    def _loads(self, s: Any) -> Any:
+        return s
+
+
+register(CODEC, _PassThrough())
+
+
+class Consumer(driver.Consumer):
+    """Gives the events topic in record batches, and commits as far as the newest acked batch."""
+
+    async def _getmany(
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109 - the signature is Faust's
+    ) -> Mapping[TP, list[Any]]:
+        fetched = await super()._getmany(active_partitions, timeout)
+        return {
+            tp: [_folded(records)] if tp.topic == topics.EVENTS and records else records
+            for tp, records in fetched.items()
+        }
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Ignore gaps: the offsets inside a batch never appear as messages of their own."""
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """The offset to commit: batches are acked in order and only once applied, so the newest ack tells."""
+        acked = self._acked[tp]
+        if not acked:
+            return None
+        next_offset = int(max(acked)) + 1
+        acked.clear()
+        self._acked_index[tp].clear()
+        return next_offset
+
+
+class Transport(driver.Transport):
+    """Faust's aiokafka transport with the consumer above."""
+
+    Consumer = cast("type[ConsumerT]", Consumer)
+
+
+class RecordBatchApp(App):
+    """A Faust application that receives the events topic in record batches."""
+
+    def _new_transport(self) -> TransportT:
+        return cast("TransportT", Transport(self.conf.broker_consumer, self))
+
+
+def _folded(records: Sequence[ConsumerRecord]) -> ConsumerRecord:
+    batch = RecordBatch(
+        Record(record.offset, record.timestamp, record.key, record.value) for record in records
+    )
+    return replace(records[-1], key=None, value=batch, headers=())
