@@ -334,7 +334,7 @@ def _arguments(inside: str) -> list[str]:
 
 
 def _parameter_size(name: str, inside: str) -> int:
-    first = inside.split(",")[0].strip()
+    first = inside.split(",", maxsplit=1)[0].strip()
     if not first.isdigit() or not 0 < int(first) <= MAX_TEXT_BYTES:
         raise _unserved(f"{name}({inside})")
     if name == "FixedString":

@@ -10,6 +10,7 @@ Three habits of chDB 4.4 are worked around here, and nowhere else:
 
 import contextlib
 import fcntl
+import hmac
 import importlib
 import json
 import os
@@ -18,7 +19,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, NamedTuple, Self
@@ -31,6 +32,7 @@ from phonemeter.engine.config import (
     QUERY_SLOT_WAIT_S,
 )
 from phonemeter.engine.errors import (
+    AUTHENTICATION_FAILED,
     TOO_MANY_BYTES,
     TOO_MANY_QUERIES,
     UNKNOWN_SETTING,
@@ -99,6 +101,22 @@ class Spool:
             )
         self._file.write(part)
 
+    def read(self, limit_bytes: int) -> bytes:
+        """The first bytes of what was written."""
+        self._file.seek(0)
+        return self._file.read(limit_bytes)
+
+    def reader(self, start: int = 0) -> Callable[[], bytes]:
+        """A source of what was written, from `start` on, in pieces."""
+        self._file.seek(start)
+        return lambda: self._file.read(1 << 20)
+
+    def clear(self) -> None:
+        """Forget what was written."""
+        self._file.seek(0)
+        self._file.truncate()
+        self.size_bytes = 0
+
     def path(self) -> str:
         """Where the engine can read what was written."""
         self._file.flush()
@@ -123,7 +141,7 @@ class Engine:
         _chdb: Any = importlib.import_module("chdb").__dict__["_chdb"]
         _chdb.set_signal_handlers_enabled(False)
         self.spool_folder = spool_folder
-        self._connect = lambda: _chdb.connect(str(data))
+        self._connect: Callable[[], Any] = lambda: _chdb.connect(str(data))
         try:
             self._admin = self._connect()
         except RuntimeError as error:
@@ -211,6 +229,26 @@ class Session:
             else:
                 del self._applied[name]
 
+    @contextlib.contextmanager
+    def prepared(
+        self, settings: Mapping[str, str], readonly: str, database: str = "", *, ignore_unknown: bool = False
+    ) -> Iterator["Session"]:
+        """This session with a query's settings, or a throw-away one for `readonly`, which cannot be taken back."""
+        if readonly in {"", "0"}:
+            if database:
+                self.use(database)
+            self.apply(settings, ignore_unknown=ignore_unknown)
+            yield self
+            return
+        once = Session(self.engine)
+        try:
+            once.use(database or self.database())
+            once.apply(settings, ignore_unknown=ignore_unknown)
+            once.apply({**settings, "readonly": readonly})
+            yield once
+        finally:
+            once.close()
+
     def classify(self, sql: str) -> dict[str, object]:
         """What the engine's own parser says a statement does."""
         found: dict[str, object] = self._connection.classify_query(sql)
@@ -249,7 +287,7 @@ class Session:
         with self.engine.slot():
             return _written(self._guarded(self._tagged(insert.from_file(spool.path(), input_format)), "Null"))
 
-    def stream(self, statement: Statement, result_format: str) -> Iterator[Chunk]:
+    def stream(self, statement: Statement, result_format: str) -> Generator[Chunk]:
         """The result of a SELECT as it comes. Closing the iterator cancels the query."""
         with self.engine.slot():
             stream = None
@@ -309,6 +347,16 @@ class Session:
             with contextlib.suppress(RuntimeError):
                 if self._connection.query("SELECT 1", "TSV").bytes() == b"1\n":
                     return
+
+
+def check_password(user: str, password: str, expected: str) -> None:
+    """EngineError 516 unless `user` is `default` (or empty) with the right password."""
+    right = hmac.compare_digest(password.encode(), expected.encode())
+    if user not in {"default", ""} or not right:
+        raise EngineError(
+            AUTHENTICATION_FAILED,
+            f"{user[:100]}: Authentication failed: the password is incorrect, or there is no user with such name.",
+        )
 
 
 def _refuse_second_owner(data: Path) -> None:

@@ -1,9 +1,8 @@
 """The native TCP protocol: one thread per connection, one query at a time, as clickhouse-server does it."""
 
 import contextlib
-import hmac
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
@@ -11,9 +10,9 @@ from typing import Final
 
 from phonemeter.engine import frames, refusals
 from phonemeter.engine.blocks import (
+    BLOCK_INFO,
     PLAIN,
     WIRE,
-    BLOCK_INFO,
     Cursor,
     EndOfInputError,
     Head,
@@ -23,10 +22,9 @@ from phonemeter.engine.blocks import (
     text,
     varint,
 )
-from phonemeter.engine.chdb_engine import Chunk, Engine, Session, Spool, Written
+from phonemeter.engine.chdb_engine import Chunk, Engine, Session, Spool, Written, check_password
 from phonemeter.engine.config import HANDSHAKE_TIMEOUT_S, IDLE_TIMEOUT_S, MAX_QUERY_BYTES, TRANSFER_TIMEOUT_S
 from phonemeter.engine.errors import (
-    AUTHENTICATION_FAILED,
     INCORRECT_DATA,
     NOT_IMPLEMENTED,
     UNEXPECTED_PACKET,
@@ -269,30 +267,15 @@ class NativeConnection:
                     NOT_IMPLEMENTED, "External tables are not served here: use a temporary table instead."
                 )
             statement = parse(query.sql)
-            with self._prepared(session, query) as prepared:
+            settings = {**query.settings, **query.important}
+            readonly = settings.pop("readonly", "0")
+            with session.prepared(settings, readonly, ignore_unknown=not query.important) as prepared:
                 classified = prepared.classify(query.sql)
                 refusals.check(statement, classified)
                 prepared.begin(query.query_id, parsed=bool(classified["statement_count"]))
                 self._execute(prepared, query, statement)
         except EngineError as error:
             self._send_exception(error)
-
-    @contextlib.contextmanager
-    def _prepared(self, session: Session, query: Query) -> Iterator[Session]:
-        """The session with the query's settings; a throw-away one for `readonly`, which cannot be taken back."""
-        settings = {**query.settings, **query.important}
-        readonly = settings.pop("readonly", "0")
-        if readonly in {"", "0"}:
-            session.apply(settings, ignore_unknown=not query.important)
-            yield session
-            return
-        once = Session(self._engine)
-        try:
-            once.use(session.database())
-            once.apply({**settings, "readonly": readonly}, ignore_unknown=not query.important)
-            yield once
-        finally:
-            once.close()
 
     def _execute(self, session: Session, query: Query, statement: Statement) -> None:
         if statement.insert is not None:
@@ -392,16 +375,6 @@ class NativeConnection:
     def _fail(self, error: EngineError) -> None:
         with contextlib.suppress(OSError):
             self._send_exception(error)
-
-
-def check_password(user: str, password: str, expected: str) -> None:
-    """EngineError 516 unless `user` is `default` (or empty) with the right password."""
-    right = hmac.compare_digest(password.encode(), expected.encode())
-    if user not in {"default", ""} or not right:
-        raise EngineError(
-            AUTHENTICATION_FAILED,
-            f"{user[:100]}: Authentication failed: the password is incorrect, or there is no user with such name.",
-        )
 
 
 def insert_columns(session: Session, insert: Insert) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from phonemeter.engine.chdb_engine import Engine, StartError
 from phonemeter.engine.config import MAX_CONNECTIONS, SHUTDOWN_GRACE_S, EngineConfig
 from phonemeter.engine.native import NativeConnection
 from phonemeter.engine.watch import Watch
+from phonemeter.engine.web import HttpService
 
 BACKLOG: Final = 128
 EXIT_REFUSED: Final = 2
@@ -42,6 +43,7 @@ def serve(config: EngineConfig) -> int:
     places = threading.BoundedSemaphore(MAX_CONNECTIONS)
     native, http = ports
     _listen(native, places, lambda sock: NativeConnection(sock, engine, watch, config.password).serve())
+    _listen(http, places, HttpService(engine, watch, config.password).serve)
     ready = {"ready": True, "native_port": native.getsockname()[1], "http_port": http.getsockname()[1]}
     print(json.dumps(ready), flush=True)  # noqa: T201 - the readiness line is this program's output
     stopping.wait()
