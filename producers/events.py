@@ -34,6 +34,11 @@ def event_id(appid: str, code: str) -> str:
     return hashlib.sha256(f"{appid}:{code}".encode()).hexdigest()
 
 
+def named_id(*parts: str) -> str:
+    """The id of what has no code, from what names it; line feeds keep it apart from every `appid:code`."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 def client_hash(openid: str, key: bytes) -> str:
     """A keyed hash that tells users apart without naming them: HMAC-SHA256, the first 16 hexadecimal digits.
 
@@ -192,13 +197,13 @@ def pack_purchased(
     if starts_at is not None:
         data["starts_at"] = _timestamp(starts_at)
     kind = "pack.purchased"
-    return _event(kind, _named_id(kind, appid, pack_id), appid, time or paid_at, source=source, data=data)
+    return _event(kind, named_id(kind, appid, pack_id), appid, time or paid_at, source=source, data=data)
 
 
 def pack_refunded(*, appid: str, pack_id: str, time: datetime, source: str = SOURCE) -> CloudEvent:
     """A refund of a pack was asked for at `time`."""
     kind = "pack.refunded"
-    identifier = _named_id(kind, appid, pack_id, _timestamp(time))
+    identifier = named_id(kind, appid, pack_id, _timestamp(time))
     return _event(kind, identifier, appid, time, source=source, data={"pack_id": pack_id})
 
 
@@ -214,7 +219,7 @@ def account_registered(
     """Who owns an app from `time` on, which decides whether it is exempt (DESIGN rule 9)."""
     kind = "account.registered"
     data = {"name": name, "entity_type": entity_type, "category": category}
-    return _event(kind, _named_id(kind, appid, _timestamp(time)), appid, time, source=source, data=data)
+    return _event(kind, named_id(kind, appid, _timestamp(time)), appid, time, source=source, data=data)
 
 
 def account_alerting_set(
@@ -234,7 +239,7 @@ def account_alerting_set(
         "run_out_lead_days": run_out_lead_days,
     }
     data = {name: value for name, value in given.items() if value is not None}
-    return _event(kind, _named_id(kind, appid, _timestamp(time)), appid, time, source=source, data=data)
+    return _event(kind, named_id(kind, appid, _timestamp(time)), appid, time, source=source, data=data)
 
 
 def usage_observed(
@@ -249,7 +254,7 @@ def usage_observed(
 ) -> CloudEvent:
     """What the platform's usage interface said of one pack, or of the trial when `pack_id` is empty."""
     kind = "platform.usage_observed"
-    identifier = _named_id(kind, appid, capability, pack_id, _timestamp(time))
+    identifier = named_id(kind, appid, capability, pack_id, _timestamp(time))
     data = {"capability": capability, "pack_id": pack_id, "used": used, "size": size}
     return _event(kind, identifier, appid, time, source=source, data=data)
 
@@ -257,22 +262,31 @@ def usage_observed(
 def clock_ticked(*, time: datetime, source: str = SOURCE) -> CloudEvent:
     """Time passed for every app; the producer sends it to every partition."""
     kind = "clock.ticked"
-    return _event(kind, _named_id(kind, _timestamp(time)), CLOCK_KEY, time, source=source, data=None)
+    return _event(kind, named_id(kind, _timestamp(time)), CLOCK_KEY, time, source=source, data=None)
 
 
-def _event(
-    kind: str, identifier: str, subject: str, time: datetime, *, source: str, data: dict[str, Any] | None
+def cloud_event(
+    kind: str, identifier: str, subject: str, time: str, *, source: str, data: dict[str, Any] | None
 ) -> CloudEvent:
+    """The envelope of an event, unchecked."""
     event: CloudEvent = {
         "specversion": "1.0",
         "id": identifier,
         "source": source,
         "type": kind,
         "subject": subject,
-        "time": _timestamp(time),
+        "time": time,
     }
     if data is not None:
-        event |= {"datacontenttype": "application/json", "data": data}
+        event["datacontenttype"] = "application/json"
+        event["data"] = data
+    return event
+
+
+def _event(
+    kind: str, identifier: str, subject: str, time: datetime, *, source: str, data: dict[str, Any] | None
+) -> CloudEvent:
+    event = cloud_event(kind, identifier, subject, _timestamp(time), source=source, data=data)
     rejection = refusal(to_json(event), now_ms=None)
     if rejection is not None:
         raise RefusedError(rejection)
@@ -289,8 +303,3 @@ def _timestamp(moment: datetime) -> str:
 
 def _tap_id(appid: str, tap: str) -> str:
     return event_id(appid, tap or secrets.token_hex(16))
-
-
-def _named_id(*parts: str) -> str:
-    """An id for what has no code; the line feeds keep it apart from every `appid:code`."""
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
