@@ -6,6 +6,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 from pydantic import SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -26,6 +27,9 @@ from streams.settings import WorkerSettings
 
 PREFIX: Final = "PHONEMETER_"
 CONFIG_VARIABLE: Final = "PHONEMETER_CONFIG"
+DEBUG_VARIABLE: Final = "PHONEMETER_DEBUG"
+"""Set, it makes the command line show where an unexpected error came from."""
+
 CONFIG_FILE: Final = Path("phonemeter.toml")
 VALUE_CHARS_MAX: Final = 100
 
@@ -61,7 +65,8 @@ class Settings(WorkerSettings, SinkSettings, ProducerSettings, StackSettings):
         return {
             "kafka": stack_kafka(given.get("kafka_port", cls.model_fields["kafka_port"].default)),
             "clickhouse": stack_clickhouse(
-                given.get("engine_native_port", cls.model_fields["engine_native_port"].default)
+                given.get("engine_native_port", cls.model_fields["engine_native_port"].default),
+                str(given.get("engine_password", "")),
             ),
             **given,
         }
@@ -90,9 +95,10 @@ def stack_kafka(port: object) -> str:
     return f"127.0.0.1:{port}"
 
 
-def stack_clickhouse(native_port: object) -> str:
+def stack_clickhouse(native_port: object, password: str = "") -> str:
     """URL of the ledger's database in the stack's own engine."""
-    return f"clickhouse://default@127.0.0.1:{native_port}/phonemeter"
+    secret = f":{quote(password, safe='')}" if password else ""
+    return f"clickhouse://default{secret}@127.0.0.1:{native_port}/phonemeter"
 
 
 def variable(name: str) -> str:
@@ -137,7 +143,7 @@ def _refuse_missing_file() -> None:
 
 
 def _unknown_variables() -> list[str]:
-    known = {variable(name) for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    known = {variable(name) for name in Settings.model_fields} | {CONFIG_VARIABLE, DEBUG_VARIABLE}
     return [
         f"{name} in the environment is not a setting.{_nearest(name, sorted(known))}"
         for name in sorted(os.environ)

@@ -37,6 +37,12 @@ class StackSettings(BaseSettings):
         9000, ge=1, le=65_535, description="Port of the embedded ClickHouse: native protocol."
     )
     engine_http_port: int = Field(8123, ge=1, le=65_535, description="Port of the embedded ClickHouse: HTTP.")
+    engine_password: str = Field(
+        "",
+        description="Password of user default of the embedded ClickHouse; on loopback it may be empty.",
+        repr=False,
+        json_schema_extra={"secret": True},
+    )
     ready_timeout_s: int = Field(
         120, ge=1, le=3600, description="How long the stack may take from its start until all of it is ready."
     )

@@ -24,6 +24,8 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 LOG_BYTES_MAX = 10_000_000
 LOG_CHECK_INTERVAL_S = 1.0
 LOG_TAIL_BYTES = 4_000
+EXIT_REFUSED = 2
+"""A program's word for: what I was told cannot work. Told again it will not work either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Service:
     ready: Probe
     log: Path
     environ: Mapping[str, str] = field(default_factory=dict)
+    directory: Path | None = None
+    """Working directory, made if missing; None keeps the supervisor's."""
     probe_interval_s: float = 0.1
     stop_grace_s: float = 4.0
     restarts: Restarts = Restarts()
@@ -70,6 +74,10 @@ class ServiceFailedError(OperationError):
 
 class _EndedError(Exception):
     """The process ended by itself, too soon to call it stable."""
+
+
+class _RefusedError(Exception):
+    """The process said that it cannot work as it was told, and never was ready."""
 
 
 class Supervised:
@@ -113,16 +121,14 @@ class Supervised:
         if self._task.done():
             await self._task
 
-    async def wait_failed(self) -> None:
-        """Return when the service is stopped; meanwhile wait.
+    def check(self) -> None:
+        """Return at once unless the service was given up.
 
         Raises:
-            ServiceFailedError: the service was given up.
+            ServiceFailedError: it was.
         """
-        if self._task is not None:
-            await asyncio.wait({self._task})
-            if not self._task.cancelled():
-                await self._task
+        if self._task is not None and self._task.done() and not self._task.cancelled():
+            self._task.result()
 
     async def stop(self) -> None:
         """End the process and whatever it started: SIGTERM, the grace, SIGKILL. A failed service is fine."""
@@ -146,7 +152,7 @@ class Supervised:
                 ):
                     with attempt:
                         await self._run_once()
-            except _EndedError:
+            except (_EndedError, _RefusedError):
                 self.state = State.FAILED
                 raise ServiceFailedError(self._obituary()) from None
 
@@ -160,20 +166,26 @@ class Supervised:
         finally:
             housekeeping.cancel()
             await _end(process, self.service.stop_grace_s)
+        was_ready = self._ready.is_set()
         self._ready.clear()
         self.state = State.WAITING
+        if process.returncode == EXIT_REFUSED and not was_ready:
+            raise _RefusedError
         if time.monotonic() - began < self.service.restarts.stable_s:
             raise _EndedError
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         service = self.service
-        service.log.parent.mkdir(parents=True, exist_ok=True)
+        for directory in (service.log.parent, service.directory):
+            if directory is not None:
+                directory.mkdir(parents=True, exist_ok=True)
         with service.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *service.command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
+                cwd=service.directory,
                 env={**os.environ, **service.environ},
                 start_new_session=True,
             )
@@ -204,8 +216,8 @@ class Supervised:
             f"killed by signal {-status}" if status is not None and status < 0 else f"exit status {status}"
         )
         return (
-            f"{self.service.name} ended {self.service.restarts.attempts} times in a row ({ended}); "
-            f"the end of its log {log} says: {_last_line(log)}"
+            f"{self.service.name} was given up after {self._starts} starts ({ended}); "
+            f"its log {log} ends with: {last_line(log)}"
         )
 
 
@@ -221,7 +233,8 @@ async def _end(process: asyncio.subprocess.Process, grace_s: float) -> None:
     await process.wait()
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """Last line of a log that says something."""
     if not log.exists():
         return "(nothing)"
     with log.open("rb") as file:

@@ -1,0 +1,63 @@
+"""`phonemeter worker`, `sink` and `engine`: one long-running service each, until SIGTERM."""
+
+import logging
+import os
+import sys
+from importlib import import_module
+from typing import Final
+
+import typer
+
+from phonemeter.settings import CONFIG_VARIABLE, Settings, load
+from phonemeter.stack.directory import StackDirectory
+from sinks.settings import SinkSettings
+
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def worker() -> None:
+    """Run the stream worker: it takes each event from the pack that WeChat would take it from.
+
+    The same as `faust -A streams.app worker`, told everything by phonemeter's settings.
+    """
+    settings = load()
+    _export(settings)
+    faust = import_module("faust.cli.faust")
+    faust.cli(["--app", "streams.app:app", "--loglevel", "info", "worker"], prog_name="phonemeter worker")
+
+
+def sink() -> None:
+    """Run the sink: it moves the ledger from Kafka into ClickHouse, every line exactly once."""
+    settings = load()
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    logging.getLogger("kafka").setLevel(logging.ERROR)
+    service = import_module("sinks.service")
+    service.run(SinkSettings(**{name: getattr(settings, name) for name in SinkSettings.model_fields}))
+
+
+def engine() -> None:
+    """Run the embedded ClickHouse on loopback: native protocol and HTTP, one directory.
+
+    It is the real engine in one process, for one machine; who has a ClickHouse server does not need it.
+    """
+    settings = load()
+    config = import_module("phonemeter.engine.config")
+    server = import_module("phonemeter.engine.server")
+    data = StackDirectory(settings.data_dir).of("engine") / "data"
+    raise typer.Exit(
+        server.serve(
+            config.EngineConfig(
+                data,
+                "127.0.0.1",
+                settings.engine_native_port,
+                settings.engine_http_port,
+                settings.engine_password,
+            )
+        )
+    )
+
+
+def _export(settings: Settings) -> None:
+    """Let the worker, which builds its own settings when it is imported, find what this process was told."""
+    os.environ.update(settings.to_environ())
+    os.environ.pop(CONFIG_VARIABLE, None)

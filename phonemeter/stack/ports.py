@@ -1,0 +1,49 @@
+"""Whether the ports of the stack are free, asked before anything starts."""
+
+import contextlib
+import socket
+from collections.abc import Mapping
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from phonemeter.errors import UserError
+from phonemeter.stack.probes import HOST
+
+RELEASE_S = 2.0
+"""How long a killed predecessor may take to give its ports back."""
+
+
+class PortTakenError(UserError):
+    """A port of the stack is in use."""
+
+
+def check_ports(settings: Mapping[str, int]) -> None:
+    """Check that each port is free and named once; `settings` maps a setting's name to its port.
+
+    Raises:
+        PortTakenError: one is in use, or two settings name the same.
+    """
+    for attempt in Retrying(
+        stop=stop_after_delay(RELEASE_S),
+        wait=wait_fixed(0.1),
+        retry=retry_if_exception_type(PortTakenError),
+        reraise=True,
+    ):
+        with attempt:
+            _bind_all(settings)
+
+
+def _bind_all(settings: Mapping[str, int]) -> None:
+    with contextlib.ExitStack() as opened:
+        for name, port in settings.items():
+            listener = opened.enter_context(socket.socket())
+            # As servers do: a port in TIME_WAIT is free.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((HOST, port))
+                listener.listen(1)
+            except OSError as error:
+                raise PortTakenError(
+                    f"Port {port} cannot be used ({error.strerror}); stop what listens on it, or set "
+                    f"PHONEMETER_{name.upper()} ({name} in phonemeter.toml) to a free port."
+                ) from None
