@@ -51,6 +51,7 @@ clean: ## Remove what was installed, and the data of stacks started here
 	rm -rf .venv .tools .phonemeter build
 
 $(SYNCED): uv.lock pyproject.toml $(filter .tools/%,$(UV)) | python
+	@echo 'Installing what uv.lock names into .venv ...' >&2
 	@$(UV) sync --locked --quiet
 	@touch $@
 
