@@ -28,7 +28,7 @@ _RECORDED_AT = COLUMNS.index("recorded_at_ms")
 
 def backoff() -> wait_exponential_jitter:
     """How long to wait between attempts: doubling, with jitter so that several sinks do not knock in step."""
-    return wait_exponential_jitter(initial=BACKOFF_FIRST_S, max=BACKOFF_MAX_S, jitter=BACKOFF_FIRST_S)
+    return wait_exponential_jitter(multiplier=BACKOFF_FIRST_S, max=BACKOFF_MAX_S, jitter=BACKOFF_FIRST_S)
 
 
 class _InterruptedError(Exception):
@@ -111,10 +111,16 @@ class Sink:
             self._metrics.clickhouse_up.set(1)
             at = self._source.start_of(partition)
             offset = at.offset
+            if stored < at.stored:
+                self._metrics.rewinds.inc()
+                log.error(
+                    "Partition %d: ClickHouse has it up to %s, but had acknowledged up to %s; reading all again.",
+                    partition,
+                    stored,
+                    at.stored,
+                )
             if stored < at.stored or stored == BEFORE_ALL:
                 offset = self._source.beginning_of(partition)
-            if stored < at.stored:
-                self._lost_lines(partition, f"stored up to {stored}, but had acknowledged up to {at.stored}")
             self._source.seek(partition, offset)
             self._batches[partition] = Batch(partition, stored, offset)
             self._committed[partition] = offset
@@ -165,8 +171,8 @@ class Sink:
         self._source.stop(partition)
         self._metrics.stopped.labels(partition).set(1)
         log.error(
-            "Partition %d of phone-ledger is stopped at %s. Nothing after it is stored until that is repaired "
-            "and the sink started again; the other partitions go on.",
+            "Partition %d of phone-ledger is stopped at %s. Nothing after it is stored until that is "
+            "repaired and the sink started again; the other partitions go on.",
             partition,
             reason,
         )
@@ -187,7 +193,7 @@ class Sink:
             stored = self._store.position(batch.partition)
             self._metrics.clickhouse_up.set(1)
             if stored < batch.stored:
-                self._rewind_later(batch, f"stored up to {stored}, but had acknowledged up to {batch.stored}")
+                self._begin_again(batch)
                 raise _InterruptedError
             arrived = batch.drop_through(stored)
             if arrived:
@@ -209,16 +215,11 @@ class Sink:
         self._metrics.batch_rows.observe(count)
         self._metrics.saw_line(max(columns[_RECORDED_AT]))
 
-    def _rewind_later(self, batch: Batch, reason: str) -> None:
-        """Begin the partition again as if it had just been assigned."""
-        self._lost_lines(batch.partition, reason)
+    def _begin_again(self, batch: Batch) -> None:
+        """Begin the partition as if it had just been assigned, because ClickHouse lost what it acknowledged."""
+        self._store.forget_tokens()
         del self._batches[batch.partition]
         self._waiting.add(batch.partition)
-
-    def _lost_lines(self, partition: int, reason: str) -> None:
-        self._store.forget_tokens()
-        self._metrics.rewinds.inc()
-        log.error("Partition %d: ClickHouse %s; reading it again from its beginning.", partition, reason)
 
     def _commit(self) -> None:
         """Commit where partitions stand that hold nothing back; a batch in the making waits for its turn."""

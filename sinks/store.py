@@ -40,7 +40,7 @@ _POSITION: Final = (
 
 _UNDER_WAY: Final = (
     "SELECT count() FROM system.processes WHERE query_kind = 'Insert' "
-    "AND query LIKE 'INSERT INTO ledger /* partition {partition:d} */%'"
+    "AND splitByChar(':', Settings['insert_deduplication_token'])[2] = '{partition:d}'"
 )
 
 _SETTLE_POLL_S: Final = 0.05
@@ -85,14 +85,13 @@ class Store:
         The token makes a second attempt with the same lines harmless even while the first is still under way:
         equal tokens mean equal lines, because lines are immutable and a batch has no holes.
         """
-        token = f"{self._nonce}:{partition}:{first.offset}.{first.line}-{last.offset}.{last.line}"
+        token = f"{self._nonce}:{partition:d}:{first.offset}.{first.line}-{last.offset}.{last.line}"
         names = ", ".join(("source_partition", *TABLE_COLUMNS))
-        query = f"INSERT INTO ledger /* partition {partition:d} */ ({names}) VALUES"
         count = len(columns[0])
         with self._asking() as client:
             self._unsure.add(partition)
             client.execute(
-                query,
+                f"INSERT INTO ledger ({names}) VALUES",
                 [[partition] * count, *columns],
                 columnar=True,
                 settings={**ATOMIC, "insert_deduplication_token": token},

@@ -1,0 +1,350 @@
+"""The sink against the real broker and the real engine: whatever dies, each line is stored exactly once."""
+
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from metering.ledger import Entry, encode_records
+from metering.topics import LEDGER, SINK_GROUP
+from sinks import service
+from sinks.errors import SinkError
+from sinks.settings import SinkSettings
+from tests.conftest import RunningKafka
+from tests.sinks.parts import (
+    HOST,
+    EngineProcess,
+    Publisher,
+    SinkProcess,
+    count_of,
+    expected,
+    lines,
+    stored,
+    wait_until,
+)
+
+pytestmark = pytest.mark.stack
+
+MakeSink = Callable[..., SinkProcess]
+
+
+@pytest.fixture
+def make_sink(
+    topics: RunningKafka, own_engine: EngineProcess, free_port: Callable[[], int], tmp_path: Path
+) -> Iterator[MakeSink]:
+    """A function that starts a sink as a process on the test's broker and engine."""
+    started: list[SinkProcess] = []
+
+    def make(**changes: str | int) -> SinkProcess:
+        port = free_port()
+        options: dict[str, Any] = {"clickhouse": own_engine.url, **changes}
+        sink = SinkProcess(topics.bootstrap, metrics_port=port, log=tmp_path / f"sink-{port}.log", **options)
+        started.append(sink.start())
+        return sink
+
+    yield make
+    for sink in started:
+        sink.kill()
+
+
+@pytest.fixture
+def publisher(topics: RunningKafka) -> Iterator[Publisher]:
+    with Publisher(topics.bootstrap) as publisher:
+        yield publisher
+
+
+def metric(sink: SinkProcess, name: str, labels: str = "") -> float:
+    """The value of one of the sink's metrics; 0 while its port does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{sink.metrics_port}/metrics", timeout=2) as reply:
+            text = reply.read().decode()
+    except (urllib.error.URLError, OSError):
+        return 0.0
+    for line in text.splitlines():
+        if line.startswith(f"{name}{labels} "):
+            return float(line.rsplit(" ", 1)[1])
+    return 0.0
+
+
+def ready(sink: SinkProcess) -> bool:
+    try:
+        socket.create_connection((HOST, sink.metrics_port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def committed(bootstrap: str, partition: int) -> int | None:
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=SINK_GROUP, enable_auto_commit=False)
+    try:
+        offset: int | None = consumer.committed(TopicPartition(LEDGER, partition))
+        return offset
+    finally:
+        consumer.close(autocommit=False)
+
+
+def test_what_was_published_is_stored_and_sigterm_ends_the_sink_within_five_seconds(
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess, topics: RunningKafka
+) -> None:
+    published = {partition: lines(5_000, seed=partition) for partition in range(4)}
+    sink = make_sink()
+    for partition, entries in published.items():
+        publisher.publish(partition, entries)
+    wait_until(lambda: count_of(own_engine) == 20_000, "all lines are stored")
+    assert stored(own_engine) == expected(published)
+    wait_until(lambda: metric(sink, "phonemeter_sink_rows_inserted_total") == 20_000, "the metric says so")
+    late = lines(10, seed=9, first=1_000_000)
+    publisher.publish(0, late)
+    status, took_s = sink.terminate()
+    assert (status, took_s < 5) == (0, True), sink.log.read_text()
+    assert committed(topics.bootstrap, 1) == 3
+    make_sink()
+    wait_until(lambda: count_of(own_engine) == 20_010, "the late lines are stored")
+    assert stored(own_engine) == expected(published | {0: [*published[0], *late]})
+
+
+def test_records_published_twice_and_cut_differently_are_stored_once(
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess
+) -> None:
+    entries = lines(3_000, seed=1)
+    publisher.publish(2, entries[:2_000], cut=700)
+    publisher.publish(2, entries[500:2_500], cut=111)
+    publisher.publish(2, entries[:3_000], cut=1_999)
+    sink = make_sink()
+    wait_until(lambda: metric(sink, "phonemeter_sink_duplicate_rows_total") == 4_000, "all was seen")
+    wait_until(lambda: count_of(own_engine) == 3_000, "all is stored")
+    assert stored(own_engine) == expected({2: entries})
+
+
+def test_killing_the_sink_again_and_again_loses_and_doubles_nothing(
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess
+) -> None:
+    published: dict[int, list[Entry]] = {partition: lines(8_000, seed=partition) for partition in range(4)}
+
+    def publish() -> None:
+        for start in range(0, 8_000, 400):
+            for partition, entries in published.items():
+                publisher.publish(partition, entries[start : start + 400], cut=200)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    for goal in (1, 8_000):
+        sink = make_sink(flush_ms=30, batch_rows=200)
+        wait_until(lambda goal=goal: count_of(own_engine) >= goal, "some lines are stored")  # type: ignore[misc]  # a default binds the loop's value
+        sink.kill()
+    make_sink(flush_ms=50)
+    thread.join()
+    wait_until(lambda: count_of(own_engine) >= 32_000, "all lines are stored")
+    assert stored(own_engine) == expected(published)
+
+
+def test_killing_the_engine_loses_and_doubles_nothing_and_shows_in_the_metrics(
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess
+) -> None:
+    published = {partition: lines(10_000, seed=partition) for partition in range(2)}
+    sink = make_sink(flush_ms=30, batch_rows=500)
+    for start in range(0, 10_000, 1_000):
+        for partition, entries in published.items():
+            publisher.publish(partition, entries[start : start + 1_000], cut=250)
+        if start in (3_000, 6_000):
+            wait_until(lambda: count_of(own_engine) > 0, "the engine holds something")
+            own_engine.kill()
+            before = metric(sink, "phonemeter_sink_insert_errors_total")
+            wait_until(
+                lambda before=before: metric(sink, "phonemeter_sink_insert_errors_total") >= before + 2,  # type: ignore[misc]  # a default binds the loop's value
+                "the sink tries again",
+            )
+            assert metric(sink, "phonemeter_sink_clickhouse_up") == 0
+            own_engine.start()
+    wait_until(lambda: count_of(own_engine) >= 20_000, "all lines are stored")
+    assert stored(own_engine) == expected(published)
+    assert metric(sink, "phonemeter_sink_clickhouse_up") == 1
+    assert "attempt 2 failed, the next one in" in sink.log.read_text()
+
+
+class SwallowingProxy:
+    """Between a sink and the engine: passes everything on, but swallows the acknowledgement of an INSERT.
+
+    It waits until the engine has answered, so the lines are stored and only the sink does not know.
+    """
+
+    def __init__(self, engine_port: int) -> None:
+        self._engine_port = engine_port
+        self._listening = socket.create_server((HOST, 0))
+        self.port: int = self._listening.getsockname()[1]
+        self.to_swallow = 0
+        self.swallowed = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            engine = socket.create_connection((HOST, self._engine_port))
+            inserting = threading.Event()
+            threading.Thread(target=self._forward, args=(client, engine, inserting), daemon=True).start()
+            threading.Thread(target=self._back, args=(engine, client, inserting), daemon=True).start()
+
+    def _forward(self, client: socket.socket, engine: socket.socket, inserting: threading.Event) -> None:
+        with client, engine:
+            while data := _received(client):
+                if b"INSERT INTO ledger" in data and self.to_swallow:
+                    self.to_swallow -= 1
+                    inserting.set()
+                engine.sendall(data)
+
+    def _back(self, engine: socket.socket, client: socket.socket, inserting: threading.Event) -> None:
+        replies = 0
+        while data := _received(engine):
+            if inserting.is_set():
+                replies += 1
+                # The first reply to an INSERT names its columns; the next one is the acknowledgement.
+                if replies > 1:
+                    self.swallowed += 1
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+            client.sendall(data)
+
+
+def _received(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(65_536)
+    except OSError:
+        return b""
+
+
+@pytest.fixture
+def proxy(own_engine: EngineProcess) -> Iterator[SwallowingProxy]:
+    proxy = SwallowingProxy(own_engine.port)
+    yield proxy
+    proxy.close()
+
+
+def test_a_lost_reply_does_not_double_what_was_stored(
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess, proxy: SwallowingProxy
+) -> None:
+    entries = lines(2_000, seed=5)
+    proxy.to_swallow = 3
+    sink = make_sink(clickhouse=f"clickhouse://default@{HOST}:{proxy.port}/phonemeter", batch_rows=300)
+    publisher.publish(1, entries, cut=250)
+    wait_until(lambda: count_of(own_engine) >= 2_000, "all lines are stored")
+    wait_until(
+        lambda: metric(sink, "phonemeter_sink_lag_records", '{partition="1"}') == 0, "all is committed"
+    )
+    assert stored(own_engine) == expected({1: entries})
+    assert proxy.swallowed == 3
+    assert metric(sink, "phonemeter_sink_insert_errors_total") >= 3
+    assert "lines were stored already" in sink.log.read_text()
+
+
+def test_two_sinks_share_the_partitions_and_one_takes_over_from_the_other(
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess
+) -> None:
+    published = {partition: lines(9_000, seed=partition) for partition in range(4)}
+    goals = iter((12_000, 24_000, 36_000))
+
+    def publish_third(number: int) -> None:
+        for partition, entries in published.items():
+            publisher.publish(partition, entries[number * 3_000 : (number + 1) * 3_000], cut=100)
+
+    def stored_all() -> None:
+        goal = next(goals)
+        wait_until(lambda: count_of(own_engine) >= goal, f"{goal} lines are stored")
+
+    one = make_sink(flush_ms=50, batch_rows=500)
+    publish_third(0)
+    two = make_sink(flush_ms=50, batch_rows=500)
+    stored_all()
+    wait_until(lambda: 'partition="' in _scrape(two), "the second sink has partitions")
+    publish_third(1)
+    stored_all()
+    assert metric(two, "phonemeter_sink_rows_inserted_total") > 0
+    publish_third(2)
+    assert one.terminate()[0] == 0
+    stored_all()
+    assert stored(own_engine) == expected(published)
+
+
+def _scrape(sink: SinkProcess) -> str:
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{sink.metrics_port}/metrics", timeout=2) as reply:
+            return str(reply.read().decode())
+    except OSError:
+        return ""
+
+
+def test_a_record_that_cannot_be_read_stops_its_partition_and_no_other(
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess, topics: RunningKafka
+) -> None:
+    before, behind, beside = lines(100, seed=1), lines(100, seed=2, first=10_000), lines(100, seed=3)
+    publisher.publish(0, before)
+    publisher.publish_raw(0, b'{"format": 2}')
+    publisher.publish(0, behind)
+    publisher.publish(1, beside)
+    sink = make_sink()
+    wait_until(lambda: metric(sink, "phonemeter_sink_stopped", '{partition="0"}') == 1, "the partition stops")
+    wait_until(lambda: count_of(own_engine) == 200, "what came before and beside is stored")
+    wait_until(lambda: committed(topics.bootstrap, 0) == 1, "what came before is committed, and no more")
+    assert stored(own_engine) == expected({0: before, 1: beside})
+    assert (
+        "Partition 0 of phone-ledger is stopped at record 1: it is not a ledger record"
+        in sink.log.read_text()
+    )
+
+
+def test_a_database_that_lost_its_lines_is_filled_again_from_the_log(
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess
+) -> None:
+    entries = lines(1_000, seed=1)
+    publisher.publish(3, entries[:800], cut=100)
+    sink = make_sink()
+    wait_until(lambda: count_of(own_engine) == 800, "the first lines are stored")
+    own_engine.query("TRUNCATE TABLE ledger")
+    publisher.publish(3, entries[800:], cut=100)
+    wait_until(lambda: count_of(own_engine) == 1_000, "everything is stored again")
+    assert stored(own_engine) == expected({3: entries})
+    assert metric(sink, "phonemeter_sink_rewinds_total") == 1
+
+
+def test_a_sink_that_is_told_to_stop_before_anything_is_up_ends(free_port: Callable[[], int]) -> None:
+    settings = SinkSettings(
+        kafka=f"{HOST}:{free_port()}",
+        clickhouse=f"clickhouse://default@{HOST}:{free_port()}/phonemeter",
+        sink_metrics_port=free_port(),
+    )
+    stop = threading.Event()
+    thread = threading.Thread(target=service.run, args=(settings,), kwargs={"stop": stop})
+    thread.start()
+    stop.set()
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+
+
+def test_a_taken_port_is_told_in_a_sentence(own_engine: EngineProcess, topics: RunningKafka) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = SinkSettings(kafka=topics.bootstrap, clickhouse=own_engine.url, sink_metrics_port=port)
+        with pytest.raises(SinkError, match=f"port {port} for the sink's metrics cannot be opened"):
+            service.run(settings, stop=threading.Event())
+
+
+def test_an_empty_record_only_moves_on(
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess
+) -> None:
+    entries = lines(10, seed=1)
+    (value,) = encode_records(0, entries)
+    publisher.publish_raw(0, value[: value.index(b'"rows":[') + 8] + b"]}")
+    publisher.publish(0, entries)
+    make_sink()
+    wait_until(lambda: count_of(own_engine) == 10, "the lines behind it are stored")
