@@ -1,0 +1,142 @@
+"""Builders of events: ids, hashes, and what they refuse."""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metering.events import Rejection, Succeeded, read_event
+from producers import events
+from producers.errors import RefusedError
+from producers.events import CloudEvent
+
+TIME = datetime(2026, 10, 17, 10, 5, 3, 120_000, UTC)
+APPID = "wxfb1f3d218d111092"
+KEY = b"a key of sixteen bytes or more"
+
+
+def succeeded(**changes: Any) -> CloudEvent:  # noqa: ANN401 - any argument of the builder
+    arguments: dict[str, Any] = {"appid": APPID, "code": "code-1", "capability": "quick", "time": TIME}
+    return events.authorization_succeeded(**arguments | changes)
+
+
+ONE_OF_EACH = [
+    succeeded(scene="card_claim", store="store-03", client="e7d524b842e625e2"),
+    events.authorization_denied(appid=APPID, capability="quick", time=TIME),
+    events.authorization_failed(appid=APPID, capability="realtime", time=TIME, errno=1_400_001),
+    events.pack_purchased(
+        appid=APPID,
+        pack_id="p1",
+        capability="quick",
+        calls=500_000,
+        validity_days=365,
+        price_micro_yuan=15_000_000_000,
+        paid_at=TIME,
+        starts_at=TIME,
+    ),
+    events.pack_refunded(appid=APPID, pack_id="p1", time=TIME),
+    events.account_registered(appid=APPID, entity_type="government", time=TIME, name="市政府"),
+    events.account_alerting_set(appid=APPID, time=TIME, levels_percent=(50,), run_out_lead_days=3),
+    events.usage_observed(appid=APPID, capability="quick", time=TIME, used=7, size=250, pack_id="p1"),
+    events.clock_ticked(time=TIME),
+]
+
+
+@pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda event: str(event["type"]))
+def test_what_a_builder_gives_is_what_the_metering_reads(event: CloudEvent) -> None:
+    read = read_event(events.to_json(event), now_ms=None)
+    assert not isinstance(read, Rejection)
+    assert read.id == event["id"]
+
+
+def test_every_builder_gives_another_id() -> None:
+    assert len({event["id"] for event in ONE_OF_EACH}) == len(ONE_OF_EACH)
+
+
+def test_the_id_is_the_sha256_of_appid_colon_code() -> None:
+    assert succeeded()["id"] == hashlib.sha256(b"wxfb1f3d218d111092:code-1").hexdigest()
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_one_code_is_one_id_and_another_code_another(code: str, other: str) -> None:
+    assert events.event_id(APPID, code) == events.event_id(APPID, code)
+    assert (events.event_id(APPID, code) == events.event_id(APPID, other)) == (code == other)
+
+
+def test_the_code_itself_does_not_travel() -> None:
+    assert b"code-1" not in events.to_json(succeeded())
+
+
+def test_two_denied_taps_without_a_name_are_two_events() -> None:
+    first, second = (
+        events.authorization_denied(appid=APPID, capability="quick", time=TIME) for _ in range(2)
+    )
+    assert first["id"] != second["id"]
+
+
+def test_a_named_denied_tap_can_be_built_again() -> None:
+    first, second = (
+        events.authorization_denied(appid=APPID, capability="quick", time=TIME, tap="tap-9") for _ in range(2)
+    )
+    assert first == second
+
+
+def test_a_time_keeps_its_moment_and_its_milliseconds() -> None:
+    read = read_event(events.to_json(succeeded()), now_ms=None)
+    assert isinstance(read, Succeeded)
+    assert read.time == TIME
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(RefusedError, match="has no time zone"):
+        succeeded(time=TIME.replace(tzinfo=None))
+
+
+def test_float_money_is_refused() -> None:
+    with pytest.raises(RefusedError, match="price_micro_yuan"):
+        events.pack_purchased(
+            appid=APPID,
+            pack_id="p1",
+            capability="quick",
+            calls=250,
+            validity_days=90,
+            price_micro_yuan=7.5,  # type: ignore[arg-type] # what a careless caller would pass
+            paid_at=TIME,
+        )
+
+
+def test_an_unknown_capability_is_refused() -> None:
+    with pytest.raises(RefusedError, match="capability"):
+        succeeded(capability="slow")
+
+
+@given(st.text(min_size=1))
+def test_a_client_hash_is_sixteen_digits_that_tell_users_apart(openid: str) -> None:
+    hashed = events.client_hash(openid, KEY)
+    assert len(hashed) == 16
+    assert int(hashed, 16) >= 0
+    assert hashed == events.client_hash(openid, KEY)
+    assert hashed != events.client_hash(openid + "x", KEY)
+    assert hashed != events.client_hash(openid, KEY + b"x")
+
+
+def test_a_short_key_protects_nobody_and_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 16 random bytes"):
+        events.client_hash("openid", b"short")
+
+
+def test_a_client_hash_of_nobody_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs the user's openid"):
+        events.client_hash("", KEY)
+
+
+@pytest.mark.parametrize(
+    "field", [{"client": "13800138000"}, {"store": "+8613800138000"}, {"scene": "138-0013-8000"}]
+)
+def test_a_phone_number_is_refused_wherever_it_stands(field: dict[str, str]) -> None:
+    with pytest.raises(RefusedError, match="looks like a phone number") as refused:
+        succeeded(**field)
+    assert refused.value.rejection.reason == "phone_number"
