@@ -1,0 +1,296 @@
+"""What holds for every log, whatever happens in it and however it is cut."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metering import state_items
+from metering.accounts import Account, encode_account
+from metering.ledger import CALL_KINDS, Entry, encode_records
+from metering.partition import Metered, OffsetGapError, PartitionState, Record, meter
+from metering.rating import UseReport, rate
+from metering.rules import Rules
+from tests.metering.building import Play, records, succeeded
+from tests.metering.logs import Log, logs
+
+cut_places = st.lists(st.integers(1, 80), max_size=12).map(lambda places: sorted(set(places)))
+
+
+def batches(log: Log, cuts: list[int]) -> Iterator[list[Record]]:
+    whole = records(log.values)
+    edges = [0, *(cut for cut in cuts if cut < len(whole)), len(whole)]
+    return (whole[start:end] for start, end in pairwise(edges))
+
+
+def snapshot(state: PartitionState) -> tuple[object, ...]:
+    """All of a state, as bytes that can't change any more."""
+    return (
+        state_items.encode_header(state_items.header_of(state)),
+        {appid: encode_account(account) for appid, account in state.accounts.items()},
+        {place: calls.chunks for place, calls in state.uncovered.items() if calls.chunks},
+        [dict(segment) for segment in state.ids.segments],
+        state.ids.tail,
+        state.ids.newest_ms,
+    )
+
+
+def lines_of(entries: list[Entry]) -> bytes:
+    return msgspec.json.encode(entries)
+
+
+class Disk:
+    """Keeps a state as the stream does: a header, and the items that each batch changed."""
+
+    def __init__(self) -> None:
+        self.header = state_items.encode_header(state_items.Header())
+        self.items: dict[str, bytes] = {}
+
+    def keep(self, before: PartitionState, metered: Metered) -> None:
+        for key, item in state_items.changed_items(before, metered).items():
+            if item is None:
+                self.items.pop(key, None)
+            else:
+                self.items[key] = item
+        self.header = state_items.encode_header(state_items.header_of(metered.state))
+
+    def state(self) -> PartitionState:
+        return state_items.restore(0, state_items.decode_header(self.header), self.items)
+
+
+def assert_balanced(account: Account, entries: list[Entry]) -> None:
+    """Rule 14 for every pack of an account, from its ledger lines."""
+    moved: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+    money: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+    for entry in entries:
+        if entry.appid == account.appid:
+            moved[entry.kind, entry.capability, entry.pack_id] += entry.calls
+            money[entry.kind, entry.capability, entry.pack_id] += entry.amount_micro_yuan
+    for capability, use in account.uses.items():
+        for pack_id, remaining in use.remaining.items():
+            granted, charged, lapsed, refunded = (
+                moved[kind, capability, pack_id] for kind in ("purchase", "charge", "lapse", "refund")
+            )
+            assert remaining >= 0
+            assert granted == charged + lapsed + refunded + remaining
+            price, cost, lost, returned = (
+                money[kind, capability, pack_id] for kind in ("purchase", "charge", "lapse", "refund")
+            )
+            assert 0 <= cost <= price
+            assert remaining > 0 or price == cost + lost + returned
+        packs = [*use.open, *use.spent, *(closed.pack for closed in use.closed)]
+        assert sorted(pack.pack_id for pack in packs) == sorted(use.remaining)
+        assert use.open == sorted(use.open)
+        active = [pack for pack in (*use.open, *use.spent) if pack.covers(account.clock_ms)]
+        assert use.active_size == sum(pack.calls for pack in active)
+        assert use.active_remaining == sum(use.remaining[pack.pack_id] for pack in active)
+
+
+@given(logs)
+def test_granted_is_charged_lapsed_refunded_and_remaining_after_every_record(log: Log) -> None:
+    played = Play(log.rules)
+    for value in log.values:
+        touched = {entry.appid for entry in played.on(value)}
+        for appid in touched & set(played.state.accounts):
+            assert_balanced(played.state.accounts[appid], played.entries)
+    for account in played.state.accounts.values():
+        assert_balanced(account, played.entries)
+
+
+@given(logs)
+def test_every_succeeded_event_has_exactly_one_outcome(log: Log) -> None:
+    played = Play(log.rules)
+    for value in log.values:
+        entries = played.on(value)
+        event = msgspec.json.decode(value) if value.startswith(b'{"') else {"type": "broken"}
+        own = [entry for entry in entries if entry.kind in CALL_KINDS and entry.reason != "taken_over"]
+        duplicates = [entry for entry in entries if entry.kind == "duplicate"]
+        if event["type"] == "phone.authorization.succeeded":
+            assert [entry.calls for entry in own] + [1 for _ in duplicates] == [1]
+        else:
+            assert own == []
+    uncovered_now: defaultdict[tuple[str, str, int], int] = defaultdict(int)
+    for entry in played.of("uncovered"):
+        uncovered_now[entry.appid, entry.event_id, entry.time_ms] += entry.calls
+    assert min(uncovered_now.values(), default=0) >= 0
+
+
+@given(logs)
+def test_no_charge_lies_outside_its_packs_validity(log: Log) -> None:
+    played = Play(log.rules)
+    played.on(*log.values)
+    validity = {
+        (account.appid, pack.pack_id): pack
+        for account in played.state.accounts.values()
+        for use in account.uses.values()
+        for pack in (*use.open, *use.spent, *(closed.pack for closed in use.closed))
+    }
+    for entry in played.of("charge"):
+        assert validity[entry.appid, entry.pack_id].covers(entry.time_ms)
+
+
+@given(logs)
+def test_a_fully_used_pack_cost_exactly_its_price(log: Log) -> None:
+    for app in rate(log.values, log.rules).apps.values():
+        for use in app.values():
+            for pack in use.packs if isinstance(use, UseReport) else []:
+                if pack.status == "exhausted":
+                    assert pack.lapsed == pack.remaining == 0
+    played = Play(log.rules)
+    played.on(*log.values)
+    spent: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for entry in played.of("charge"):
+        spent[entry.appid, entry.pack_id].append(entry.amount_micro_yuan)
+    for bought in played.of("purchase"):
+        costs = spent[bought.appid, bought.pack_id]
+        if len(costs) == bought.calls:
+            assert sum(costs) == bought.amount_micro_yuan
+            assert max(costs) - min(costs) <= 1
+
+
+@given(logs, cut_places)
+def test_the_ledger_is_the_same_byte_for_byte_however_the_log_is_cut(log: Log, cuts: list[int]) -> None:
+    whole = meter(PartitionState(0), records(log.values), log.rules)
+    state, entries = PartitionState(0), []
+    for batch in batches(log, cuts):
+        metered = meter(state, batch, log.rules)
+        state = metered.state
+        entries += metered.entries
+    assert lines_of(entries) == lines_of(whole.entries)
+    assert snapshot(state)[1:3] == snapshot(whole.state)[1:3]
+
+
+@given(logs, cut_places)
+def test_the_ledger_is_the_same_when_every_batch_is_followed_by_a_restart(log: Log, cuts: list[int]) -> None:
+    whole = meter(PartitionState(0), records(log.values), log.rules)
+    disk, entries = Disk(), []
+    for batch in batches(log, cuts):
+        before = disk.state()
+        metered = meter(before, batch, log.rules)
+        disk.keep(before, metered)
+        entries += metered.entries
+    assert lines_of(entries) == lines_of(whole.entries)
+    assert snapshot(disk.state())[1:3] == snapshot(whole.state)[1:3]
+
+
+@given(logs, cut_places)
+def test_what_is_kept_of_a_state_is_all_of_it(log: Log, cuts: list[int]) -> None:
+    disk, state = Disk(), PartitionState(0)
+    for batch in batches(log, cuts):
+        metered = meter(state, batch, log.rules)
+        disk.keep(state, metered)
+        state = metered.state
+        kept = disk.state()
+        assert (snapshot(kept)[:3], kept.ids.tail, kept.ids.newest_ms) == (
+            snapshot(state)[:3],
+            state.ids.tail,
+            state.ids.newest_ms,
+        )
+
+
+@given(logs, cut_places)
+def test_a_replay_from_an_older_state_gives_the_same_entries_again(log: Log, cuts: list[int]) -> None:
+    state, older = PartitionState(0), []
+    for batch in batches(log, cuts):
+        older.append((state, batch))
+        state = meter(state, batch, log.rules).state
+    whole = lines_of(meter(PartitionState(0), records(log.values), log.rules).entries)
+    for before, batch in older:
+        rest = records(log.values)[batch[0].offset :]
+        again = meter(before, rest, log.rules)
+        assert whole.endswith(lines_of(again.entries)[1:])
+        assert snapshot(again.state)[1:3] == snapshot(state)[1:3]
+
+
+@given(logs, cut_places)
+def test_metering_leaves_the_state_it_was_given_as_it_was(log: Log, cuts: list[int]) -> None:
+    state = PartitionState(0)
+    for batch in batches(log, cuts):
+        before = snapshot(state)
+        metered = meter(state, batch, log.rules)
+        assert snapshot(state) == before
+        state = metered.state
+
+
+@given(logs, cut_places)
+def test_records_that_the_state_has_already_do_nothing(log: Log, cuts: list[int]) -> None:
+    state, entries = PartitionState(0), []
+    for batch in batches(log, cuts):
+        delivered = [*records(log.values)[max(0, batch[0].offset - 5) : batch[0].offset], *batch]
+        metered = meter(state, delivered, log.rules)
+        state = metered.state
+        entries += metered.entries
+    assert lines_of(entries) == lines_of(meter(PartitionState(0), records(log.values), log.rules).entries)
+
+
+@given(logs)
+def test_lines_come_in_the_order_of_their_identity(log: Log) -> None:
+    entries = meter(PartitionState(0), records(log.values), log.rules).entries
+    identities = [(entry.offset, entry.line) for entry in entries]
+    assert identities == sorted(set(identities))
+    last: dict[int, int] = {}
+    for offset, line in identities:
+        assert line == last.get(offset, -1) + 1
+        last[offset] = line
+
+
+@given(logs)
+def test_the_rating_of_a_file_is_the_sum_of_its_ledger_lines(log: Log) -> None:
+    entries = meter(PartitionState(0), records(log.values), log.rules).entries
+    calls: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+    lines: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+    money: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for entry in entries:
+        calls[entry.appid, entry.capability, entry.kind] += entry.calls
+        lines[entry.appid, entry.capability, entry.kind] += 1
+        if entry.kind == "charge":
+            money[entry.appid, entry.capability] += entry.amount_micro_yuan
+    rating = rate(log.values, log.rules)
+    for appid, app in rating.apps.items():
+        for capability, use in app.items():
+            if isinstance(use, UseReport):
+                place = (appid, capability)
+                assert use.charged == calls[*place, "charge"]
+                assert use.trial_charged == calls[*place, "trial_charge"]
+                assert use.free == calls[*place, "free"]
+                assert use.exempt == calls[*place, "exempt"]
+                assert use.uncovered == calls[*place, "uncovered"]
+                assert use.succeeded == (
+                    use.charged + use.trial_charged + use.free + use.exempt + use.uncovered
+                )
+                assert use.denied == lines[*place, "denied"]
+                assert use.failed == lines[*place, "failed"]
+                assert use.duplicates == lines[*place, "duplicate"]
+                assert use.amount_micro_yuan == money[place] == sum(p.amount_micro_yuan for p in use.packs)
+                assert sum(p.calls for p in use.packs) == calls[*place, "purchase"]
+                assert sum(p.lapsed for p in use.packs) == calls[*place, "lapse"]
+    assert rating.rejected == lines["", "", "rejection"]
+
+
+@given(logs)
+def test_apps_spread_over_partitions_fare_as_in_one_log(log: Log) -> None:
+    """Broken records and ticks, which belong to no app, go to both."""
+    whole = rate(log.values, log.rules)
+    for app in ("wx-a", "wx-b"):
+        other = b'"subject": "wx-b"' if app == "wx-a" else b'"subject": "wx-a"'
+        alone = rate([value for value in log.values if other not in value], log.rules)
+        assert alone.apps.get(app) == whole.apps.get(app)
+        assert alone.rejected == whole.rejected
+
+
+@given(logs)
+def test_ledger_records_carry_every_line_in_order(log: Log) -> None:
+    entries = meter(PartitionState(0), records(log.values), log.rules).entries
+    rows = [row for value in encode_records(0, entries) for row in msgspec.json.decode(value)["rows"]]
+    assert rows == msgspec.to_builtins(entries)
+
+
+def test_a_record_that_was_left_out_is_an_error_that_names_it() -> None:
+    state = PartitionState(3, next_offset=7)
+    with pytest.raises(OffsetGapError, match="partition 3: offset 7 comes next, but 9 was delivered") as gap:
+        meter(state, records([succeeded(0)], 9), Rules())
+    assert (gap.value.expected, gap.value.got) == (7, 9)
