@@ -1,5 +1,6 @@
 """The command `phonemeter`: one module per command, loaded only when it is called."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -36,11 +37,16 @@ COMMANDS: Final[tuple[Command, ...]] = (
 )
 """Every command, in the order of the list. To add one: a module with a typer function, and its line here."""
 
+CHATTY: Final = ("kafka", "clickhouse_driver")
+"""Libraries that would log to stderr, by Python's last resort, what the command tells in its own sentence."""
+
 EPILOG: Final = "Start with: phonemeter up. Settings come from PHONEMETER_* variables and phonemeter.toml."
 
 
 def main() -> None:
     """Run the command line; every expected failure is one sentence on stderr and an exit status, 1 or 2."""
+    for library in CHATTY:
+        logging.getLogger(library).addHandler(logging.NullHandler())
     try:
         _app(_wanted(sys.argv[1:]))(prog_name="phonemeter")
     except Exception as error:  # noqa: BLE001 - the one place where a failure becomes a sentence

@@ -32,7 +32,8 @@ def up(
     """Run Kafka, ClickHouse, the worker and the sink on this machine until Ctrl-C.
 
     Everything listens on loopback and writes under one directory (setting data_dir). A service that dies is
-    started again; one that cannot be kept alive ends the whole stack and says why. The first run downloads Kafka.
+    started again; one that cannot be kept alive ends the whole stack and says why. The first run downloads
+    Kafka.
     """
     stack = Stack(load())
     talk = Console(stderr=True, quiet=as_json)

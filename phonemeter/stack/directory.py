@@ -73,6 +73,8 @@ class StackDirectory:
     def write_state(self, state: dict[str, Any]) -> None:
         """Leave the stack's state for `phonemeter status`, which runs in another process."""
         partial = self.path / "state.json.partial"
+        # The endpoints may hold a password.
+        partial.touch(mode=0o600)
         partial.write_text(json.dumps(state))
         partial.replace(self.path / "state.json")
 

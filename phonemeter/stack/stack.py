@@ -188,7 +188,7 @@ class Stack:
         own = stack_kafka(self.settings.kafka_port)
         if self.settings.kafka != own:
             raise UserError(
-                f"{named('kafka')} is {self.settings.kafka} but the stack's own Kafka would be {own}; leave it "
+                f"{named('kafka')} is {self.settings.kafka} but the stack's own would be {own}; leave it "
                 f"out, or run the services without the stack: phonemeter worker, phonemeter sink."
             )
         native = f"@127.0.0.1:{self.settings.engine_native_port}/"

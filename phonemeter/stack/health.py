@@ -1,0 +1,132 @@
+"""How phonemeter does, seen from outside: what answers, how far behind it is, how fresh the ledger is."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    NotCoordinatorError,
+)
+
+from metering.topics import EVENTS, LEDGER, SINK_GROUP, WORKER_GROUP
+from phonemeter.errors import OperationError
+from phonemeter.settings import Settings
+from phonemeter.stack.directory import StackDirectory
+from phonemeter.stack.kafka.topics import admin
+from phonemeter.stack.supervisor import State
+from sinks.connection import FAILURES, connect, rows, sentence
+
+REPLY_TIMEOUT_S = 10.0
+NO_COORDINATOR_YET = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError)
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A stage that reads a topic: how many processes share the work, how many records they have not done."""
+
+    members: int
+    lag: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What was found. `problems` has a sentence for each thing that is not as it should be."""
+
+    kafka: str
+    clickhouse: str
+    worker: Consumer | None
+    sink: Consumer | None
+    ledger_rows: int | None
+    newest_row_age_s: float | None
+    services: dict[str, dict[str, Any]] | None
+    """The services of the stack that runs on the data directory; None if none does."""
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether everything is as it should be."""
+        return not self.problems
+
+
+def examine(settings: Settings) -> Health:
+    """Ask Kafka, ClickHouse and the stack of the data directory. Blocking, some seconds at most."""
+    problems: list[str] = []
+    worker = sink = None
+    try:
+        with admin(settings.kafka) as client:
+            worker = _consumer(client, WORKER_GROUP, EVENTS, problems)
+            sink = _consumer(client, SINK_GROUP, LEDGER, problems)
+    except OperationError as error:
+        problems.append(str(error))
+    ledger_rows, newest_row_age_s = _ledger(settings.clickhouse, problems)
+    services = _services(settings, problems)
+    return Health(
+        settings.kafka,
+        without_password(settings.clickhouse),
+        worker,
+        sink,
+        ledger_rows,
+        newest_row_age_s,
+        services,
+        problems,
+    )
+
+
+def without_password(url: str) -> str:
+    """A URL that can be shown."""
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":***@", 1) if password else url
+
+
+def _consumer(client: KafkaAdminClient, group: str, topic: str, problems: list[str]) -> Consumer | None:
+    described = client.describe_topics([topic])[0]
+    if described["error_code"] != 0:
+        problems.append(f"Topic {topic} does not exist; phonemeter up creates it.")
+        return None
+    partitions = [TopicPartition(topic, one["partition_index"]) for one in described["partitions"]]
+    ends = client.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
+    try:
+        committed = client.list_group_offsets(group)[group]
+        members = len(client.describe_groups([group])[group]["members"])
+    except NO_COORDINATOR_YET:
+        # Kafka begins to coordinate when the first consumer asks.
+        committed, members = {}, 0
+    if members == 0:
+        problems.append(f"Nobody reads {topic}: consumer group {group} has no members.")
+    done = {partition: max(0, at.offset) for partition, at in committed.items()}
+    return Consumer(members, sum(end.offset - done.get(partition, 0) for partition, end in ends.items()))
+
+
+def _ledger(url: str, problems: list[str]) -> tuple[int | None, float | None]:
+    client = connect(url, reply_timeout_s=REPLY_TIMEOUT_S)
+    try:
+        ((count, newest_ms),) = rows(
+            client, "SELECT count(), toUnixTimestamp64Milli(max(recorded_at)) FROM ledger"
+        )
+    except FAILURES as error:
+        problems.append(
+            f"ClickHouse at {without_password(url)} did not tell about the ledger: {sentence(error)}; start "
+            f"it (phonemeter up) or set PHONEMETER_CLICKHOUSE (clickhouse in phonemeter.toml) to where it is."
+        )
+        return None, None
+    finally:
+        client.disconnect()
+    return count, round(time.time() - newest_ms / 1_000, 3) if count else None
+
+
+def _services(settings: Settings, problems: list[str]) -> dict[str, dict[str, Any]] | None:
+    described = StackDirectory(settings.data_dir).read_state()
+    if described is None:
+        return None
+    services: dict[str, dict[str, Any]] = described["services"]
+    problems.extend(
+        f"Service {name} is {one['state']}; see {one['log']}."
+        for name, one in services.items()
+        if one["state"] != State.READY
+    )
+    return services
