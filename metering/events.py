@@ -1,5 +1,6 @@
 """The event: a CloudEvents 1.0 record of `phone-events`, read strictly or rejected (DESIGN section 5)."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Final, Literal, NamedTuple
 
@@ -14,10 +15,13 @@ CAPABILITIES: Final[tuple[Capability, ...]] = ("quick", "realtime")
 VALUE_BYTES_MAX: Final = 65_536
 """An event is a few hundred bytes; more is a mistake upstream."""
 
+QUOTED_CHARACTERS_MAX: Final = 100
+"""What a sentence repeats of an event at most: an unknown type may be as long as an event."""
+
 CLOCK_KEY: Final = "clock"
 """Key and subject of a clock tick, which belongs to a whole partition and to no app."""
 
-AppId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+AppId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
 Label = Annotated[str, Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=256)]
@@ -210,13 +214,16 @@ def read_event(value: bytes, *, now_ms: int | None) -> AnyEvent | Rejection:
             "too_large", f"The event has {len(value)} bytes; at most {VALUE_BYTES_MAX} are allowed."
         )
     try:
+        # The decoder skips over what is unknown without looking at its encoding.
+        if not value.isascii():
+            value.decode()
         event = _decoder.decode(value)
     except UnicodeDecodeError as error:
         return Rejection("not_utf8", f"The event is not UTF-8 text: byte {error.start} can't be decoded.")
     except msgspec.ValidationError as error:
         return _invalid(str(error))
     except (msgspec.DecodeError, RecursionError) as error:
-        return _unreadable(value, error)
+        return Rejection("not_json", f"The event is not a JSON object: {error}.")
     return _implausible(event, now_ms) or event
 
 
@@ -240,7 +247,7 @@ def read_record(key: bytes | None, value: bytes | None, *, now_ms: int | None) -
 def _implausible(event: AnyEvent, now_ms: int | None) -> Rejection | None:
     latest_ms = LATEST_MS if now_ms is None else min(LATEST_MS, now_ms + CLOCK_SKEW_MS)
     if not EARLIEST_MS <= to_ms(event.time) <= latest_ms:
-        return _out_of_range("time", to_ms(event.time), latest_ms)
+        return _out_of_range("time", event.time, latest_ms)
     if isinstance(event, Purchased):
         return _implausible_purchase(event.data, latest_ms)
     if isinstance(event, Succeeded | Denied | Failed) and looks_like_phone_number(event.data.client):
@@ -252,38 +259,38 @@ def _implausible(event: AnyEvent, now_ms: int | None) -> Rejection | None:
 
 def _implausible_purchase(data: PurchaseData, latest_ms: int) -> Rejection | None:
     if not EARLIEST_MS <= to_ms(data.paid_at) <= latest_ms:
-        return _out_of_range("data.paid_at", to_ms(data.paid_at), latest_ms)
+        return _out_of_range("data.paid_at", data.paid_at, latest_ms)
     if data.starts_at is not None and not EARLIEST_MS <= to_ms(data.starts_at) <= LATEST_MS:
-        return _out_of_range("data.starts_at", to_ms(data.starts_at), LATEST_MS)
+        return _out_of_range("data.starts_at", data.starts_at, LATEST_MS)
     return None
 
 
-def _out_of_range(field: str, time_ms: int, latest_ms: int) -> Rejection:
+def _out_of_range(field: str, moment: datetime, latest_ms: int) -> Rejection:
+    """The moment is shown as it was given: near the years 1 and 9999 it need not exist in UTC."""
     return Rejection(
         "time_out_of_range",
-        f"{field} {format_time(time_ms)} is outside {format_time(EARLIEST_MS)} to {format_time(latest_ms)}.",
+        f"{field} {moment.isoformat()} is outside {format_time(EARLIEST_MS)} to {format_time(latest_ms)}.",
     )
 
 
+_PHONE_NUMBER: Final = re.compile(r"(?:(?:00)?86)?1[3-9][0-9]{9}")
+
+
 def looks_like_phone_number(text: str) -> bool:
-    """Whether a text has the form of a Chinese mobile number, with or without its country code."""
-    digits = text.removeprefix("+").removeprefix("86")
-    return len(digits) == 11 and digits.isdecimal() and digits[0] == "1" and digits[1] in "3456789"  # noqa: PLR2004 - a mobile number's length
+    """Whether a text has the form of a Chinese mobile number, however it is punctuated."""
+    return _PHONE_NUMBER.fullmatch(re.sub(r"[\s().+-]", "", text)) is not None
 
 
 def _invalid(problem: str) -> Rejection:
     if problem.endswith("at `$.type`"):
-        return Rejection("unknown_type", f"{problem}; known types are {', '.join(EVENT_TYPES)}.")
+        return Rejection("unknown_type", f"{_shortened(problem)}; known types are {', '.join(EVENT_TYPES)}.")
     if problem.endswith("missing required field `type`"):
         return Rejection("invalid_field", "The event has no `type`.")
-    return Rejection("invalid_field", f"{problem}.")
+    return Rejection("invalid_field", f"{_shortened(problem)}.")
 
 
-def _unreadable(value: bytes, error: Exception) -> Rejection:
-    try:
-        value.decode()
-    except UnicodeDecodeError as undecodable:
-        return Rejection(
-            "not_utf8", f"The event is not UTF-8 text: byte {undecodable.start} can't be decoded."
-        )
-    return Rejection("not_json", f"The event is not a JSON object: {error}.")
+def _shortened(problem: str) -> str:
+    """A problem may quote the value that it is about."""
+    if len(problem) <= 2 * QUOTED_CHARACTERS_MAX:
+        return problem
+    return f"{problem[:QUOTED_CHARACTERS_MAX]}...{problem[-QUOTED_CHARACTERS_MAX:]}"
