@@ -39,4 +39,7 @@ def decode(value: bytes) -> DeadLetter:
     Raises:
         ValueError: not a dead letter.
     """
-    return _decoder.decode(value)
+    try:
+        return _decoder.decode(value)
+    except ValueError as error:
+        raise ValueError(f"not a dead letter: {error}") from None

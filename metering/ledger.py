@@ -124,19 +124,19 @@ def encode_records(partition: int, entries: Sequence[Entry]) -> list[bytes]:
     return [
         value
         for start in range(0, len(entries), RECORD_ENTRIES_MAX)
-        for value in _encode_within_limit(partition, entries[start : start + RECORD_ENTRIES_MAX])
+        for value in _encode(partition, entries[start : start + RECORD_ENTRIES_MAX])
     ]
 
 
-def _encode_within_limit(partition: int, rows: Sequence[Entry]) -> list[bytes]:
-    """Halve what is too large: texts at their limits make lines of several kilobytes."""
+def _encode(partition: int, rows: Sequence[Entry]) -> list[bytes]:
+    """One record, or the halves of one that would be too large."""
     value = _encoder.encode(
         LedgerRecord(partition=partition, first_offset=rows[0].offset, last_offset=rows[-1].offset, rows=rows)
     )
     if len(value) <= RECORD_BYTES_MAX or len(rows) == 1:
         return [value]
-    half = len(rows) // 2
-    return _encode_within_limit(partition, rows[:half]) + _encode_within_limit(partition, rows[half:])
+    middle = len(rows) // 2
+    return _encode(partition, rows[:middle]) + _encode(partition, rows[middle:])
 
 
 def decode_rows(value: bytes) -> LedgerRows:
@@ -145,7 +145,10 @@ def decode_rows(value: bytes) -> LedgerRows:
     Raises:
         ValueError: not a ledger record of a format and column order known here.
     """
-    record = _rows_decoder.decode(value)
+    try:
+        record = _rows_decoder.decode(value)
+    except ValueError as error:
+        raise ValueError(f"not a ledger record: {error}") from None
     if record.columns != COLUMNS:
         raise ValueError(f"the ledger record has columns {record.columns}; this version knows {COLUMNS}")
     return record
