@@ -15,7 +15,7 @@ from faust import App
 from faust.serializers.codecs import Codec, register
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from faust.types.transports import ConsumerT, TransportT
+from faust.types.transports import ConsumerT, ProducerT, TransportT
 
 from metering import topics
 from metering.partition import Record
@@ -32,7 +32,7 @@ class RecordBatch(tuple[Record, ...]):
 class _PassThrough(Codec):
     """The batch is made of Python values already; there are no bytes to decode."""
 
-    def _loads(self, s: Any) -> Any:
+    def _loads(self, s: object) -> object:
         return s
 
 
@@ -67,10 +67,18 @@ class Consumer(driver.Consumer):
         return next_offset
 
 
+class Producer(driver.Producer):
+    """Publishes idempotently: a record that is sent again after a lost reply is stored once, in its order."""
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {**super()._settings_extra(), "enable_idempotence": True}
+
+
 class Transport(driver.Transport):
-    """Faust's aiokafka transport with the consumer above."""
+    """Faust's aiokafka transport with the consumer and the producer above."""
 
     Consumer = cast("type[ConsumerT]", Consumer)
+    Producer = cast("type[ProducerT]", Producer)
 
 
 class RecordBatchApp(App):
@@ -78,6 +86,9 @@ class RecordBatchApp(App):
 
     def _new_transport(self) -> TransportT:
         return cast("TransportT", Transport(self.conf.broker_consumer, self))
+
+    def _new_producer_transport(self) -> TransportT:
+        return cast("TransportT", Transport(self.conf.broker_producer, self))
 
 
 def _folded(records: Sequence[ConsumerRecord]) -> ConsumerRecord:

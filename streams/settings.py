@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from metering.rules import Rules
+from metering.times import SECOND_MS, to_ms
+
 
 class WorkerSettings(BaseSettings):
     """Settings of the stream worker. Frozen; the defaults meter the public WeChat components as announced."""
@@ -60,3 +63,13 @@ class WorkerSettings(BaseSettings):
     worker_port: int = Field(
         6066, ge=1, le=65_535, description="Port of the worker's web server: health and metrics, on loopback."
     )
+
+    def rules(self) -> Rules:
+        """The parameters of metering that these settings ask for."""
+        return Rules(
+            billing_start_ms=to_ms(self.billing_start),
+            trial_calls=self.trial_calls,
+            trial_scope=self.trial_scope,
+            allowed_lateness_ms=self.allowed_lateness_s * SECOND_MS,
+            duplicate_window_ms=self.duplicate_window_s * SECOND_MS,
+        )

@@ -1,0 +1,66 @@
+"""Reading a partition's state back when a worker takes it over."""
+
+from collections.abc import Collection
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from metering import topics
+from streams.batch_step import Held
+from streams.state_log import StateReader, StateRecord
+
+FETCH_WAIT_MS = 50
+FETCH_BYTES = 8 * 1024 * 1024
+POLL_RECORDS = 20_000
+
+
+class LogTruncatedError(Exception):
+    """The log of events does not hold what the state says has been metered, or what comes next."""
+
+
+async def read_held(bootstrap_servers: str, partitions: Collection[int]) -> dict[int, Held]:
+    """Read the newest checkpoint of each partition from the state topic, from its beginning to its end.
+
+    Raises:
+        StateDamagedError: a checkpoint is not whole.
+        LogTruncatedError: the events topic was deleted, emptied or made anew since.
+        aiokafka.errors.KafkaError: the broker can't be read now.
+    """
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+        max_partition_fetch_bytes=FETCH_BYTES,
+    )
+    await consumer.start()
+    try:
+        return await _read(consumer, partitions)
+    finally:
+        await consumer.stop()
+
+
+async def _read(consumer: AIOKafkaConsumer, partitions: Collection[int]) -> dict[int, Held]:
+    state_tps = [TopicPartition(topics.STATE, partition) for partition in partitions]
+    events_tps = [TopicPartition(topics.EVENTS, partition) for partition in partitions]
+    # Only assigned partitions are asked for their offsets without a wait for metadata.
+    consumer.assign([*state_tps, *events_tps])
+    consumer.pause(*events_tps)
+    readers = {partition: StateReader(partition) for partition in partitions}
+    ends = await consumer.end_offsets([*state_tps, *events_tps])
+    while any([await consumer.position(tp) < ends[tp] for tp in state_tps]):
+        fetched = await consumer.getmany(*state_tps, timeout_ms=FETCH_WAIT_MS, max_records=POLL_RECORDS)
+        for tp, records in fetched.items():
+            readers[tp.partition].add(StateRecord(record.key, record.value) for record in records)
+    begins = await consumer.beginning_offsets(events_tps)
+    held = {partition: Held(*reader.finished()) for partition, reader in readers.items()}
+    for tp in events_tps:
+        _check_log(tp.partition, held[tp.partition].state.next_offset, begins[tp], ends[tp])
+    return held
+
+
+def _check_log(partition: int, next_offset: int, begin: int, end: int) -> None:
+    if not begin <= next_offset <= end:
+        raise LogTruncatedError(
+            f"{topics.EVENTS} partition {partition} holds offsets {begin} to {end}, but {next_offset} is "
+            "metered next: the topic was deleted or cut; restore it, or start over with empty topics"
+        )

@@ -1,0 +1,20 @@
+"""Clock ticks: the worker writes the time into the partitions that it owns (DESIGN section 4)."""
+
+import msgspec
+
+from metering.events import CLOCK_KEY
+from metering.times import format_time
+
+
+def tick(partition: int, now_ms: int) -> bytes:
+    """The event that tells a partition the time."""
+    return msgspec.json.encode(
+        {
+            "specversion": "1.0",
+            "id": f"tick-{partition}-{now_ms}",
+            "source": "/phonemeter/worker",
+            "type": "clock.ticked",
+            "subject": CLOCK_KEY,
+            "time": format_time(now_ms),
+        }
+    )
