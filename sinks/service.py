@@ -31,7 +31,6 @@ from sinks.store import Store
 
 log = logging.getLogger(__name__)
 
-LOOPBACK: Final = "127.0.0.1"
 DRAIN_S_MAX: Final = 3.0
 """How long the last INSERT may take after the signal; a service has five seconds to end."""
 
@@ -57,9 +56,11 @@ def run(settings: SinkSettings, views: Iterable[str] = (), stop: threading.Event
             closing.enter_context(_stopped_by_signals(stopping))
         metrics = Metrics()
         statements = tuple(views)
-        _patiently(
+        prepared = _patiently(
             "ClickHouse", FAILURES, stopping, metrics, lambda: _prepare(settings.clickhouse, statements)
         )
+        if prepared is None:
+            return
         source = _patiently("Kafka", (KafkaError,), stopping, metrics, lambda: Source(settings.kafka))
         if source is None:
             return
@@ -67,8 +68,12 @@ def run(settings: SinkSettings, views: Iterable[str] = (), stop: threading.Event
         store = Store(settings.clickhouse)
         closing.callback(store.close)
         closing.enter_context(_aborted_if_slow(stopping, store))
-        closing.enter_context(_served(metrics, settings.sink_metrics_port))
-        log.info("The sink is ready; metrics on http://%s:%d/metrics.", LOOPBACK, settings.sink_metrics_port)
+        closing.enter_context(_served(metrics, settings.listen_host, settings.sink_metrics_port))
+        log.info(
+            "The sink is ready; metrics on http://%s:%d/metrics.",
+            settings.listen_host,
+            settings.sink_metrics_port,
+        )
         limits = Limits(
             rows=settings.sink_batch_rows,
             bytes=settings.sink_batch_bytes,
@@ -156,9 +161,9 @@ def _aborted_if_slow(stopping: threading.Event, store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def _served(metrics: Metrics, port: int) -> Iterator[None]:
+def _served(metrics: Metrics, host: str, port: int) -> Iterator[None]:
     try:
-        server, thread = start_http_server(port, addr=LOOPBACK, registry=metrics.registry)
+        server, thread = start_http_server(port, addr=host, registry=metrics.registry)
     except OSError as error:
         raise SinkError(
             f"port {port} for the sink's metrics cannot be opened ({error.strerror}): free it, or set "

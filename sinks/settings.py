@@ -49,5 +49,10 @@ class SinkSettings(BaseSettings):
         1_000, ge=1, le=60_000, description="Time after which the sink writes what it holds, however little."
     )
     sink_metrics_port: int = Field(
-        9465, ge=1, le=65_535, description="Port of the sink's metrics and health, on loopback."
+        9465, ge=1, le=65_535, description="Port of the sink's metrics and health."
+    )
+    listen_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address that health and metrics are served on; 0.0.0.0 inside a container.",
     )

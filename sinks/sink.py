@@ -20,7 +20,7 @@ from sinks.store import Store
 log = logging.getLogger(__name__)
 
 BACKOFF_FIRST_S = 0.2
-BACKOFF_MAX_S = 10.0
+BACKOFF_MAX_S = 5.0
 IDLE_S = 0.1
 
 _RECORDED_AT = COLUMNS.index("recorded_at_ms")
@@ -114,7 +114,7 @@ class Sink:
             if stored < at.stored:
                 self._metrics.rewinds.inc()
                 log.error(
-                    "Partition %d: ClickHouse has it up to %s, but had acknowledged up to %s; reading all again.",
+                    "Partition %d: ClickHouse has lines up to %s, but had acknowledged %s; reading all again.",
                     partition,
                     stored,
                     at.stored,
@@ -216,7 +216,7 @@ class Sink:
         self._metrics.saw_line(max(columns[_RECORDED_AT]))
 
     def _begin_again(self, batch: Batch) -> None:
-        """Begin the partition as if it had just been assigned, because ClickHouse lost what it acknowledged."""
+        """Begin the partition as if just assigned: ClickHouse lost what it had acknowledged."""
         self._store.forget_tokens()
         del self._batches[batch.partition]
         self._waiting.add(batch.partition)

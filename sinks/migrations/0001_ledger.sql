@@ -7,6 +7,7 @@
 --   positions: the highest line of each source partition, one row per part: the sink asks before every INSERT.
 --   hourly, daily: sums per app for the curves; a Shanghai hour is a UTC hour, a Shanghai day is not a UTC day.
 --   packs: what was charged to each pack.
+-- Indexes: event_ids answers what became of one event, kinds skips to the rare lines (purchases, lapses, alerts).
 -- fsync: an INSERT that was acknowledged survives a power cut, because the sink then forgets it.
 -- non_replicated_deduplication_window: a second guard, see insert_deduplication_token in sinks/store.py.
 CREATE TABLE IF NOT EXISTS ledger
@@ -34,6 +35,7 @@ CREATE TABLE IF NOT EXISTS ledger
     details String COMMENT 'JSON object of what this kind alone has: a pack''s terms, an alert''s level, a rejection' CODEC(ZSTD(1)),
 
     INDEX event_ids event_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX kinds kind TYPE set(32) GRANULARITY 1,
 
     PROJECTION positions
     (

@@ -109,6 +109,15 @@ class SinkProcess:
             self.process.kill()
             self.process.wait()
 
+    def end(self) -> None:
+        """Leave the group in good manners, so that the next test does not wait for a dead member."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
     def terminate(self) -> tuple[int, float]:
         """Send SIGTERM; the exit status, and how many seconds the end took."""
         assert self.process is not None

@@ -50,7 +50,7 @@ def make_sink(
 
     yield make
     for sink in started:
-        sink.kill()
+        sink.end()
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_records_published_twice_and_cut_differently_are_stored_once(
     assert stored(own_engine) == expected({2: entries})
 
 
-def test_killing_the_sink_again_and_again_loses_and_doubles_nothing(
+def test_killing_the_sink_in_the_middle_loses_and_doubles_nothing(
     make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess
 ) -> None:
     published: dict[int, list[Entry]] = {partition: lines(8_000, seed=partition) for partition in range(4)}
@@ -134,10 +134,9 @@ def test_killing_the_sink_again_and_again_loses_and_doubles_nothing(
 
     thread = threading.Thread(target=publish)
     thread.start()
-    for goal in (1, 8_000):
-        sink = make_sink(flush_ms=30, batch_rows=200)
-        wait_until(lambda goal=goal: count_of(own_engine) >= goal, "some lines are stored")  # type: ignore[misc]  # a default binds the loop's value
-        sink.kill()
+    sink = make_sink(flush_ms=30, batch_rows=200)
+    wait_until(lambda: count_of(own_engine) >= 4_000, "some lines are stored")
+    sink.kill()
     make_sink(flush_ms=50)
     thread.join()
     wait_until(lambda: count_of(own_engine) >= 32_000, "all lines are stored")
@@ -152,7 +151,7 @@ def test_killing_the_engine_loses_and_doubles_nothing_and_shows_in_the_metrics(
     for start in range(0, 10_000, 1_000):
         for partition, entries in published.items():
             publisher.publish(partition, entries[start : start + 1_000], cut=250)
-        if start in (3_000, 6_000):
+        if start == 3_000:
             wait_until(lambda: count_of(own_engine) > 0, "the engine holds something")
             own_engine.kill()
             before = metric(sink, "phonemeter_sink_insert_errors_total")

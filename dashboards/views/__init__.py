@@ -1,0 +1,27 @@
+"""The views on the ledger: what analysts, Grafana and `phonemeter balance` read. One file each, none written to.
+
+They are replaced at every start of the sink, so they need no migrations. The sink does not know them; the program
+hands them to it.
+"""
+
+from importlib import resources
+from typing import Final
+
+NAMES: Final = (
+    "usage_hourly",
+    "usage_daily",
+    "usage_curve",
+    "packs",
+    "balances_now",
+    "uncovered",
+    "lapses",
+    "alerts",
+    "rejections",
+)
+"""Every view, each after those it reads."""
+
+
+def statements() -> tuple[str, ...]:
+    """The statements that create or replace the views, in the order in which they must run."""
+    files = resources.files(__name__)
+    return tuple((files / f"{name}.sql").read_text(encoding="utf-8") for name in NAMES)
