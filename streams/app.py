@@ -54,7 +54,7 @@ def create_app(settings: WorkerSettings) -> RecordBatchApp:
         producer_acks=-1,
         producer_max_request_size=REQUEST_BYTES_MAX,
         producer_compression_type="lz4",
-        web_bind="127.0.0.1",
+        web_bind=settings.listen_host,
         web_host="127.0.0.1",
         web_port=settings.worker_port,
     )

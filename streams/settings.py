@@ -60,8 +60,12 @@ class WorkerSettings(BaseSettings):
     tick_interval_s: int = Field(
         10, ge=1, le=3600, description="Pause between two clock ticks in a partition (clock `wall` only)."
     )
+    listen_host: str = Field(
+        "127.0.0.1",
+        description="Address that health and metrics are served on; 0.0.0.0 only inside a container.",
+    )
     worker_port: int = Field(
-        6066, ge=1, le=65_535, description="Port of the worker's web server: health and metrics, on loopback."
+        6066, ge=1, le=65_535, description="Port of the worker's web server: health and metrics."
     )
 
     def rules(self) -> Rules:
