@@ -8,11 +8,15 @@ _ALWAYS: Final = frozenset(
         "non_profit",
         "nonprofit",
         "public_medical_institution",
+        "public_hospital",
+        "school_with_degree_education",
         "政府",
         "政府机关",
         "非营利组织",
         "社会组织",
         "公立医疗机构",
+        "公立医院",
+        "学历教育学校",
     }
 )
 
