@@ -14,7 +14,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m phonemeter.engine",
         description="Serve a chDB data directory over the ClickHouse native protocol and HTTP.",
-        epilog=f"The password of user default is taken from {PASSWORD_VARIABLE}; it is mandatory off loopback.",
+        epilog=f"User default's password is taken from {PASSWORD_VARIABLE}; off loopback it is mandatory.",
     )
     parser.add_argument("--data", type=Path, required=True, help="the data directory, made if missing")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")

@@ -1,16 +1,17 @@
 """Native blocks: finding where one ends, and passing it on with or without the wire's extras.
 
-A Data packet has no length. The only way to find its end is to walk every column by the rules of its type, which is
-what this module does, without ever holding a block: bytes are copied to the receiver as they are walked over, so
-memory is bounded whatever lengths the wire claims. The same walk adds or drops what differs between the wire and
-``FORMAT Native``: the block info, and the per-column flag byte that newer HTTP clients expect.
+A Data packet has no length. The only way to find its end is to walk every column by the rules of its
+type, which is what this module does, without ever holding a block: bytes are copied to the receiver as
+they are walked over, so memory is bounded whatever lengths the wire claims. The same walk adds or drops
+what differs between the wire and ``FORMAT Native``: the block info, and the per-column flag byte that
+newer HTTP clients expect.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final
 
 from phonemeter.engine.config import MAX_BLOCK_ROWS, MAX_COLUMNS, MAX_TEXT_BYTES
 from phonemeter.engine.errors import INCORRECT_DATA, NOT_IMPLEMENTED, EngineError
@@ -21,6 +22,10 @@ BLOCK_INFO: Final = b"\x01\x00\x02\xff\xff\xff\xff\x00"
 """Not an overflow block, bucket -1, end."""
 MAX_TYPE_DEPTH: Final = 32
 MAX_VARINT_BYTES: Final = 10
+MORE: Final = 0x80
+"""The bit of a LEB128 byte that says that another one follows."""
+WIDEST_INDEX: Final = 3
+"""LowCardinality indexes are 1 << 0..3 bytes wide."""
 
 
 class EndOfInputError(EOFError):
@@ -30,8 +35,8 @@ class EndOfInputError(EOFError):
 def varint(value: int) -> bytes:
     """LEB128, as ClickHouse writes lengths."""
     out = bytearray()
-    while value >= 0x80:  # noqa: PLR2004 - seven bits a byte
-        out.append(value & 0x7F | 0x80)
+    while value >= MORE:
+        out.append(value & 0x7F | MORE)
         value >>= 7
     out.append(value)
     return bytes(out)
@@ -76,7 +81,7 @@ class Cursor:
         for shift in range(0, 7 * MAX_VARINT_BYTES, 7):
             octet = self.byte()
             value |= (octet & 0x7F) << shift
-            if octet < 0x80:  # noqa: PLR2004 - seven bits a byte
+            if octet < MORE:
                 return value
         raise EngineError(INCORRECT_DATA, "A number on the wire is longer than 10 bytes.")
 
@@ -104,6 +109,12 @@ class Cursor:
         except UnicodeDecodeError as error:
             raise EngineError(INCORRECT_DATA, "A text on the wire is not valid UTF-8.") from error
 
+    def number(self, write: Write) -> int:
+        """The next 64-bit number, which is handed to `write` as well."""
+        raw = self.take(8)
+        write(raw)
+        return int.from_bytes(raw, "little")
+
     def copy(self, size: int, write: Write) -> None:
         """Hand the next `size` bytes to `write` as they come."""
         while size > 0:
@@ -115,43 +126,32 @@ class Cursor:
             write(part)
 
 
-class Column(Protocol):
-    """How the values of one type lie in a block."""
+class Column:
+    """How the values of one type lie in a block; this base class is a type of no width."""
 
     def states(self, cursor: Cursor, write: Write) -> None:
-        """Copy what precedes all values of the column (the version of a LowCardinality)."""
+        """Copy what precedes all values of the column: only LowCardinality has such a thing."""
 
     def values(self, cursor: Cursor, write: Write, rows: int) -> None:
         """Copy `rows` values."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
-    """Values of `size` bytes each."""
-
+class _Fixed(Column):
     size: int
 
-    def states(self, cursor: Cursor, write: Write) -> None:
-        """Nothing."""
-
     def values(self, cursor: Cursor, write: Write, rows: int) -> None:
-        """One run of bytes."""
         cursor.copy(self.size * rows, write)
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """String: a length before each value."""
-
-    def states(self, cursor: Cursor, write: Write) -> None:
-        """Nothing."""
-
+class _Text(Column):
     def values(self, cursor: Cursor, write: Write, rows: int) -> None:
-        """Walk the lengths; this loop is what an INSERT of strings costs."""
+        # The inner loop is what an INSERT of strings costs: it walks short values that lie within the buffer.
         while rows and cursor.ahead():
             data, start = cursor.buffer, cursor.position
             position, end = start, len(data)
-            while rows and position < end and (size := data[position]) < 0x80 and position + size < end:  # noqa: PLR2004
+            while rows and position < end and (size := data[position]) < MORE and position + size < end:
                 position += size + 1
                 rows -= 1
             write(data[start:position])
@@ -166,97 +166,62 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Nullable:
-    """A byte per value saying whether it is NULL, then the values."""
-
+class _Wrapper(Column):
     inner: Column
 
     def states(self, cursor: Cursor, write: Write) -> None:
-        """The inner type's."""
         self.inner.states(cursor, write)
 
+
+class _Nullable(_Wrapper):
     def values(self, cursor: Cursor, write: Write, rows: int) -> None:
-        """The map, then the values."""
         cursor.copy(rows, write)
         self.inner.values(cursor, write, rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Array:
-    """Cumulative 64-bit ends, then all elements."""
-
-    inner: Column
-
-    def states(self, cursor: Cursor, write: Write) -> None:
-        """The inner type's."""
-        self.inner.states(cursor, write)
-
+class _Array(_Wrapper):
     def values(self, cursor: Cursor, write: Write, rows: int) -> None:
-        """The last end is the number of elements."""
-        if not rows:
-            return
-        cursor.copy(8 * (rows - 1), write)
-        last = cursor.take(8)
-        write(last)
-        elements = int.from_bytes(last, "little")
-        if elements:
-            self.inner.values(cursor, write, elements)
+        if rows:
+            cursor.copy(8 * (rows - 1), write)
+            # The ends of the arrays are cumulative: the last one is the number of elements.
+            self.inner.values(cursor, write, cursor.number(write))
 
 
 @dataclass(frozen=True, slots=True)
-class Tuple:
-    """One column after another; also Map's pairs and the geometric points."""
-
+class _Tuple(Column):
     items: tuple[Column, ...]
 
     def states(self, cursor: Cursor, write: Write) -> None:
-        """Those of every item."""
         for item in self.items:
             item.states(cursor, write)
 
     def values(self, cursor: Cursor, write: Write, rows: int) -> None:
-        """Those of every item."""
         for item in self.items:
             item.values(cursor, write, rows)
 
 
-@dataclass(frozen=True, slots=True)
-class LowCardinality:
-    """A dictionary of distinct values and an index per row."""
-
-    keys: Column
+class _LowCardinality(_Wrapper):
+    """A dictionary of distinct values (`inner`) and an index per row."""
 
     def states(self, cursor: Cursor, write: Write) -> None:
-        """The version of the dictionary's format; 1 is the only one there is."""
-        version = cursor.take(8)
-        if version != b"\x01" + bytes(7):
+        if cursor.number(write) != 1:
             raise EngineError(INCORRECT_DATA, "A LowCardinality column has an unknown version.")
-        write(version)
 
     def values(self, cursor: Cursor, write: Write, rows: int) -> None:
-        """Dictionary and indexes, until every row has one."""
         while rows > 0:
-            head = cursor.take(8)
-            write(head)
-            flags = int.from_bytes(head, "little")
-            width, extra, shared = flags & 0xFF, flags & 0x200, flags & 0x100
-            if width > 3 or shared:  # noqa: PLR2004 - index widths are 1, 2, 4 and 8 bytes
+            flags = cursor.number(write)
+            width, has_keys, shared = flags & 0xFF, flags & 0x200, flags & 0x100
+            if width > WIDEST_INDEX or shared:
                 raise EngineError(INCORRECT_DATA, "A LowCardinality column has unknown flags.")
-            if extra:
-                self.keys.values(cursor, write, self._number(cursor, write))
-            indexes = self._number(cursor, write)
+            if has_keys:
+                self.inner.values(cursor, write, cursor.number(write))
+            indexes = cursor.number(write)
             if not 0 < indexes <= rows:
                 raise EngineError(
                     INCORRECT_DATA, "A LowCardinality column has more indexes than rows, or none."
                 )
             cursor.copy(indexes << width, write)
             rows -= indexes
-
-    @staticmethod
-    def _number(cursor: Cursor, write: Write) -> int:
-        raw = cursor.take(8)
-        write(raw)
-        return int.from_bytes(raw, "little")
 
 
 _SIZES: Final = {
@@ -265,15 +230,6 @@ _SIZES: Final = {
     "Date": 2, "Date32": 4, "DateTime": 4, "DateTime32": 4, "DateTime64": 8, "Time": 4, "Time64": 8,
     "Enum8": 1, "Enum16": 2, "Decimal32": 4, "Decimal64": 8, "Decimal128": 16, "Decimal256": 32,
 }  # fmt: skip
-_POINT: Final = Tuple((Fixed(8), Fixed(8)))
-_GEOMETRY: Final[dict[str, Column]] = {
-    "Point": _POINT,
-    "Ring": Array(_POINT),
-    "LineString": Array(_POINT),
-    "Polygon": Array(Array(_POINT)),
-    "MultiLineString": Array(Array(_POINT)),
-    "MultiPolygon": Array(Array(Array(_POINT))),
-}
 _NAME: Final = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?\s*", re.DOTALL)
 _ELEMENT_NAME: Final = re.compile(r"""\s*(?:`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*"|\w+)\s+(?=\w)""", re.DOTALL)
 
@@ -286,32 +242,30 @@ def column(type_name: str, depth: int = 0) -> Column:
         raise _unserved(type_name)
     name, inside = match[1], match[2] or ""
     if name in _SIZES or name.startswith("Interval"):
-        return Fixed(_SIZES.get(name, 8))
+        return _Fixed(_SIZES.get(name, 8))
     if name == "String":
-        return Text()
-    if name in _GEOMETRY:
-        return _GEOMETRY[name]
+        return _Text()
     if name in {"FixedString", "Decimal"}:
-        return Fixed(_parameter_size(name, inside))
+        return _Fixed(_parameter_size(name, inside))
     return _nested(name, _arguments(inside), type_name, depth + 1)
 
 
 def _nested(name: str, arguments: list[str], type_name: str, depth: int) -> Column:
     match name, arguments:
         case "Nullable", [inner]:
-            return Nullable(column(inner, depth))
+            return _Nullable(column(inner, depth))
         case "Array", [inner]:
-            return Array(column(inner, depth))
+            return _Array(column(inner, depth))
         case "LowCardinality", [inner]:
             keys = column(inner, depth)
-            return LowCardinality(keys.inner if isinstance(keys, Nullable) else keys)
+            return _LowCardinality(keys.inner if isinstance(keys, _Nullable) else keys)
         case "Map", [_, _]:
-            return Array(Tuple(tuple(column(item, depth) for item in arguments)))
+            return _Array(_Tuple(tuple(column(item, depth) for item in arguments)))
         case "SimpleAggregateFunction", [_, inner]:
             return column(inner, depth)
         case (("Tuple" | "Nested"), [_, *_]):
-            items = Tuple(tuple(column(_ELEMENT_NAME.sub("", item, count=1), depth) for item in arguments))
-            return Array(items) if name == "Nested" else items
+            items = _Tuple(tuple(column(_ELEMENT_NAME.sub("", item, count=1), depth) for item in arguments))
+            return _Array(items) if name == "Nested" else items
     raise _unserved(type_name)
 
 
@@ -406,14 +360,20 @@ def _skip_info(cursor: Cursor) -> None:
             raise EngineError(INCORRECT_DATA, f"A block has an unknown info field {number}.")
 
 
+def in_memory(data: bytes) -> Cursor:
+    """A cursor over bytes that are all there."""
+    pending = [data]
+    return Cursor(lambda: pending.pop() if pending else b"")
+
+
 def head_of(block: bytes) -> Head:
-    """The columns and rows of a block in FORMAT Native that is in memory."""
-    pending = [block]
-    return copy_block(Cursor(lambda: pending.pop() if pending else b""), lambda part: None, PLAIN, PLAIN)
+    """The columns and rows of a block in FORMAT Native."""
+    return copy_block(in_memory(block), len, PLAIN, PLAIN)
 
 
-def relaid(block: bytes, target: Layout) -> bytes:
-    """A block in FORMAT Native with the block info and flags that `target` wants."""
-    pending, parts = [block], list[bytes]()
-    copy_block(Cursor(lambda: pending.pop() if pending else b""), parts.append, PLAIN, target)
+def relaid(blocks: bytes, target: Layout) -> bytes:
+    """Blocks in FORMAT Native with the block info and flags that `target` wants."""
+    cursor, parts = in_memory(blocks), list[bytes]()
+    while cursor.ahead():
+        copy_block(cursor, parts.append, PLAIN, target)
     return b"".join(parts)

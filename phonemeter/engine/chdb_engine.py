@@ -2,10 +2,12 @@
 
 Three habits of chDB 4.4 are worked around here, and nowhere else:
 
-- a failed query may prefix its partial output to the next result of its connection, so after every failure the
-  connection is drained with a query whose result is thrown away;
-- its streaming insert reports success for rows it did not write, so every INSERT runs from a spooled file;
-- query ids cannot be set, so each query starts with a comment that carries its id, which KILL QUERY finds.
+- a failed query may prefix its partial output to the next result of its connection, so after every
+  failure the connection is drained with a query whose result is thrown away;
+- its streaming insert reports success for rows it did not write, so every INSERT runs from a spooled
+  file;
+- query ids cannot be set, so each query starts with a comment that carries its id, which KILL QUERY
+  finds.
 """
 
 import contextlib
@@ -19,14 +21,12 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Container, Generator, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 from phonemeter.engine.config import (
     MAX_BUFFERED_RESULT_BYTES,
-    MAX_INSERT_BYTES,
     MAX_QUERIES,
     MAX_QUERY_MEMORY_BYTES,
     QUERY_SLOT_WAIT_S,
@@ -39,6 +39,7 @@ from phonemeter.engine.errors import (
     EngineError,
     from_engine,
 )
+from phonemeter.engine.spool import Spool
 from phonemeter.engine.sql import Insert, Statement
 
 BASELINE: Final = {"implicit_select": "0", "max_memory_usage": str(MAX_QUERY_MEMORY_BYTES)}
@@ -75,54 +76,6 @@ class Chunk(NamedTuple):
     read_bytes: int
 
 
-class Spool:
-    """INSERT data on its way to the engine: an unnamed file in the data directory, limited in size."""
-
-    def __init__(self, folder: Path, limit_bytes: int = MAX_INSERT_BYTES) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)
-        self._limit_bytes = limit_bytes
-        self.size_bytes = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    def write(self, part: bytes) -> None:
-        """Append; EngineError 307 above the limit."""
-        self.size_bytes += len(part)
-        if self.size_bytes > self._limit_bytes:
-            raise EngineError(
-                TOO_MANY_BYTES,
-                f"An INSERT of more than {self._limit_bytes} bytes is not served: send it in parts.",
-            )
-        self._file.write(part)
-
-    def read(self, limit_bytes: int) -> bytes:
-        """The first bytes of what was written."""
-        self._file.seek(0)
-        return self._file.read(limit_bytes)
-
-    def reader(self, start: int = 0) -> Callable[[], bytes]:
-        """A source of what was written, from `start` on, in pieces."""
-        self._file.seek(start)
-        return lambda: self._file.read(1 << 20)
-
-    def clear(self) -> None:
-        """Forget what was written."""
-        self._file.seek(0)
-        self._file.truncate()
-        self.size_bytes = 0
-
-    def path(self) -> str:
-        """Where the engine can read what was written."""
-        self._file.flush()
-        return f"/proc/self/fd/{self._file.fileno()}"
-
-
 class Engine:
     """The open data directory. Sessions run in parallel; what they share is here."""
 
@@ -130,8 +83,8 @@ class Engine:
         spool_folder = data / "spool"
         try:
             spool_folder.mkdir(parents=True, exist_ok=True)
-            probe = tempfile.TemporaryFile(dir=spool_folder)  # noqa: SIM115 - only whether it can be made
-            probe.close()
+            with tempfile.TemporaryFile(dir=spool_folder):
+                pass
         except OSError as error:
             raise StartError(f"The data directory {data} cannot be written: {error.strerror}.") from error
         _refuse_second_owner(data)
@@ -188,7 +141,7 @@ class Engine:
 
 
 class Session:
-    """One client's chDB connection: its settings, its database and its temporary tables. Not for two threads."""
+    """One client's chDB connection: settings, database, temporary tables. Not for two threads at once."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -209,10 +162,12 @@ class Session:
         """The current database."""
         return self.command("SELECT currentDatabase()", "TSVRaw").decode().strip()
 
-    def apply(self, settings: Mapping[str, str], *, ignore_unknown: bool = False) -> None:
-        """Make exactly these client settings hold: earlier ones that are missing go back to their defaults."""
+    def apply(self, settings: Mapping[str, str], optional: Container[str] = ()) -> None:
+        """Make exactly these settings hold: earlier ones that are missing go back to their defaults."""
         wanted = dict(settings)
-        changes = {name: "DEFAULT" for name in self._applied if name not in wanted}
+        changes = {
+            name: "DEFAULT" for name in self._applied if name not in wanted and not name.startswith("param_")
+        }
         changes.update({name: BASELINE[name] for name in changes if name in BASELINE})
         changes = {n: v if v == "DEFAULT" else quoted(v) for n, v in changes.items()}
         changes.update({n: quoted(v) for n, v in wanted.items() if self._applied.get(n) != v})
@@ -222,8 +177,9 @@ class Session:
             try:
                 self.command(f"SET {name} = {value}")
             except EngineError as error:
-                if not (ignore_unknown and error.code == UNKNOWN_SETTING):
-                    raise
+                if name in optional and error.code == UNKNOWN_SETTING:
+                    continue
+                raise
             if name in wanted:
                 self._applied[name] = wanted[name]
             else:
@@ -231,19 +187,19 @@ class Session:
 
     @contextlib.contextmanager
     def prepared(
-        self, settings: Mapping[str, str], readonly: str, database: str = "", *, ignore_unknown: bool = False
+        self, settings: Mapping[str, str], readonly: str, database: str = "", optional: Container[str] = ()
     ) -> Iterator["Session"]:
-        """This session with a query's settings, or a throw-away one for `readonly`, which cannot be taken back."""
+        """This session with a query's settings, or a throw-away one for `readonly`, which can't be undone."""
         if readonly in {"", "0"}:
             if database:
                 self.use(database)
-            self.apply(settings, ignore_unknown=ignore_unknown)
+            self.apply(settings, optional)
             yield self
             return
         once = Session(self.engine)
         try:
             once.use(database or self.database())
-            once.apply(settings, ignore_unknown=ignore_unknown)
+            once.apply(settings, optional)
             once.apply({**settings, "readonly": readonly})
             yield once
         finally:
@@ -254,11 +210,15 @@ class Session:
         found: dict[str, object] = self._connection.classify_query(sql)
         return found
 
-    def begin(self, query_id: str, *, parsed: bool = True) -> str:
-        """Name the next query, so that it can be killed; returns its id. What fails to parse needs no name."""
+    def begin(self, query_id: str, statement: Statement, classified: Mapping[str, object]) -> str:
+        """Name the next query, so that it can be killed; returns its id.
+
+        What the engine cannot parse isn't marked, so that the positions in its complaint are right.
+        """
         query_id = query_id if _QUERY_ID.fullmatch(query_id) else str(uuid.uuid4())
         self.tag = tag_of(query_id)
-        self._prefix = self.tag + " " if parsed else ""
+        parses = bool(classified.get("statement_count")) or statement.insert is not None
+        self._prefix = self.tag + " " if parses else ""
         return query_id
 
     def command(self, sql: str, result_format: str = "Null") -> bytes:
@@ -276,14 +236,12 @@ class Session:
         if result.size() > MAX_BUFFERED_RESULT_BYTES:
             raise EngineError(
                 TOO_MANY_BYTES,
-                f"The result has more than {MAX_BUFFERED_RESULT_BYTES} bytes: use a format that streams, such as TSV.",
+                f"The result has over {MAX_BUFFERED_RESULT_BYTES} bytes: use one that streams, such as TSV.",
             )
         return result.bytes(), _written(result)
 
     def insert(self, insert: Insert, spool: Spool, input_format: str) -> Written:
         """Run an INSERT from what was spooled: all of it, or an error."""
-        if not spool.size_bytes:
-            return Written()
         with self.engine.slot():
             return _written(self._guarded(self._tagged(insert.from_file(spool.path(), input_format)), "Null"))
 
@@ -313,15 +271,15 @@ class Session:
                         self._connection.streaming_cancel_query(stream)
                     self._drain()
 
-    def columns_of(self, sql: str) -> list[tuple[str, str]]:
-        """The columns that DESCRIBE says a query or table has; those that are computed are left out."""
-        described = json.loads(self.command(f"DESCRIBE {sql}", "JSONCompact"))["data"]
-        return [(row[0], row[1]) for row in described if row[2] not in {"MATERIALIZED", "ALIAS"}]
+    def columns_of(self, select: str) -> list[tuple[str, str]]:
+        """The names and types that a SELECT returns."""
+        described = json.loads(self.command(f"DESCRIBE (\n{select}\n)", "JSONCompact"))["data"]
+        return [(row[0], row[1]) for row in described]
 
     def result_columns(self, statement: Statement) -> list[tuple[str, str]]:
         """The columns of a result that had no rows; none for statements that have no result."""
         if statement.streams:
-            return self.columns_of("(\n" + statement.text.rstrip("; \n\t") + "\n)")
+            return self.columns_of(statement.text.rstrip("; \n\t"))
         if statement.keyword not in REPEATABLE:
             return []
         again = json.loads(self.command(statement.text, "JSONCompact"))
@@ -355,7 +313,7 @@ def check_password(user: str, password: str, expected: str) -> None:
     if user not in {"default", ""} or not right:
         raise EngineError(
             AUTHENTICATION_FAILED,
-            f"{user[:100]}: Authentication failed: the password is incorrect, or there is no user with such name.",
+            f"{user[:100]}: Authentication failed: wrong password, or no user of that name.",
         )
 
 

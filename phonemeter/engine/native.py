@@ -19,10 +19,11 @@ from phonemeter.engine.blocks import (
     column,
     copy_block,
     head_of,
+    in_memory,
     text,
     varint,
 )
-from phonemeter.engine.chdb_engine import Chunk, Engine, Session, Spool, Written, check_password
+from phonemeter.engine.chdb_engine import Chunk, Engine, Session, Written, check_password
 from phonemeter.engine.config import HANDSHAKE_TIMEOUT_S, IDLE_TIMEOUT_S, MAX_QUERY_BYTES, TRANSFER_TIMEOUT_S
 from phonemeter.engine.errors import (
     INCORRECT_DATA,
@@ -30,7 +31,8 @@ from phonemeter.engine.errors import (
     UNEXPECTED_PACKET,
     EngineError,
 )
-from phonemeter.engine.sql import Insert, Statement, column_names, parse
+from phonemeter.engine.spool import Spool
+from phonemeter.engine.sql import Insert, Statement, parse
 from phonemeter.engine.watch import Watch, Watched
 
 REVISION: Final = 54_440
@@ -225,7 +227,7 @@ class NativeConnection:
             cursor.varint()
 
     def _read_blocks(self, spool: Spool | None) -> int:
-        """Read Data packets up to the empty one; returns how many rows there were. Names mean external tables."""
+        """Spool (or drop) Data packets up to the empty one; returns how many rows there were."""
         try:
             return self._copy_blocks(spool)
         except EngineError as error:
@@ -235,16 +237,9 @@ class NativeConnection:
     def _copy_blocks(self, spool: Spool | None) -> int:
         rows = 0
         while True:
-            packet = self._cursor.varint()
-            if packet == FromClient.CANCEL:
-                raise HangUpError
-            if packet != FromClient.DATA:
-                raise EngineError(
-                    UNEXPECTED_PACKET, f"Expected Data, got packet {packet}: closing the connection."
-                )
-            self._cursor.text()
+            self._expect_data()
             blocks = Cursor(partial(frames.unpack, self._cursor.take)) if self._compressed else self._cursor
-            head = copy_block(blocks, spool.write if spool else lambda part: None, WIRE, PLAIN)
+            head = copy_block(blocks, spool.write if spool else len, WIRE, PLAIN)
             if self._compressed and not blocks.exhausted_buffer:
                 raise EngineError(
                     INCORRECT_DATA, "A compressed block goes on after its end: closing the connection."
@@ -253,26 +248,29 @@ class NativeConnection:
                 return rows
             rows += head.rows
 
+    def _expect_data(self) -> None:
+        packet = self._cursor.varint()
+        if packet == FromClient.CANCEL:
+            raise HangUpError
+        if packet != FromClient.DATA:
+            raise EngineError(
+                UNEXPECTED_PACKET, f"Expected Data, got packet {packet}: closing the connection."
+            )
+        self._cursor.text()
+
     # Answering a query
 
     def _query(self, session: Session, query: Query) -> None:
         external_rows = self._read_blocks(None)
         try:
-            if query.stage != COMPLETE:
-                raise EngineError(
-                    UNEXPECTED_PACKET, "Distributed reads from other servers are not served here."
-                )
-            if external_rows:
-                raise EngineError(
-                    NOT_IMPLEMENTED, "External tables are not served here: use a temporary table instead."
-                )
+            _check_served(query, external_rows)
             statement = parse(query.sql)
             settings = {**query.settings, **query.important}
             readonly = settings.pop("readonly", "0")
-            with session.prepared(settings, readonly, ignore_unknown=not query.important) as prepared:
-                classified = prepared.classify(query.sql)
+            with session.prepared(settings, readonly, optional=query.settings) as prepared:
+                classified = prepared.classify(statement.head)
                 refusals.check(statement, classified)
-                prepared.begin(query.query_id, parsed=bool(classified["statement_count"]))
+                prepared.begin(query.query_id, statement, classified)
                 self._execute(prepared, query, statement)
         except EngineError as error:
             self._send_exception(error)
@@ -280,7 +278,8 @@ class NativeConnection:
     def _execute(self, session: Session, query: Query, statement: Statement) -> None:
         if statement.insert is not None:
             written = self._insert(session, statement.insert, query.sql)
-            self._send(self._progress(written), varint(ToClient.END_OF_STREAM))
+            progress = self._progress(written) if self._revision >= WITH_WRITTEN_ROWS else b""
+            self._send(progress, varint(ToClient.END_OF_STREAM))
             return
         with self._watch.over(self._sock, session.tag, native=True) as watched:
             try:
@@ -320,8 +319,7 @@ class NativeConnection:
             yield from session.stream(statement, "Native")
             return
         data, written = session.run(statement, "Native")
-        pending = [data]
-        cursor = Cursor(lambda: pending.pop() if pending else b"")
+        cursor = in_memory(data)
         while cursor.ahead():
             parts = list[bytes]()
             head = copy_block(cursor, parts.append, PLAIN, PLAIN)
@@ -329,7 +327,7 @@ class NativeConnection:
             written = Written()
 
     def _send_empty_header(self, session: Session, statement: Statement) -> None:
-        """clickhouse-driver takes column names from a block without rows; the engine sends nothing for no rows."""
+        """Column names for a result without rows, for which the engine sends nothing at all."""
         columns = session.result_columns(statement)
         if columns:
             self._send_block(Head(tuple(columns), 0).encode(WIRE))
@@ -339,11 +337,12 @@ class NativeConnection:
             if insert.inline:
                 spool.write(sql[insert.data_start :].encode())
                 return session.insert(insert, spool, insert.format)
-            sample = Head(tuple(insert_columns(session, insert)), 0)
+            sample = Head(tuple(session.columns_of(insert.as_select)), 0)
             for _, type_name in sample.columns:
                 column(type_name)
             self._send_block(sample.encode(WIRE))
-            self._read_blocks(spool)
+            if not self._read_blocks(spool):
+                return Written()
             with self._watch.over(self._sock, session.tag, native=True):
                 return session.insert(insert, spool, "Native")
 
@@ -356,10 +355,10 @@ class NativeConnection:
         self._send(varint(ToClient.DATA), text(""), frames.pack(block) if self._compressed else block)
 
     def _progress(self, done: Written) -> bytes:
-        parts = [varint(ToClient.PROGRESS), varint(done.read_rows), varint(done.read_bytes), varint(0)]
+        numbers = [ToClient.PROGRESS, done.read_rows, done.read_bytes, 0]
         if self._revision >= WITH_WRITTEN_ROWS:
-            parts += [varint(done.written_rows), varint(done.written_bytes)]
-        return b"".join(parts)
+            numbers += [done.written_rows, done.written_bytes]
+        return b"".join(map(varint, numbers))
 
     def _send_exception(self, error: EngineError) -> None:
         code = error.code.to_bytes(4, "little", signed=True)
@@ -377,16 +376,8 @@ class NativeConnection:
             self._send_exception(error)
 
 
-def insert_columns(session: Session, insert: Insert) -> list[tuple[str, str]]:
-    """The columns that an INSERT fills, in its order; EngineError 16 for one that isn't in the table."""
-    table = session.columns_of(f"TABLE {insert.target}")
-    if not insert.columns:
-        return table
-    if "*" in insert.columns or "(" in insert.columns[1:]:
-        return session.columns_of(f"(SELECT {insert.columns[1:-1]} FROM {insert.target})")
-    types = dict(table)
-    names = column_names(insert.columns)
-    missing = next((name for name in names if name not in types), None)
-    if missing is not None:
-        raise EngineError(16, f"No such column {missing} in table {insert.target}.")
-    return [(name, types[name]) for name in names]
+def _check_served(query: Query, external_rows: int) -> None:
+    if query.stage != COMPLETE:
+        raise EngineError(UNEXPECTED_PACKET, "Distributed reads from other servers are not served here.")
+    if external_rows:
+        raise EngineError(NOT_IMPLEMENTED, "External tables are not served here: use a temporary table.")

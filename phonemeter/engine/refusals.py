@@ -6,30 +6,26 @@ from typing import Final
 from phonemeter.engine.errors import ACCESS_DENIED, NOT_IMPLEMENTED, READONLY, SYNTAX, EngineError
 from phonemeter.engine.sql import Statement
 
-SYSTEM_ALLOWED: Final = frozenset(
-    {
-        "FLUSH",
-        "START",
-        "STOP",
-        "RELOAD",
-        "DROP",
-        "CLEAR",
-        "SYNC",
-        "REFRESH",
-        "WAIT",
-        "CANCEL",
-        "PAUSE",
-        "UNFREEZE",
-    }
+SERVED: Final = frozenset({
+    "SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "CHECK", "INSERT", "DELETE",
+    "UPDATE", "CREATE", "REPLACE", "ALTER", "DROP", "UNDROP", "RENAME", "EXCHANGE", "TRUNCATE", "ATTACH",
+    "DETACH", "OPTIMIZE", "SET", "USE", "KILL", "SYSTEM",
+})  # fmt: skip
+"""First words of the statements that are passed to the engine."""
+SYSTEM_VERBS: Final = frozenset(
+    {"FLUSH", "START", "STOP", "RELOAD", "DROP", "CLEAR", "SYNC", "REFRESH", "WAIT"}
 )
-SYSTEM_REFUSED_OBJECTS: Final = frozenset({"LISTEN", "CONFIG", "REPLICA", "USERS", "FAILPOINT", "DATABASE"})
+SYSTEM_OBJECTS_REFUSED: Final = frozenset({"LISTEN", "CONFIG", "REPLICA", "USERS", "FAILPOINT", "DATABASE"})
 ACCESS_OBJECTS: Final = frozenset(
     {"USER", "ROLE", "QUOTA", "ROW", "POLICY", "PROFILE", "SETTINGS", "MASKING"}
 )
-REFUSED_CALLS: Final = frozenset(
-    {"file", "filecluster", "filesystem", "url", "urlcluster", "sqlite", "executable", "executablepool", "python",
-     "deltalakelocal", "iceberglocal", "paimonlocal"}
-)  # fmt: skip
+NOT_ACCESS_OBJECTS: Final = frozenset({
+    "DATABASE", "TABLE", "VIEW", "DICTIONARY", "TEMPORARY", "MATERIALIZED", "FUNCTION", "OR",
+})  # fmt: skip
+REFUSED_CALLS: Final = frozenset({
+    "file", "filecluster", "filesystem", "url", "urlcluster", "sqlite", "executable", "executablepool",
+    "python", "deltalakelocal", "iceberglocal", "paimonlocal",
+})  # fmt: skip
 
 
 def check(statement: Statement, classified: Mapping[str, object]) -> None:
@@ -40,7 +36,7 @@ def check(statement: Statement, classified: Mapping[str, object]) -> None:
     _check_access(statement)
     _check_files(statement)
     _check_system(statement)
-    _check_kind(statement)
+    _check_kind(statement, classified)
 
 
 def check_readonly(statement: Statement, classified: Mapping[str, object]) -> None:
@@ -53,21 +49,17 @@ def check_readonly(statement: Statement, classified: Mapping[str, object]) -> No
 
 
 def _check_access(statement: Statement) -> None:
-    first, second, *rest = (*statement.words, "", "")
-    managed = (
-        {second, *rest[:2]} & ACCESS_OBJECTS if first in {"CREATE", "ALTER", "DROP", "MOVE"} else set[str]()
-    )
-    if second in {"DATABASE", "TABLE", "VIEW", "DICTIONARY", "TEMPORARY", "MATERIALIZED", "FUNCTION", "OR"}:
-        managed = set()
+    first, second, *others = (*statement.words, "", "")
+    managed = first in {"CREATE", "ALTER", "DROP", "MOVE"} and second not in NOT_ACCESS_OBJECTS
+    managed = managed and bool(ACCESS_OBJECTS & {second, *others[:2]})
     if (
-        first in {"GRANT", "REVOKE", "EXECUTE"}
-        or managed
+        managed
+        or first in {"GRANT", "REVOKE", "EXECUTE"}
         or (first == "SET" and second in {"ROLE", "DEFAULT"})
     ):
         raise EngineError(
             ACCESS_DENIED,
-            "The embedded engine has one user and keeps no users, roles, quotas or row policies: "
-            "use clickhouse-server for access control.",
+            "There is one user here, and no roles, quotas or row policies: use clickhouse-server for those.",
         )
 
 
@@ -76,42 +68,31 @@ def _check_files(statement: Statement) -> None:
     if refused:
         raise EngineError(
             ACCESS_DENIED,
-            f"{sorted(refused)[0]}() would reach files or programs of the engine's machine, which is not allowed: "
+            f"{min(refused)}() would reach files or programs of the engine's machine, which is not allowed: "
             "send the data with INSERT.",
         )
     if statement.from_infile:
         raise EngineError(
             ACCESS_DENIED, "FROM INFILE is read by the client, not by the server: send the data with INSERT."
         )
-    if statement.insert is not None and statement.insert.target.upper() == "FUNCTION":
-        raise EngineError(ACCESS_DENIED, "INSERT INTO FUNCTION is not served by the embedded engine.")
 
 
 def _check_system(statement: Statement) -> None:
-    words = statement.words
-    if statement.keyword != "SYSTEM":
-        return
-    if len(words) < 2 or words[1] not in SYSTEM_ALLOWED or SYSTEM_REFUSED_OBJECTS & set(words[2:4]):  # noqa: PLR2004 - SYSTEM VERB OBJECT
-        raise EngineError(
-            ACCESS_DENIED,
-            f"{' '.join(word for word in words[:3] if word)} is not served by the embedded engine: "
-            "its process is managed from outside.",
-        )
+    keyword, verb, *objects = (*statement.words, "", "")
+    if keyword == "SYSTEM" and (verb not in SYSTEM_VERBS or SYSTEM_OBJECTS_REFUSED & set(objects[:2])):
+        named = " ".join(word for word in (keyword, verb, *objects[:1]) if word)
+        raise EngineError(ACCESS_DENIED, f"{named} is not served here: the engine is managed from outside.")
 
 
-def _check_kind(statement: Statement) -> None:
-    if statement.keyword in {"BACKUP", "RESTORE"}:
+def _check_kind(statement: Statement, classified: Mapping[str, object]) -> None:
+    keyword = statement.keyword
+    if keyword in {"BACKUP", "RESTORE"}:
         raise EngineError(
-            NOT_IMPLEMENTED,
-            "BACKUP and RESTORE are not served by the embedded engine: stop it and copy its directory.",
+            NOT_IMPLEMENTED, f"{keyword} is not served here: stop the engine and copy its directory."
         )
-    if statement.keyword in {"BEGIN", "COMMIT", "ROLLBACK"}:
-        raise EngineError(NOT_IMPLEMENTED, "Transactions are not served by the embedded engine.")
-    if statement.keyword == "INSERT" and "FUNCTION" in statement.words[1:3]:
-        raise EngineError(
-            ACCESS_DENIED, "INSERT INTO FUNCTION is not served by the embedded engine: insert into a table."
-        )
-    if statement.keyword == "INSERT" and "input" in statement.calls:
-        raise EngineError(
-            NOT_IMPLEMENTED, "input() is not served by the embedded engine: insert into the table itself."
-        )
+    if keyword not in SERVED and classified.get("statement_count"):
+        raise EngineError(NOT_IMPLEMENTED, f"{keyword} statements are not served by the embedded engine.")
+    if keyword == "INSERT" and "FUNCTION" in statement.words[1:4]:
+        raise EngineError(ACCESS_DENIED, "INSERT INTO FUNCTION is not served here: insert into a table.")
+    if keyword == "INSERT" and "input" in statement.calls:
+        raise EngineError(NOT_IMPLEMENTED, "input() is not served here: insert into the table itself.")

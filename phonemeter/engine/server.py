@@ -25,8 +25,8 @@ Serve = Callable[[socket.socket], None]
 def serve(config: EngineConfig) -> int:
     """Serve `config.data` until SIGTERM or SIGINT; returns the process's exit status if it could not start.
 
-    Prints one JSON line with the ports once clients can connect, and ends the process when it is told to stop. What
-    prevents the start is one sentence on stderr.
+    Prints one JSON line with the ports once clients can connect, and ends the process when told to stop.
+    What prevents the start is one sentence on stderr.
     """
     problem = config.problem()
     if problem is not None:
@@ -62,7 +62,7 @@ def _bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        # Binding alone lets a second process bind as well; listening does not. Early clients wait in the backlog.
+        # Binding alone lets a second process bind as well; listening doesn't. Early clients wait.
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()

@@ -41,6 +41,9 @@ class Token(NamedTuple):
         return self.text.upper() if self.kind == "word" else ""
 
 
+_END: Final = Token("end", "", 1 << 62, 1 << 62, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Insert:
     """An INSERT that carries data: everything needed to run it from a file instead."""
@@ -52,6 +55,11 @@ class Insert:
     data_start: int
     inline: bool
 
+    @property
+    def as_select(self) -> str:
+        """A SELECT of the columns that it fills, in its order."""
+        return f"SELECT {self.columns[1:-1] or '*'} FROM {self.target}"  # noqa: S608 - the client's own words
+
     def from_file(self, path: str, input_format: str) -> str:
         """The same INSERT, reading `path`."""
         source = f"FROM INFILE '{path}' COMPRESSION 'none' {self.settings} FORMAT {input_format}"
@@ -62,6 +70,8 @@ class Insert:
 class Statement:
     """One statement as the server needs to know it."""
 
+    head: str
+    """All of it but the data of an INSERT."""
     text: str
     """Without FORMAT and INTO OUTFILE, which are the server's (or the client's) business."""
     keyword: str
@@ -105,7 +115,8 @@ def parse(text: str) -> Statement:
     read = text[: insert.data_start] if insert else text
     found = list(tokens(read))
     return Statement(
-        text=_without_output_clauses(text, found) if insert is None else text,
+        head=read,
+        text=_without_output_clauses(text, found) if insert is None else read,
         keyword=keyword,
         words=tuple(token.word for token in found[:8]),
         calls=_calls(found),
@@ -162,67 +173,69 @@ def _without_output_clauses(text: str, found: list[Token]) -> str:
     return text[: found[first or 0].start] + tail
 
 
+class _Reader:
+    """The tokens of an INSERT, one after another, up to where its data begins."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = tokens(text)
+        self.token = next(self._tokens, _END)
+
+    def next(self) -> None:
+        self.token = next(self._tokens, _END)
+
+    def skip(self, *words: str) -> None:
+        for word in words:
+            if self.token.word == word:
+                self.next()
+
+    def name(self) -> str:
+        """`table` or `database.table`, as written."""
+        start, end = self.token.start, self.token.end
+        self.next()
+        while self.token.text == ".":
+            self.next()
+            end = self.token.end
+            self.next()
+        return self._text[start:end]
+
+    def brackets(self) -> str:
+        """A column list with its brackets, if there is one here and it isn't a subquery."""
+        start = self.token
+        if start.text != "(":
+            return ""
+        self.next()
+        if self.token.word in _NO_DATA or self.token.text == "(":
+            return ""
+        while self.token is not _END and not (self.token.text == ")" and self.token.depth == start.depth):
+            self.next()
+        end = self.token.end
+        self.next()
+        return self._text[start.start : end]
+
+
 def _parse_insert(text: str) -> Insert | None:
     """Split an INSERT that carries or awaits data; None for INSERT ... SELECT and whatever else has none."""
-    stream = tokens(text)
-    next(stream, None)
-    token = next(stream, None)
-    if token is not None and token.word == "INTO":
-        token = next(stream, None)
-    if token is not None and token.word == "TABLE":
-        token = next(stream, None)
-    if token is None or token.word == "FUNCTION" or token.kind not in {"word", "quoted"}:
+    reader = _Reader(text)
+    reader.skip("INSERT", "INTO", "TABLE")
+    if reader.token.word == "FUNCTION" or reader.token.kind not in {"word", "quoted"}:
         return None
-    target_start, target_end = token.start, token.end
-    token = next(stream, None)
-    while token is not None and token.text == ".":
-        token = next(stream, None)
-        if token is not None:
-            target_end, token = token.end, next(stream, None)
-    columns, settings_start = "", None
-    end = len(text)
-    if token is not None and token.text == "(":
-        opened = token.start
-        inner = next(stream, None)
-        if inner is not None and inner.word in _NO_DATA:
-            return None
-        while inner is not None and not (inner.text == ")" and inner.depth == 0):
-            inner = next(stream, None)
-        columns = text[opened : inner.end if inner else end]
-        token = next(stream, None)
-    format_name, data_start = "", end
-    while token is not None:
-        if token.word in _NO_DATA or token.text == "(":
+    target, columns = reader.name(), reader.brackets()
+    settings_start = data_start = len(text)
+    input_format = ""
+    while reader.token is not _END and not input_format:
+        token = reader.token
+        if token.word in _NO_DATA or (token.depth == 0 and token.text == "("):
             return None
         if token.word == "SETTINGS":
             settings_start = token.start
         elif token.word in {"VALUES", "FORMAT"}:
-            end, format_name, data_start = token.start, "Values", token.end
-            if token.word == "FORMAT":
-                named = next(stream, None)
-                format_name, data_start = (named.text, named.end) if named else ("", len(text))
-            break
-        token = next(stream, None)
-    settings = text[settings_start:end] if settings_start is not None else ""
+            reader.skip("FORMAT")
+            input_format = "Values" if token.word == "VALUES" else reader.token.text
+            data_start = min(reader.token.end, len(text))
+        reader.next()
+    settings = text[settings_start : token.start] if input_format else text[settings_start:]
     gap = _DATA_GAP.match(text, data_start)
     data_start = gap.end() if gap else data_start
-    inline = bool(text[data_start : data_start + 4096].strip(" \t\r\n;")) or len(text) - data_start > 4096  # noqa: PLR2004
-    return Insert(text[target_start:target_end], columns, settings, format_name, data_start, inline)
-
-
-def column_names(columns: str) -> list[str]:
-    """The names in `(a, "b", n.c)`, without their quotes."""
-    names, current = list[str](), ""
-    for token in tokens(columns[1:-1]):
-        if token.text == ",":
-            names.append(current)
-            current = ""
-        else:
-            current += _unquoted(token)
-    return [*names, current] if current else names
-
-
-def _unquoted(token: Token) -> str:
-    if token.kind != "quoted":
-        return token.text
-    return re.sub(r"\\(.)|``|\"\"", lambda match: match[1] or match[0][0], token.text[1:-1])
+    inline = re.compile(r"[\s;]*").fullmatch(text, data_start) is None
+    return Insert(target, columns, settings, input_format, data_start, inline)

@@ -1,137 +1,111 @@
-"""HTTP as clickhouse-server speaks it: queries in the URL or the body, INSERT data in the body, settings as parameters."""
+"""HTTP as clickhouse-server speaks it: queries and data in the URL or the body, settings as parameters."""
 
 import base64
 import contextlib
-import email
-import email.policy
 import json
+import re
 import socket
-import threading
-import time
 import uuid
-import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl, urlsplit
 
-import lz4.frame  # type: ignore[import-untyped] # ships no types
-
 from phonemeter.engine import frames, refusals
-from phonemeter.engine.blocks import PLAIN, Cursor, EndOfInputError, Head, Layout, copy_block, relaid
-from phonemeter.engine.chdb_engine import Chunk, Engine, Session, Spool, Written, check_password
-from phonemeter.engine.config import (
-    DEFAULT_HTTP_SESSION_S,
-    IDLE_TIMEOUT_S,
-    MAX_HTTP_SESSION_S,
-    MAX_HTTP_SESSIONS,
-    MAX_INSERT_BYTES,
-    MAX_QUERY_BYTES,
-    TRANSFER_TIMEOUT_S,
-)
-from phonemeter.engine.errors import (
-    ACCESS_DENIED,
-    AUTHENTICATION_FAILED,
-    CANNOT_DECOMPRESS,
-    INCORRECT_DATA,
-    NOT_IMPLEMENTED,
-    SESSION_LOCKED,
-    SESSION_NOT_FOUND,
-    SYNTAX,
-    TOO_MANY_BYTES,
-    TOO_MANY_QUERIES,
-    EngineError,
-)
-from phonemeter.engine.sql import Statement, parse
+from phonemeter.engine.blocks import PLAIN, EndOfInputError, Head, Layout, relaid
+from phonemeter.engine.chdb_engine import Chunk, Engine, Session, Written, check_password
+from phonemeter.engine.config import IDLE_TIMEOUT_S, MAX_QUERY_BYTES, TRANSFER_TIMEOUT_S
+from phonemeter.engine.errors import ACCESS_DENIED, AUTHENTICATION_FAILED, SYNTAX, TOO_MANY_BYTES, EngineError
+from phonemeter.engine.http_body import body_parts
+from phonemeter.engine.http_sessions import HttpSessions, number
+from phonemeter.engine.spool import Spool
+from phonemeter.engine.sql import Insert, Statement, parse
 from phonemeter.engine.watch import Watch
 
-STREAMED: Final = frozenset(
-    {"Native", "RowBinary", "TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "CSV", "JSONEachRow", "JSONLines",
-     "NDJSON", "JSONCompactEachRow", "JSONStringsEachRow", "JSONCompactStringsEachRow"}
-)  # fmt: skip
-"""Formats whose pieces can be put one after another; the engine ends the document with every piece of the others."""
-NOT_SETTINGS: Final = frozenset(
-    {"query", "user", "password", "database", "default_format", "session_id", "session_timeout", "session_check",
-     "close_session", "query_id", "compress", "decompress", "quota_key", "role", "stacktrace", "wait_end_of_query",
-     "buffer_size", "client_protocol_version", "readonly"}
-)  # fmt: skip
+STREAMED: Final = frozenset({
+    "Native", "RowBinary", "TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "CSV", "JSONEachRow",
+    "JSONLines", "NDJSON", "JSONCompactEachRow", "JSONStringsEachRow", "JSONCompactStringsEachRow",
+})  # fmt: skip
+"""Formats whose pieces can follow one another; in others the engine makes every piece a whole document."""
+NOT_SETTINGS: Final = frozenset({
+    "query", "user", "password", "database", "default_format", "session_id", "session_timeout",
+    "session_check", "close_session", "query_id", "compress", "decompress", "quota_key", "role",
+    "stacktrace", "readonly",
+    "wait_end_of_query", "buffer_size", "client_protocol_version",
+})  # fmt: skip
 STATUS: Final = {
-    43: 400, 44: 400, 47: 400, 48: 501, 53: 400, 57: 400, 60: 404, 62: 400, 81: 404, 115: 400, 117: 400, 158: 400,
-    159: 408, 164: 403, 202: 429, 271: 400, 307: 413, 372: 404, 373: 423, 394: 499, 456: 400, 497: 403, 516: 403,
-}  # fmt: skip
+    **dict.fromkeys((36, 43, 44, 47, 53, 57, 62, 115, 117, 158, 271, 456), 400),
+    **dict.fromkeys((164, 497, 516), 403),
+    **dict.fromkeys((60, 81, 372), 404),
+    48: 501,
+    159: 408,
+    202: 429,
+    307: 413,
+    373: 423,
+}
+"""HTTP status by ClickHouse code; 500 for the others."""
+CONTENT_TYPES: Final = {
+    r"JSON\w*EachRow|JSONLines|NDJSON": "application/x-ndjson; charset=UTF-8",
+    r"JSON": "application/json; charset=UTF-8",
+    r"TabSeparated|TSV": "text/tab-separated-values; charset=UTF-8",
+    r"CSV": "text/csv; charset=UTF-8",
+    r"Native|RowBinary|Parquet|Arrow|ORC": "application/octet-stream",
+    r"": "text/plain; charset=UTF-8",
+}
 WITH_BLOCK_INFO: Final = 51_903
 WITH_COLUMN_FLAGS: Final = 54_454
-READ_BYTES: Final = 1 << 20
-MAX_CHUNK_LINE_BYTES: Final = 256
-
-
-@dataclass(slots=True)
-class Kept:
-    """An HTTP session: between requests it keeps settings and temporary tables."""
-
-    session: Session
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    expires_at_s: float = 0.0
+BUFFERED_BYTES: Final = 1 << 16
 
 
 class HttpService:
-    """What the HTTP connections share: the engine and the sessions that clients named."""
+    """What the HTTP connections share."""
 
     def __init__(self, engine: Engine, watch: Watch, password: str) -> None:
         self.engine = engine
         self.watch = watch
         self.password = password
-        self._kept: dict[str, Kept] = {}
-        self._lock = threading.Lock()
+        self.sessions = HttpSessions(engine)
 
     def serve(self, sock: socket.socket) -> None:
         """Serve one connection until the client leaves."""
         with contextlib.suppress(OSError, EndOfInputError):
             HttpConnection(sock, ("", 0), cast("Any", self))
 
-    @contextlib.contextmanager
-    def session(self, params: Mapping[str, str]) -> Iterator[Session]:
-        """The session that the request names, or one of its own."""
-        name = params.get("session_id", "")
-        if not name:
-            session = Session(self.engine)
-            try:
-                yield session
-            finally:
-                session.close()
-            return
-        kept = self._find(name, must_exist=params.get("session_check", "0") == "1")
-        try:
-            yield kept.session
-        finally:
-            lifetime_s = min(_number(params, "session_timeout", DEFAULT_HTTP_SESSION_S), MAX_HTTP_SESSION_S)
-            kept.expires_at_s = time.monotonic() + lifetime_s
-            kept.lock.release()
 
-    def _find(self, name: str, *, must_exist: bool) -> Kept:
-        """The locked session of that name; expired ones end here."""
-        with self._lock:
-            now_s = time.monotonic()
-            for old, kept in list(self._kept.items()):
-                if old != name and kept.expires_at_s < now_s and kept.lock.acquire(blocking=False):
-                    self._kept.pop(old).session.close()
-            if name not in self._kept:
-                if must_exist:
-                    raise EngineError(SESSION_NOT_FOUND, f"There is no session {name[:100]!r}.")
-                if len(self._kept) >= MAX_HTTP_SESSIONS:
-                    raise EngineError(
-                        TOO_MANY_QUERIES, f"{MAX_HTTP_SESSIONS} sessions are open: wait until one expires."
-                    )
-                self._kept[name] = Kept(Session(self.engine))
-            kept = self._kept[name]
-            if not kept.lock.acquire(blocking=False):
-                raise EngineError(
-                    SESSION_LOCKED, f"Session {name[:100]!r} is locked by a query that still runs."
-                )
-            return kept
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that was read and allowed to ask: parameters, statement, and where its data begins."""
+
+    params: dict[str, str]
+    statement: Statement
+    body: Spool
+    in_url: bytes
+    """The part of the query that the URL carried, and the line break after it."""
+    database: str
+    result_format: str
+    layout: Layout
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the result can be sent as it comes."""
+        waits = self.params.get("wait_end_of_query") == "1"
+        return self.statement.streams and self.result_format in STREAMED and not waits
+
+    @property
+    def pack(self) -> Callable[[bytes], bytes]:
+        """ClickHouse's own compression if the client asked for it; on loopback no other pays."""
+        return frames.pack if self.params.get("compress") == "1" else bytes
+
+    def fill(self, spool: Spool) -> None:
+        """Write the INSERT data: what follows the statement, from the URL and from the body."""
+        skip = len(self.statement.head.encode()) - len(self.in_url)
+        if skip < 0:
+            spool.write(self.in_url[skip:])
+        for part in self.body.parts(max(skip, 0)):
+            spool.write(part)
 
 
 class HttpConnection(BaseHTTPRequestHandler):
@@ -141,7 +115,8 @@ class HttpConnection(BaseHTTPRequestHandler):
     server_version = "phonemeter"
     sys_version = ""
     timeout = IDLE_TIMEOUT_S
-    wbufsize = 1 << 16
+    wbufsize = BUFFERED_BYTES
+    query_id = ""
 
     @property
     def service(self) -> HttpService:
@@ -151,51 +126,69 @@ class HttpConnection(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Requests aren't logged."""
 
+    def do_HEAD(self) -> None:
+        """Liveness for probes that want no body."""
+        self._send(HTTPStatus.OK, b"", {})
+
     def do_GET(self) -> None:
         """Liveness, or a query that changes nothing."""
-        path = urlsplit(self.path)
-        if path.path in {"/ping", "/replicas_status"} or (path.path == "/" and not path.query):
-            self._send_all(HTTPStatus.OK, b"Ok.\n", {"Content-Type": "text/html; charset=UTF-8"})
+        url = urlsplit(self.path)
+        if url.path in {"/ping", "/replicas_status"} or (url.path == "/" and not url.query):
+            self._send(HTTPStatus.OK, b"Ok.\n", {"Content-Type": "text/html; charset=UTF-8"})
         else:
             self._request(readonly=True)
-
-    do_HEAD = do_GET  # noqa: N815 - the base class's name
 
     def do_POST(self) -> None:
         """Any query."""
         self._request(readonly=False)
 
-    # One request
-
     def _request(self, *, readonly: bool) -> None:
-        self._streaming = ""
-        self._query_id = ""
+        self.query_id = ""
         self.connection.settimeout(TRANSFER_TIMEOUT_S)
         try:
             with self.service.engine.spool() as body:
-                params = self._read_request(body)
-                with self.service.session(params) as session:
-                    self._query(session, params, body, readonly=readonly)
+                request = self._read(body)
+                with self.service.sessions.of(request.params) as session:
+                    self._run(session, request, readonly=readonly)
         except EngineError as error:
-            self._send_error(error)
+            text = f"{error.http_text} (version {self.service.engine.version})\n".encode()
+            headers = {"X-ClickHouse-Exception-Code": str(error.code), "Content-Type": CONTENT_TYPES[""]}
+            self._send(STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR), text, headers)
         self.connection.settimeout(IDLE_TIMEOUT_S)
 
-    def _read_request(self, body: Spool) -> dict[str, str]:
+    # Reading
+
+    def _read(self, body: Spool) -> Request:
         url = urlsplit(self.path)
         params = dict(parse_qsl(url.query, keep_blank_values=True))
-        self._read_body(params, body)
+        try:
+            self._authenticate(params)
+            for part in body_parts(self.rfile, self.headers, params):
+                body.write(part)
+        except EngineError:
+            self.close_connection = True
+            raise
         if url.path != "/":
             raise EngineError(
                 SYNTAX, f"There is no handle {url.path[:100]}: send queries to / and probes to /ping."
             )
-        self._authenticate(params)
         if params.get("role"):
-            raise EngineError(
-                ACCESS_DENIED, "The embedded engine has no roles: leave the parameter role out."
-            )
-        if self.headers.get_content_type() == "multipart/form-data":
-            self._read_form(params, body)
-        return params
+            raise EngineError(ACCESS_DENIED, "There are no roles here: leave the parameter role out.")
+        in_url = params.get("query", "").encode()
+        if in_url and body.size_bytes:
+            in_url += b"\n"
+        statement = parse((in_url + body.read(MAX_QUERY_BYTES)).decode("utf-8", "surrogateescape"))
+        self._check(statement, body)
+        asked = statement.format or self.headers.get("X-ClickHouse-Format") or params.get("default_format")
+        return Request(
+            params=params,
+            statement=statement,
+            body=body,
+            in_url=in_url,
+            database=params.get("database") or self.headers.get("X-ClickHouse-Database") or "",
+            result_format=asked or "TabSeparated",
+            layout=_layout(params) if asked == "Native" else PLAIN,
+        )
 
     def _authenticate(self, params: Mapping[str, str]) -> None:
         user = self.headers.get("X-ClickHouse-User") or params.get("user", "")
@@ -210,370 +203,125 @@ class HttpConnection(BaseHTTPRequestHandler):
                 ) from error
         check_password(user, password, self.service.password)
 
-    def _read_body(self, params: Mapping[str, str], body: Spool) -> None:
-        """Spool the body, unpacked. What goes wrong leaves the rest unread, so the connection ends."""
-        try:
-            for part in self._unpacked(params):
-                body.write(part)
-        except (EngineError, EndOfInputError) as error:
-            self.close_connection = True
-            if isinstance(error, EngineError):
-                raise
-            raise EngineError(INCORRECT_DATA, "The request's body ended too early.") from error
-
-    def _unpacked(self, params: Mapping[str, str]) -> Iterator[bytes]:
-        raw = self._raw_body()
-        encoding = self.headers.get("Content-Encoding", "").strip().lower()
-        if params.get("decompress") == "1":
-            cursor = Cursor(lambda: next(raw, b""))
-            while cursor.ahead():
-                yield frames.unpack(cursor.take)
-        elif encoding in {"", "identity"}:
-            yield from raw
-        elif encoding in {"gzip", "deflate"}:
-            yield from _inflated(raw, zlib.decompressobj(zlib.MAX_WBITS | 32), zlib.error)
-        elif encoding == "lz4":
-            yield from _inflated(raw, lz4.frame.LZ4FrameDecompressor(), RuntimeError)
-        else:
-            raise EngineError(
-                CANNOT_DECOMPRESS, f"Content-Encoding {encoding[:50]} is not served: use gzip, lz4 or none."
-            )
-
-    def _raw_body(self) -> Iterator[bytes]:
-        if self.headers.get("Transfer-Encoding", "").strip().lower() == "chunked":
-            while size := self._chunk_size():
-                yield from self._exactly(size)
-                self.rfile.readline(MAX_CHUNK_LINE_BYTES)
-            while self.rfile.readline(MAX_CHUNK_LINE_BYTES).strip():
-                pass
-            return
-        length = self.headers.get("Content-Length", "0")
-        if not length.isdigit() or int(length) > MAX_INSERT_BYTES:
-            raise EngineError(
-                TOO_MANY_BYTES, f"Content-Length {length[:30]} is not a number of at most {MAX_INSERT_BYTES}."
-            )
-        yield from self._exactly(int(length))
-
-    def _chunk_size(self) -> int:
-        line = self.rfile.readline(MAX_CHUNK_LINE_BYTES).split(b";")[0].strip()
-        try:
-            return int(line, 16)
-        except ValueError as error:
-            raise EngineError(INCORRECT_DATA, "A chunk of the request's body has no size.") from error
-
-    def _exactly(self, size: int) -> Iterator[bytes]:
-        while size > 0:
-            part = self.rfile.read1(min(size, READ_BYTES))
-            if not part:
-                raise EndOfInputError
-            size -= len(part)
-            yield part
-
-    def _read_form(self, params: dict[str, str], body: Spool) -> None:
-        """Fields of a multipart form are parameters; files would be external tables."""
-        head = b"Content-Type: " + self.headers["Content-Type"].encode() + b"\r\n\r\n"
-        form = email.message_from_bytes(head + body.read(MAX_QUERY_BYTES), policy=email.policy.HTTP)
-        for part in form.iter_parts():
-            name = part.get_param("name", header="content-disposition")
-            if part.get_filename() is not None:
-                raise EngineError(
-                    NOT_IMPLEMENTED, "External tables are not served here: use a temporary table instead."
-                )
-            params[str(name)] = (part.get_payload(decode=True) or b"").decode()  # type: ignore[union-attr] # not nested
-        body.clear()
-
-    # Running it
-
-    def _query(self, session: Session, params: Mapping[str, str], body: Spool, *, readonly: bool) -> None:
-        in_url = params.get("query", "").encode()
-        prefix = in_url + b"\n" if in_url and body.size_bytes else in_url
-        text = (prefix + body.read(MAX_QUERY_BYTES)).decode("utf-8", "surrogateescape")
-        statement = parse(text)
-        own = text[: statement.insert.data_start] if statement.insert else text
-        try:
-            own.encode()
-        except UnicodeEncodeError as error:
-            raise EngineError(SYNTAX, "The query is not valid UTF-8.") from error
-        if not own.strip():
+    @staticmethod
+    def _check(statement: Statement, body: Spool) -> None:
+        if not statement.head.strip():
             raise EngineError(SYNTAX, "The query is empty: send it in the body or in the parameter query.")
         if statement.insert is None and body.size_bytes > MAX_QUERY_BYTES:
             raise EngineError(TOO_MANY_BYTES, f"The query has more than {MAX_QUERY_BYTES} bytes.")
+        if not statement.head.isprintable() and re.search(r"[\ud800-\udfff]", statement.head):
+            raise EngineError(SYNTAX, "The query is not valid UTF-8.")
+        if statement.into_outfile:
+            raise EngineError(
+                ACCESS_DENIED, "INTO OUTFILE would write on the engine's machine: save the response instead."
+            )
+
+    # Running
+
+    def _run(self, session: Session, request: Request, *, readonly: bool) -> None:
+        statement, params = request.statement, request.params
         settings = {name: value for name, value in params.items() if name not in NOT_SETTINGS}
-        database = params.get("database") or self.headers.get("X-ClickHouse-Database") or ""
-        with session.prepared(settings, params.get("readonly", "0"), database) as prepared:
-            classified = prepared.classify(own)
+        with session.prepared(settings, params.get("readonly", "0"), request.database) as prepared:
+            classified = prepared.classify(statement.head)
             refusals.check(statement, classified)
-            if statement.into_outfile:
-                raise EngineError(
-                    ACCESS_DENIED,
-                    "INTO OUTFILE would write on the engine's machine: save the response instead.",
-                )
             if readonly:
                 refusals.check_readonly(statement, classified)
-            self._query_id = prepared.begin(
-                params.get("query_id", ""), parsed=bool(classified["statement_count"])
-            )
+            self.query_id = prepared.begin(params.get("query_id", ""), statement, classified)
             with self.service.watch.over(self.connection, prepared.tag, native=False):
                 if statement.insert is not None:
-                    skip = len(own.encode()) - len(prefix)
-                    self._insert(prepared, statement, params, body, prefix, skip)
+                    self._insert(prepared, request, statement.insert)
+                elif request.streamed:
+                    self._stream(prepared, request)
                 else:
-                    self._answer(prepared, statement, params)
+                    data, written = prepared.run(statement, request.result_format)
+                    data = relaid(data, request.layout) if request.layout != PLAIN else data
+                    self._send(
+                        HTTPStatus.OK, request.pack(data), _result_headers(request.result_format, written)
+                    )
 
-    def _insert(
-        self,
-        session: Session,
-        statement: Statement,
-        params: Mapping[str, str],
-        body: Spool,
-        prefix: bytes,
-        skip: int,
-    ) -> None:
-        """Insert what follows the statement: the rest of the URL's query, then the body from `skip` on."""
-        insert = statement.insert
-        if insert is None or not insert.format:
+    def _insert(self, session: Session, request: Request, insert: Insert) -> None:
+        if not insert.format:
             raise EngineError(
                 SYNTAX, "This INSERT has no data: end it with VALUES (...) or FORMAT Name and the data."
             )
         with self.service.engine.spool() as spool:
-            data = body
-            if skip:
-                data = spool
-                spool.write(prefix[skip:] if skip < 0 else b"")
-                more = body.reader(max(skip, 0))
-                while part := more():
-                    spool.write(part)
-            layout = _layout(params)
-            if insert.format == "Native" and layout != PLAIN:
-                with self.service.engine.spool() as plain:
-                    cursor = Cursor(data.reader())
-                    while cursor.ahead():
-                        copy_block(cursor, plain.write, layout, PLAIN)
-                    written = session.insert(insert, plain, insert.format)
-            else:
-                written = session.insert(insert, data, insert.format)
-        self._send_all(HTTPStatus.OK, b"", self._result_headers(written, ""))
+            request.fill(spool)
+            written = session.insert(insert, spool, insert.format)
+        self._send(HTTPStatus.OK, b"", _result_headers("", written))
 
-    def _answer(self, session: Session, statement: Statement, params: Mapping[str, str]) -> None:
-        chosen = statement.format or self.headers.get("X-ClickHouse-Format") or params.get("default_format")
-        result_format = chosen or "TabSeparated"
-        streamed = (
-            statement.streams and result_format in STREAMED and params.get("wait_end_of_query", "0") != "1"
-        )
-        if not streamed:
-            data, written = session.run(statement, result_format)
-            if result_format == "Native" and data and _layout(params) != PLAIN:
-                data = _all_relaid(data, _layout(params))
-            self._send_all(HTTPStatus.OK, data, self._result_headers(written, result_format), params)
-            return
-        chunks = session.stream(statement, result_format)
-        try:
+    def _stream(self, session: Session, request: Request) -> None:
+        """Send the chunks of a result; what fails before the first one still gets a status of its own."""
+        with contextlib.closing(session.stream(request.statement, request.result_format)) as chunks:
             first = next(chunks, None)
-            self._send_stream(session, statement, params, result_format, first, chunks)
-        finally:
-            chunks.close()
+            if first is not None:
+                self._send_chunks(request, first, chunks)
+                return
+        empty = b""
+        if request.layout != PLAIN:
+            empty = Head(tuple(session.result_columns(request.statement)), 0).encode(request.layout)
+        self._send(HTTPStatus.OK, request.pack(empty), _result_headers(request.result_format, Written()))
 
-    def _send_stream(
-        self,
-        session: Session,
-        statement: Statement,
-        params: Mapping[str, str],
-        result_format: str,
-        first: Chunk | None,
-        rest: Generator[Chunk],
-    ) -> None:
-        layout = _layout(params) if result_format == "Native" else PLAIN
-        convert = partial(relaid, target=layout) if layout != PLAIN else bytes
-        if first is None:
-            empty = b""
-            if result_format == "Native" and layout != PLAIN:
-                empty = Head(tuple(session.result_columns(statement)), 0).encode(layout)
-            self._send_all(HTTPStatus.OK, empty, self._result_headers(Written(), result_format), params)
-            return
-        piece = convert(first.data)
-        reply = Reply(self, params, self._result_headers(None, result_format))
+    def _send_chunks(self, request: Request, first: Chunk, rest: Generator[Chunk]) -> None:
+        convert: Callable[[bytes], bytes] = bytes
+        if request.layout != PLAIN:
+            convert = partial(relaid, target=request.layout)
+        converted = convert(first.data)
+        mark = uuid.uuid4().hex[:16]
+        headers = _result_headers(request.result_format, None)
+        self._send_head(
+            HTTPStatus.OK, {**headers, "Transfer-Encoding": "chunked", "X-ClickHouse-Exception-Tag": mark}
+        )
         try:
-            reply.write(piece)
+            self._send_chunk(request.pack(converted))
             for chunk in rest:
-                reply.write(convert(chunk.data))
+                self._send_chunk(request.pack(convert(chunk.data)))
         except EngineError as error:
             # The status line is gone: say it as clickhouse-server does, and break the response off.
-            reply.write(_late_exception(error, reply.tag))
-            reply.flush()
             self.close_connection = True
+            self._send_chunk(request.pack(_late_exception(error, mark)))
             return
-        reply.end()
+        self.wfile.write(b"0\r\n\r\n")
 
     # Answering
 
-    def _result_headers(self, written: Written | None, result_format: str) -> dict[str, str]:
-        headers = {"Content-Type": _content_type(result_format)}
-        if result_format:
-            headers["X-ClickHouse-Format"] = result_format
-        if written is not None:
-            headers["X-ClickHouse-Summary"] = json.dumps({k: str(v) for k, v in written._asdict().items()})
-        return headers
-
-    def send_common(self, status: int, headers: Mapping[str, str]) -> None:
-        """The status line and the headers that every answer has."""
+    def _send_head(self, status: int, headers: Mapping[str, str]) -> None:
         self.send_response(status)
-        common = {"X-ClickHouse-Query-Id": getattr(self, "_query_id", ""), "X-ClickHouse-Timezone": "UTC"}
-        for name, value in {**common, "X-ClickHouse-Server-Display-Name": "phonemeter", **headers}.items():
+        self.send_header("X-ClickHouse-Server-Display-Name", "phonemeter")
+        self.send_header("X-ClickHouse-Timezone", "UTC")
+        self.send_header("X-ClickHouse-Query-Id", self.query_id)
+        for name, value in headers.items():
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")
-
-    def _send_all(
-        self, status: int, data: bytes, headers: Mapping[str, str], params: Mapping[str, str] | None = None
-    ) -> None:
-        packer = Packer(params or {}, self.headers.get("Accept-Encoding", ""))
-        data = (packer.pack(data) + packer.end()) if data else data
-        self.send_common(
-            status, {**headers, **(packer.headers if data else {}), "Content-Length": str(len(data))}
-        )
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+
+    def _send(self, status: int, data: bytes, headers: Mapping[str, str]) -> None:
+        self._send_head(status, {**headers, "Content-Length": str(len(data))})
+        self.wfile.write(data)
         self.wfile.flush()
 
-    def _send_error(self, error: EngineError) -> None:
-        body = f"{error.http_text} (version {self.service.engine.version})\n".encode()
-        headers = {
-            "X-ClickHouse-Exception-Code": str(error.code),
-            "Content-Type": "text/plain; charset=UTF-8",
-        }
-        self._send_all(STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR), body, headers)
+    def _send_chunk(self, data: bytes) -> None:
+        if data:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
 
-class Packer:
-    """The compression that a client asked for: ClickHouse frames (compress=1), lz4 or gzip encoding, or none."""
-
-    def __init__(self, params: Mapping[str, str], accepted: str) -> None:
-        self.headers: dict[str, str] = {}
-        self.pack: Callable[[bytes], bytes] = bytes
-        self.end: Callable[[], bytes] = bytes
-        offered = {part.split(";")[0].strip() for part in accepted.lower().split(",")}
-        if params.get("compress") == "1":
-            self.pack = frames.pack
-        elif params.get("enable_http_compression") == "1" and "lz4" in offered:
-            packer = lz4.frame.LZ4FrameCompressor()
-            begun = packer.begin()
-            self.pack = lambda data: self._once(begun) + packer.compress(data)
-            self.end = packer.flush
-            self.headers = {"Content-Encoding": "lz4"}
-        elif params.get("enable_http_compression") == "1" and "gzip" in offered:
-            gzip = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS | 16)
-            self.pack, self.end = gzip.compress, gzip.flush
-            self.headers = {"Content-Encoding": "gzip"}
-        self._begun = False
-
-    def _once(self, head: bytes) -> bytes:
-        begun, self._begun = self._begun, True
-        return b"" if begun else head
+def _result_headers(result_format: str, written: Written | None) -> dict[str, str]:
+    kind = next(kind for pattern, kind in CONTENT_TYPES.items() if re.match(pattern, result_format))
+    headers = {"Content-Type": kind}
+    if result_format:
+        headers["X-ClickHouse-Format"] = result_format
+    if written is not None:
+        headers["X-ClickHouse-Summary"] = json.dumps({k: str(v) for k, v in written._asdict().items()})
+    return headers
 
 
-class Reply:
-    """A response in chunks, whose length isn't known when it begins."""
-
-    def __init__(
-        self, connection: HttpConnection, params: Mapping[str, str], headers: Mapping[str, str]
-    ) -> None:
-        self._out = connection.wfile
-        self._packer = Packer(params, connection.headers.get("Accept-Encoding", ""))
-        self._silent = connection.command == "HEAD"
-        self.tag = uuid.uuid4().hex[:16]
-        extra = {"Transfer-Encoding": "chunked", "X-ClickHouse-Exception-Tag": self.tag}
-        connection.send_common(HTTPStatus.OK, {**headers, **self._packer.headers, **extra})
-        connection.end_headers()
-
-    def write(self, data: bytes) -> None:
-        """Send a piece."""
-        self._chunk(self._packer.pack(data))
-
-    def flush(self) -> None:
-        """Send what is pending, without saying that it is all."""
-        self._chunk(self._packer.end())
-        self._out.flush()
-
-    def end(self) -> None:
-        """Say that it was all."""
-        self._chunk(self._packer.end())
-        if not self._silent:
-            self._out.write(b"0\r\n\r\n")
-        self._out.flush()
-
-    def _chunk(self, data: bytes) -> None:
-        if data and not self._silent:
-            self._out.write(b"%x\r\n" % len(data))
-            self._out.write(data)
-            self._out.write(b"\r\n")
-
-
-def _late_exception(error: EngineError, tag: str) -> bytes:
-    message = error.http_text.encode()
-    mark = tag.encode()
-    return b"\r\n__exception__\r\n%s\r\n%s\n%d %s\r\n__exception__\r\n" % (
-        mark,
-        message,
-        len(message) + 1,
-        mark,
-    )
+def _late_exception(error: EngineError, mark: str) -> bytes:
+    text = error.http_text
+    size = len(text.encode()) + 1
+    return f"\r\n__exception__\r\n{mark}\r\n{text}\n{size} {mark}\r\n__exception__\r\n".encode()
 
 
 def _layout(params: Mapping[str, str]) -> Layout:
-    revision = _number(params, "client_protocol_version", 0)
+    """What blocks look like to a client of this revision; it does not apply to the blocks that it sends."""
+    revision = number(params, "client_protocol_version", 0)
     return Layout(info=revision >= WITH_BLOCK_INFO, flags=revision >= WITH_COLUMN_FLAGS)
-
-
-def _all_relaid(data: bytes, target: Layout) -> bytes:
-    pending, parts = [data], list[bytes]()
-    cursor = Cursor(lambda: pending.pop() if pending else b"")
-    while cursor.ahead():
-        copy_block(cursor, parts.append, PLAIN, target)
-    return b"".join(parts)
-
-
-def _number(params: Mapping[str, str], name: str, default: float) -> float:
-    value = params.get(name, "")
-    if value and not value.isdigit():
-        raise EngineError(SYNTAX, f"The parameter {name} is not a number: {value[:50]!r}.")
-    return int(value) if value else default
-
-
-def _inflated(raw: Iterator[bytes], packed: Any, failure: type[Exception]) -> Iterator[bytes]:  # noqa: ANN401 - zlib's or lz4's
-    """The unpacked body, in pieces of bounded size."""
-    try:
-        for part in raw:
-            out = packed.decompress(part, READ_BYTES)
-            yield out
-            while not packed.eof and (rest := _pending(packed)) is not None:
-                out = packed.decompress(rest, READ_BYTES)
-                if not out:
-                    break
-                yield out
-    except failure as error:
-        raise EngineError(CANNOT_DECOMPRESS, "The request's body cannot be unpacked.") from error
-    if not packed.eof:
-        raise EngineError(CANNOT_DECOMPRESS, "The request's packed body ended too early.")
-
-
-def _pending(packed: Any) -> bytes | None:  # noqa: ANN401 - zlib's or lz4's
-    """What a decompressor still holds back: zlib hands it out, lz4 keeps it."""
-    tail = getattr(packed, "unconsumed_tail", None)
-    if tail is not None:
-        return tail or None
-    return None if packed.needs_input else b""
-
-
-def _content_type(result_format: str) -> str:
-    if result_format.startswith("JSON") and "EachRow" not in result_format and result_format != "JSONLines":
-        return "application/json; charset=UTF-8"
-    if "JSON" in result_format:
-        return "application/x-ndjson; charset=UTF-8"
-    if result_format.startswith(("TabSeparated", "TSV")):
-        return "text/tab-separated-values; charset=UTF-8"
-    if result_format.startswith("CSV"):
-        return "text/csv; charset=UTF-8"
-    if result_format.startswith(("Native", "RowBinary", "Parquet", "Arrow", "ORC")):
-        return "application/octet-stream"
-    return "text/plain; charset=UTF-8"

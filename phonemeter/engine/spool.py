@@ -1,0 +1,57 @@
+"""INSERT data on its way to the engine: an unnamed file in the data directory, limited in size.
+
+It is on disk so that a large INSERT costs no memory, and unnamed so that nothing is left of it when its
+client or the process dies.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+from phonemeter.engine.config import MAX_INSERT_BYTES
+from phonemeter.engine.errors import TOO_MANY_BYTES, EngineError
+
+READ_BYTES: Final = 1 << 20
+
+
+class Spool:
+    """A file without a name that ends with its `with` block."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
+        self.size_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, part: bytes) -> None:
+        """Append; EngineError 307 above the limit."""
+        self.size_bytes += len(part)
+        if self.size_bytes > MAX_INSERT_BYTES:
+            raise EngineError(
+                TOO_MANY_BYTES, f"An INSERT of more than {MAX_INSERT_BYTES} bytes is not served: split it."
+            )
+        self._file.write(part)
+
+    def read(self, limit_bytes: int) -> bytes:
+        """The first bytes of what was written."""
+        self._file.seek(0)
+        return self._file.read(limit_bytes)
+
+    def parts(self, start: int) -> Iterator[bytes]:
+        """What was written, from `start` on, in pieces."""
+        self._file.seek(start)
+        while part := self._file.read(READ_BYTES):
+            yield part
+
+    def path(self) -> str:
+        """Where the engine, which is in this process, can read what was written."""
+        self._file.flush()
+        return f"/proc/self/fd/{self._file.fileno()}"
