@@ -16,11 +16,12 @@ class BackgroundLoop:
     Services started on the loop die with its thread, by the kernel: see `launch.py`.
     """
 
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="phonemeter-stack", daemon=True)
+    _loop: asyncio.AbstractEventLoop
+    _thread: threading.Thread
 
     def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="phonemeter-stack", daemon=True)
         self._thread.start()
         return self
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Collection
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -51,7 +50,7 @@ class Stack:
     step: `start`, `wait_ready`, `check`, `stop`. Its processes also die with this one, however it dies.
     """
 
-    def __init__(self, settings: Settings, *, only: Collection[Name] = services.ALL) -> None:
+    def __init__(self, settings: Settings, *, only: tuple[Name, ...] = services.ALL) -> None:
         self.settings = settings
         self.endpoints = Endpoints.of(settings)
         self.directory = StackDirectory(settings.data_dir)

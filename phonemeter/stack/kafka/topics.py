@@ -103,11 +103,12 @@ def _create_missing(client: KafkaAdminClient, partitions: int) -> None:
 
 
 def _check_partitions(client: KafkaAdminClient, partitions: int) -> None:
-    for described in client.describe_topics([topic.name for topic in ALL]):
-        found = len(described["partitions"])
+    described = {one["name"]: one for one in client.describe_topics([topic.name for topic in ALL])}
+    for topic in ALL:
+        found = len(described[topic.name]["partitions"])
         if found != partitions:
             raise UserError(
-                f"Topic {described['name']} has {found} partitions but PHONEMETER_PARTITIONS (partitions in "
+                f"Topic {topic.name} has {found} partitions but PHONEMETER_PARTITIONS (partitions in "
                 f"phonemeter.toml) is {partitions}; set it to {found}: an app's state lives in its partition "
                 f"and does not move."
             )

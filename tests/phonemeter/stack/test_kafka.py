@@ -19,6 +19,7 @@ from phonemeter.stack.probes import HOST, listens
 from phonemeter.stack.settings import StackSettings
 from phonemeter.stack.supervisor import Service, State, Supervised
 from tests.conftest import PARTITIONS, RunningKafka
+from tests.waiting import until
 
 RECORDS = [f"event {number}".encode() for number in range(500)]
 
@@ -49,13 +50,6 @@ def stored(bootstrap: str) -> list[bytes]:
 def partitions_of(bootstrap: str) -> dict[str, int]:
     with admin(bootstrap) as client:
         return {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics()}
-
-
-async def until(condition: Callable[[], bool], within_s: float) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_s} s"
-        await asyncio.sleep(0.02)
 
 
 async def test_acknowledged_records_survive_kill_and_stop_of_the_broker(
