@@ -89,13 +89,14 @@ def explain(error: Exception, kafka: str) -> DeliveryError:
 
 def first_words(error: Exception) -> str:
     """An error in few words, on one line."""
-    return " ".join(str(error).split())[:200].rstrip(".")
+    text = str(error).removeprefix(f"{type(error).__name__}: ")
+    return " ".join(text.split())[:200].rstrip(".")
 
 
 def _wait_for_listener(settings: ProducerSettings) -> None:
     attempts = Retrying(
         stop=stop_after_delay(settings.producer_block_s),
-        wait=wait_exponential_jitter(initial=0.1, max=1, jitter=0.1),
+        wait=wait_exponential_jitter(multiplier=0.1, max=1, jitter=0.1),
         retry=retry_if_exception_type(OSError),
         reraise=True,
     )

@@ -6,7 +6,7 @@ A refused event never stops the others. A failed delivery does: what comes after
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import BinaryIO, Final, NamedTuple, Protocol
+from typing import BinaryIO, Final, Literal, NamedTuple, Protocol
 
 from metering.events import VALUE_BYTES_MAX, Rejection, RejectionReason
 from producers.client import OnSettled, wall_clock_ms
@@ -100,20 +100,22 @@ class Emission:
         """The first line whose event was accepted and is not known to be delivered."""
         return self._first_failed_line
 
-    def offer(self, line: int, value: bytes | None) -> None:
-        """Check and send the event of one line; None stands for a line longer than an event may be."""
+    def offer(self, line: int, value: bytes | None) -> bool:
+        """Check and send the event of one line; None stands for a line longer than an event may be.
+
+        Returns:
+            Whether it was accepted. Its delivery is told by `totals` and `stopped_because`.
+        """
         if value is None:
-            self._refuse(line, TOO_LONG)
-            return
+            return self._refuse(line, TOO_LONG)
         try:
             self._publisher.publish(value, partial(self._settled, line))
         except RefusedError as error:
-            self._refuse(line, error.rejection)
+            return self._refuse(line, error.rejection)
         except DeliveryError as error:
-            self._accepted += 1
             self._settled(line, error)
-        else:
-            self._accepted += 1
+        self._accepted += 1
+        return True
 
     def finish(self) -> None:
         """Wait until the outcome of all is known or the time for it is over."""
@@ -122,9 +124,10 @@ class Emission:
         except DeliveryError as error:
             self._failure = self._failure or str(error)
 
-    def _refuse(self, line: int, rejection: Rejection) -> None:
+    def _refuse(self, line: int, rejection: Rejection) -> Literal[False]:
         self._refused += 1
         self._on_refused(Refusal(line, rejection.reason, rejection.sentence))
+        return False
 
     def _settled(self, line: int, failure: DeliveryError | None) -> None:
         with self._lock:

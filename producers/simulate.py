@@ -27,7 +27,7 @@ from producers.events import (
     to_json,
 )
 from producers.owners import Habits, Order, Owner
-from producers.traffic import Slot, slots_of_rate, slots_of_total
+from producers.traffic import FLAT, WEEK, Slot, slots_of_rate, slots_of_total
 
 SOURCE: Final = "/simulation/member-centre"
 APPS_MAX: Final = 100_000
@@ -72,6 +72,7 @@ class Plan:
         oversize_share: share of purchases far too large, which lapse in the end.
         refund_share: share of purchases made twice by mistake and given back.
         purchases: whether owners buy at all.
+        flat: the same activity always, instead of Shanghai's days and weeks.
     """
 
     start_ms: int
@@ -92,6 +93,7 @@ class Plan:
     oversize_share: float = 0.15
     refund_share: float = 0.05
     purchases: bool = True
+    flat: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -167,9 +169,10 @@ class _Simulation:
 
     def _slots(self) -> Iterator[Slot]:
         plan = self._plan
+        week = FLAT if plan.flat else WEEK
         if plan.rate_per_s is not None:
-            return slots_of_rate(plan.start_ms, plan.duration_ms, round(plan.rate_per_s * 10**6))
-        return slots_of_total(plan.start_ms, plan.duration_ms or 0, plan.taps or 0)
+            return slots_of_rate(plan.start_ms, plan.duration_ms, round(plan.rate_per_s * 10**6), week)
+        return slots_of_total(plan.start_ms, plan.duration_ms or 0, plan.taps or 0, week)
 
     def _fill(self, slot: Slot, taps: int) -> None:
         rng = self._rng

@@ -32,8 +32,6 @@ def _week() -> tuple[int, ...]:
 WEEK: Final = _week()
 """Activity in each minute of a Shanghai week. Integers, so that sums are the same on every machine."""
 
-WEEK_TOTAL: Final = sum(WEEK)
-
 
 class Slot(NamedTuple):
     """A stretch of at most a minute, with the number of taps that fall into it."""
@@ -43,25 +41,34 @@ class Slot(NamedTuple):
     taps: int
 
 
-def slots_of_total(start_ms: int, duration_ms: int, taps: int) -> Iterator[Slot]:
+FLAT: Final = (1,) * MINUTES_PER_WEEK
+"""The same activity always, for load and for watching at night."""
+
+
+def slots_of_total(
+    start_ms: int, duration_ms: int, taps: int, week: tuple[int, ...] = WEEK
+) -> Iterator[Slot]:
     """Exactly `taps` taps spread over a period."""
-    total = sum(length_ms * weight for _, length_ms, weight in _stretches(start_ms, duration_ms))
-    return _filled(_stretches(start_ms, duration_ms), taps, total)
+    total = sum(length_ms * weight for _, length_ms, weight in _stretches(start_ms, duration_ms, week))
+    return _filled(_stretches(start_ms, duration_ms, week), taps, total)
 
 
-def slots_of_rate(start_ms: int, duration_ms: int | None, taps_per_million_s: int) -> Iterator[Slot]:
+def slots_of_rate(
+    start_ms: int, duration_ms: int | None, taps_per_million_s: int, week: tuple[int, ...] = WEEK
+) -> Iterator[Slot]:
     """Taps at a rate that is the mean of a whole week, for a period or without end."""
-    return _filled(
-        _stretches(start_ms, duration_ms), taps_per_million_s * MINUTES_PER_WEEK, WEEK_TOTAL * 10**9
-    )
+    stretches = _stretches(start_ms, duration_ms, week)
+    return _filled(stretches, taps_per_million_s * MINUTES_PER_WEEK, sum(week) * 10**9)
 
 
-def _stretches(start_ms: int, duration_ms: int | None) -> Iterator[tuple[int, int, int]]:
+def _stretches(
+    start_ms: int, duration_ms: int | None, week: tuple[int, ...]
+) -> Iterator[tuple[int, int, int]]:
     time_ms = start_ms
     while duration_ms is None or time_ms < start_ms + duration_ms:
         length_ms = SLOT_MS if duration_ms is None else min(SLOT_MS, start_ms + duration_ms - time_ms)
         shanghai_minute = (time_ms + SHANGHAI_OFFSET_MS) // 60_000 + EPOCH_WEEKDAY * 1_440
-        yield time_ms, length_ms, WEEK[shanghai_minute % MINUTES_PER_WEEK]
+        yield time_ms, length_ms, week[shanghai_minute % MINUTES_PER_WEEK]
         time_ms += length_ms
 
 

@@ -23,10 +23,19 @@ class Command(NamedTuple):
 
 
 STACK: Final = "One machine"
+EVENTS: Final = "Events"
 SERVICES: Final = "Services, as the stack and the containers run them"
 
 COMMANDS: Final[tuple[Command, ...]] = (
     Command("up", "phonemeter.cli.up:up", "Run everything on this machine until Ctrl-C.", STACK),
+    Command("emit", "phonemeter.cli.emit:emit", "Publish events from a file or stdin.", EVENTS),
+    Command(
+        "simulate",
+        "phonemeter.cli.simulate:simulate",
+        "Publish or write seeded traffic of many apps.",
+        EVENTS,
+    ),
+    Command("balance", "phonemeter.cli.balance:balance", "What an app has left, and its packs.", STACK),
     Command("status", "phonemeter.cli.status:status", "Health, lag and freshness.", STACK),
     Command("settings", "phonemeter.cli.settings:settings", "Every setting, its value and meaning.", STACK),
     Command(
