@@ -114,7 +114,7 @@ class Sink:
             if stored < at.stored:
                 self._metrics.rewinds.inc()
                 log.error(
-                    "Partition %d: ClickHouse has lines up to %s, but had acknowledged %s; reading all again.",
+                    "Partition %d: ClickHouse has lines up to %s, but acknowledged %s; reading all again.",
                     partition,
                     stored,
                     at.stored,

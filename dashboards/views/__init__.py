@@ -1,7 +1,7 @@
-"""The views on the ledger: what analysts, Grafana and `phonemeter balance` read. One file each, none written to.
+"""The views on the ledger: what analysts, Grafana and `phonemeter balance` read, one file each.
 
-They are replaced at every start of the sink, so they need no migrations. The sink does not know them; the program
-hands them to it.
+They are replaced at every start of the sink, so they need no migrations. The sink does not know them; the
+program hands them to it.
 """
 
 from importlib import resources

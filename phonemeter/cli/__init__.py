@@ -38,6 +38,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("balance", "phonemeter.cli.balance:balance", "What an app has left, and its packs.", STACK),
     Command("status", "phonemeter.cli.status:status", "Health, lag and freshness.", STACK),
     Command("settings", "phonemeter.cli.settings:settings", "Every setting, its value and meaning.", STACK),
+    Command("topics", "phonemeter.cli.topics:topics", "Create Kafka's topics, or check them.", SERVICES),
     Command(
         "worker", "phonemeter.cli.services:worker", "Run the stream worker: events in, ledger out.", SERVICES
     ),
