@@ -105,7 +105,7 @@ def read_balance(url: str, appid: str) -> Balance:
         where = f"ClickHouse at {place.hostname}:{place.port or 9000}"
         if isinstance(error, Error) and error.code in NOT_SET_UP:
             raise OperationError(
-                f"{where} has no ledger yet: start the sink, which makes it (phonemeter up, or phonemeter sink)."
+                f"{where} has no ledger yet: start the sink, which makes it (phonemeter up)."
             ) from error
         raise OperationError(
             f"{where} does not answer as it should ({sentence(error)}): start it (phonemeter up), or set "

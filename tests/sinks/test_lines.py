@@ -1,0 +1,87 @@
+"""Reading ledger records: what can be stored becomes columns, and everything else is named."""
+
+import json
+from typing import Any
+
+import pytest
+
+from metering.ledger import COLUMNS, Entry, encode_records
+from sinks.errors import PoisonError
+from sinks.lines import BEFORE_ALL, Position, concatenated, decode
+from tests.sinks.parts import lines
+
+
+def record(**changes: Any) -> bytes:  # noqa: ANN401 - any JSON, that is the test
+    (value,) = encode_records(3, lines(3, seed=1))
+    return json.dumps(json.loads(value) | changes).encode()
+
+
+def row(**changes: Any) -> list[Any]:  # noqa: ANN401 - any JSON, that is the test
+    entry = dict(zip(COLUMNS, json.loads(record())["rows"][0], strict=True)) | changes
+    return [entry[name] for name in COLUMNS]
+
+
+def test_the_columns_of_a_record_are_those_of_its_entries() -> None:
+    entries = lines(100, seed=4)
+    (value,) = encode_records(3, entries)
+    read = decode(value, 3)
+    assert len(read) == 100
+    for name, column in zip(COLUMNS, read.columns, strict=True):
+        assert list(column) == [getattr(entry, name) for entry in entries]
+    assert read.first == Position(entries[0].offset, entries[0].line)
+    assert read.last == Position(entries[-1].offset, entries[-1].line)
+
+
+def test_only_the_lines_after_a_position_are_left() -> None:
+    entries = lines(50, seed=4)
+    (value,) = encode_records(3, entries)
+    read = decode(value, 3)
+    for at in (0, 20, 49):
+        rest = read.after(Position(entries[at].offset, entries[at].line))
+        assert list(rest.columns[COLUMNS.index("event_id")]) == [
+            entry.event_id for entry in entries[at + 1 :]
+        ]
+    assert read.after(BEFORE_ALL) is read
+
+
+def test_pieces_are_put_together_in_their_order() -> None:
+    entries = lines(50, seed=4)
+    pieces = [decode(value, 0) for part in (entries[:20], entries[20:]) for value in encode_records(0, part)]
+    assert concatenated(pieces)[COLUMNS.index("event_id")] == [entry.event_id for entry in entries]
+
+
+def test_a_record_without_lines_is_no_lines() -> None:
+    assert len(decode(record(rows=[]), 3)) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (None, "not a ledger record"),
+        (b"", "not a ledger record"),
+        (b"\xff\xfe", "not a ledger record"),
+        (b'{"format":1}', "not a ledger record"),
+        (record(format=2), "not a ledger record"),
+        (record(columns=["offset"]), "not a ledger record: the ledger record has columns"),
+        (record(partition=4), "lines of source partition 4"),
+        (record(rows=[[1, 2]]), "do not all have the 20 columns"),
+        (record(rows=[row(), row()[:-1]]), "do not all have the 20 columns"),
+        (record(rows=[row(offset=1), row(offset=1)]), "not in ascending order"),
+        (record(rows=[row(offset=2), row(offset=1)]), "not in ascending order"),
+        (record(rows=[row(appid=None)]), "column appid holds something else than str"),
+        (record(rows=[row(calls=1.0)]), "column calls holds something else than int"),
+        (record(rows=[row(calls=True)]), "column calls holds something else than int"),
+        (record(rows=[row(offset=-1)]), "column offset holds a number outside 0"),
+        (record(rows=[row(line=2**32)]), "column line holds a number outside 0"),
+        (record(rows=[row(amount_micro_yuan=2**63)]), "column amount_micro_yuan holds a number outside"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_by_name(value: bytes | None, told: str) -> None:
+    with pytest.raises(PoisonError, match=told):
+        decode(value, 3)
+
+
+def test_the_smallest_and_largest_numbers_can_be_stored() -> None:
+    entry = Entry(2**63 - 1, 2**32 - 1, "charge", 0, 0, "wx1", calls=-(2**63), remaining=2**63 - 1)
+    (value,) = encode_records(0, [entry])
+    assert decode(value, 0).last == (2**63 - 1, 2**32 - 1)
