@@ -210,9 +210,7 @@ def read_event(value: bytes, *, now_ms: int | None) -> AnyEvent | Rejection:
         now_ms: when the record arrived (the broker's time); None offline, where it arrives at its event time.
     """
     if len(value) > VALUE_BYTES_MAX:
-        return Rejection(
-            "too_large", f"The event has {len(value)} bytes; at most {VALUE_BYTES_MAX} are allowed."
-        )
+        return Rejection("too_large", f"The event is larger than {VALUE_BYTES_MAX} bytes.")
     try:
         # The decoder skips over what is unknown without looking at its encoding.
         if not value.isascii():

@@ -5,21 +5,23 @@ come from different code.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from metering.accounts import Account, Use
-from metering.events import CAPABILITIES, CLOCK_KEY
+from metering.events import CAPABILITIES, CLOCK_KEY, Zoned
 from metering.ledger import CALL_KINDS, Entry
 from metering.packs import Pack, PackStatus
 from metering.partition import PartitionState, Record, meter
 from metering.rules import Rules
-from metering.times import format_time, parse_time
+from metering.times import EARLIEST_MS, LATEST_MS, format_time, to_ms
 
-BATCH_RECORDS = 10_000
+BATCH_RECORDS = 1_000
+"""A record has 64 KiB at most, so that a batch is small whatever the file is."""
 
 
 class TrialReport(Struct):
@@ -65,6 +67,14 @@ class Rating(Struct):
     rejected: int
 
 
+class RejectedLine(NamedTuple):
+    """A line that is no event: its number from 1 on, and why."""
+
+    number: int
+    reason: str
+    sentence: str
+
+
 _COUNTED = {
     "charge": "charged",
     "trial_charge": "trial_charged",
@@ -77,23 +87,40 @@ _COUNTED = {
 }
 
 
-def rate(lines: Iterable[bytes], rules: Rules, *, at_ms: int | None = None) -> Rating:
+def rate(
+    lines: Iterable[bytes],
+    rules: Rules,
+    *,
+    at_ms: int | None = None,
+    on_rejected: Callable[[RejectedLine], None] = lambda _line: None,
+) -> Rating:
     """Rate events given as JSON lines in the order of the log; blank lines are passed over.
 
     Args:
         lines: one event each.
         rules: the parameters of metering.
         at_ms: rate as of this time: what happened later is left out, and time passes up to it.
+        on_rejected: told of every line that is no event, as it is read.
+
+    Raises:
+        ValueError: `at_ms` is a time that no event can have.
     """
+    if at_ms is not None and not EARLIEST_MS <= at_ms <= LATEST_MS:
+        allowed = f"{format_time(EARLIEST_MS)} to {format_time(LATEST_MS)}"
+        raise ValueError(f"{format_time(at_ms)} is outside {allowed}")
     state = PartitionState(0)
     tally = _Tally()
-    records = _records(lines, at_ms)
-    while batch := list(islice(records, BATCH_RECORDS)):
-        metered = meter(state, batch, rules)
+    numbered = _events(lines, at_ms)
+    while batch := list(islice(numbered, BATCH_RECORDS)):
+        first = state.next_offset
+        metered = meter(state, _records(first, (text for _, text in batch)), rules)
         state = metered.state
         tally.add(metered.entries)
+        for letter in metered.dead_letters:
+            number, _ = batch[letter.offset - first]
+            on_rejected(RejectedLine(number, letter.reason, letter.sentence))
     if at_ms is not None:
-        metered = meter(state, [Record(state.next_offset, None, None, _tick(at_ms))], rules)
+        metered = meter(state, _records(state.next_offset, [_tick(at_ms)]), rules)
         state = metered.state
         tally.add(metered.entries)
     return tally.rating(state, rules)
@@ -164,24 +191,31 @@ def _status(account: Account, use: Use, pack: Pack) -> PackStatus:
     return "pending" if account.clock_ms < pack.starts_at_ms else "active"
 
 
-def _records(lines: Iterable[bytes], at_ms: int | None) -> Iterator[Record]:
-    texts = (
-        text
-        for text in map(bytes.strip, lines)
-        if text and not (at_ms is not None and _happened_after(text, at_ms))
-    )
-    return (Record(offset, None, None, text) for offset, text in enumerate(texts))
+def _events(lines: Iterable[bytes], at_ms: int | None) -> Iterator[tuple[int, bytes]]:
+    """The lines that hold something, with their numbers, without those that happened after `at_ms`."""
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if text and (at_ms is None or not _happened_after(text, at_ms)):
+            yield number, text
+
+
+def _records(first: int, values: Iterable[bytes]) -> Iterator[Record]:
+    return (Record(offset, None, None, value) for offset, value in enumerate(values, first))
 
 
 class _Dated(Struct):
-    time: str
+    time: Zoned
 
 
 def _happened_after(value: bytes, at_ms: int) -> bool:
+    """What has no time that can be read is left to be rejected."""
     try:
-        return parse_time(msgspec.json.decode(value, type=_Dated).time) > at_ms
-    except ValueError:
+        return to_ms(_dated_decoder.decode(value).time) > at_ms
+    except (ValueError, RecursionError):
         return False
+
+
+_dated_decoder = msgspec.json.Decoder(_Dated)
 
 
 def _tick(time_ms: int) -> bytes:
