@@ -3,17 +3,20 @@
 import random
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 
 import pytest
 
 from metering.topics import ALL, SINK_GROUP, WORKER_GROUP
+from phonemeter.settings import Settings, load
+from phonemeter.stack import services
 from phonemeter.stack.background import BackgroundLoop
-from phonemeter.stack.kafka.broker import Broker
+from phonemeter.stack.directory import StackDirectory
 from phonemeter.stack.kafka.topics import admin, ensure_topics
-from phonemeter.stack.probes import HOST, listens
-from phonemeter.stack.settings import StackSettings
+from phonemeter.stack.probes import HOST
+from phonemeter.stack.stack import Stack
 from phonemeter.stack.supervisor import Service, Supervised
 
 PARTITIONS = 4
@@ -45,21 +48,64 @@ class RunningKafka:
     supervised: Supervised
 
 
-@pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningKafka]:
-    """A real broker for the session, without any topic of ours; its jars come from the user's cache."""
-    directory = tmp_path_factory.mktemp("kafka")
-    settings = StackSettings()
-    port = _free_port()
-    broker = Broker(directory, settings.cache_dir, port, _free_port(), settings.kafka_heap_mb)
-    service = Service("kafka", broker.prepare(), partial(listens, port), directory / "kafka.log")
+@dataclass(frozen=True, slots=True)
+class RunningEngine:
+    """The session's embedded ClickHouse. `supervised.pid` is its process, which restarts when killed."""
+
+    native_port: int
+    http_port: int
+    supervised: Supervised
+
+    def url(self, database: str = "default") -> str:
+        """URL of a database for clickhouse-driver; the database need not exist to connect to `default`."""
+        return f"clickhouse://default@{HOST}:{self.native_port}/{database}"
+
+
+@contextmanager
+def _supervised(service: Service) -> Iterator[Supervised]:
     with BackgroundLoop() as loop:
         supervised = Supervised(service)
         try:
             loop.run(supervised.start())
-            yield RunningKafka(f"{HOST}:{port}", supervised)
+            yield supervised
         finally:
             loop.run(supervised.stop())
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningKafka]:
+    """A real broker for the session, without any topic of ours; its jars come from the user's cache."""
+    directory = StackDirectory(tmp_path_factory.mktemp("kafka"))
+    settings = load(data_dir=directory.path, kafka_port=_free_port(), kafka_controller_port=_free_port())
+    with _supervised(services.kafka(settings, directory)) as supervised:
+        yield RunningKafka(settings.kafka, supervised)
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
+    """A real embedded ClickHouse for the session. Tests that write make a database of their own."""
+    directory = StackDirectory(tmp_path_factory.mktemp("engine"))
+    settings = load(data_dir=directory.path, engine_native_port=_free_port(), engine_http_port=_free_port())
+    with _supervised(services.ours("engine", settings, directory)) as supervised:
+        yield RunningEngine(settings.engine_native_port, settings.engine_http_port, supervised)
+
+
+@pytest.fixture
+def stack_settings(tmp_path: Path) -> Settings:
+    """Settings of a stack of the test's own: its directory, its ports. Change some with `.replaced(...)`."""
+    ports = {name: _free_port() for names in services.PORTS.values() for name in names}
+    return load(data_dir=tmp_path / "stack", **ports)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole stack, for the session, in events' time: Kafka, engine, worker and sink, all real.
+
+    The stack is shared: a test uses apps (appids) of its own. Services that a test kills come back.
+    """
+    ports = {name: _free_port() for names in services.PORTS.values() for name in names}
+    with Stack(load(data_dir=tmp_path_factory.mktemp("stack"), clock="events", **ports)) as running:
+        yield running
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ EVENTS: Final = "Events"
 SERVICES: Final = "Services, as the stack and the containers run them"
 
 COMMANDS: Final[tuple[Command, ...]] = (
+    Command("demo", "phonemeter.cli.demo:demo", "Watch traffic burn packs, from nothing.", STACK),
     Command("up", "phonemeter.cli.up:up", "Run everything on this machine until Ctrl-C.", STACK),
     Command("emit", "phonemeter.cli.emit:emit", "Publish events from a file or stdin.", EVENTS),
     Command(
@@ -36,6 +37,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         EVENTS,
     ),
     Command("balance", "phonemeter.cli.balance:balance", "What an app has left, and its packs.", STACK),
+    Command("rate", "phonemeter.cli.rate:rate", "Meter a file by the rules alone, offline.", STACK),
     Command("status", "phonemeter.cli.status:status", "Health, lag and freshness.", STACK),
     Command("settings", "phonemeter.cli.settings:settings", "Every setting, its value and meaning.", STACK),
     Command("topics", "phonemeter.cli.topics:topics", "Create Kafka's topics, or check them.", SERVICES),

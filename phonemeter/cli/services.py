@@ -32,7 +32,11 @@ def sink() -> None:
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
     logging.getLogger("kafka").setLevel(logging.ERROR)
     service = import_module("sinks.service")
-    service.run(SinkSettings(**{name: getattr(settings, name) for name in SinkSettings.model_fields}))
+    views = import_module("dashboards.views")
+    service.run(
+        SinkSettings(**{name: getattr(settings, name) for name in SinkSettings.model_fields}),
+        views=views.statements(),
+    )
 
 
 def engine() -> None:

@@ -63,6 +63,6 @@ def ready(name: Name, settings: Settings) -> Probe:
     return {
         "kafka": partial(listens, settings.kafka_port),
         "engine": partial(answers, settings.engine_http_port, "/ping", body="Ok."),
-        "worker": partial(listens, settings.worker_port),
+        "worker": partial(answers, settings.worker_port, "/metrics"),
         "sink": partial(answers, settings.sink_metrics_port, "/metrics"),
     }[name]

@@ -71,20 +71,21 @@ def _connect_to_any(bootstrap: str) -> None:
         raise refused
 
 
-def ensure_topics(bootstrap: str, partitions: int) -> None:
-    """Create the topics that are missing and check those that are there. Blocking.
+def ensure_topics(bootstrap: str, partitions: int) -> list[str]:
+    """Create the topics that are missing and check the others; the names of those created. Blocking.
 
     Raises:
         OperationError: the brokers do not answer.
         UserError: a topic has another number of partitions, or a configuration that breaks the rules.
     """
     with admin(bootstrap) as client:
-        _create_missing(client, partitions)
+        created = _create_missing(client, partitions)
         _check_partitions(client, partitions)
         _check_configs(client)
+    return created
 
 
-def _create_missing(client: KafkaAdminClient, partitions: int) -> None:
+def _create_missing(client: KafkaAdminClient, partitions: int) -> list[str]:
     """Ask for all: the controller knows which exist, a broker's list of topics may lag behind."""
     wanted = {
         topic.name: {
@@ -95,11 +96,15 @@ def _create_missing(client: KafkaAdminClient, partitions: int) -> None:
         }
         for topic in ALL
     }
-    for created in client.create_topics(wanted, raise_errors=False)["topics"]:
-        error = for_code(created["error_code"])
-        if error not in (NoError, TopicAlreadyExistsError):
-            raise error(created["error_message"])
+    created = []
+    for answer in client.create_topics(wanted, raise_errors=False)["topics"]:
+        error = for_code(answer["error_code"])
+        if error is NoError:
+            created.append(answer["name"])
+        elif error is not TopicAlreadyExistsError:
+            raise error(answer["error_message"])
     client.wait_for_topics(list(wanted))
+    return created
 
 
 def _check_partitions(client: KafkaAdminClient, partitions: int) -> None:

@@ -3,14 +3,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from metering.topics import ALL
 from phonemeter.errors import OperationError, UserError
-from phonemeter.settings import Settings, load
+from phonemeter.settings import Settings
 from phonemeter.stack import services
 from phonemeter.stack.directory import StackDirectory
 from phonemeter.stack.kafka.topics import admin
@@ -24,17 +23,9 @@ SERVE = "import pathlib, signal; pathlib.Path('ready').touch(); signal.pause()"
 
 
 @pytest.fixture
-def settings(tmp_path: Path, free_port: Callable[[], int]) -> Settings:
-    """Settings of a stack of its own: another directory, other ports."""
-    return load(
-        data_dir=tmp_path / "data",
-        kafka_port=free_port(),
-        kafka_controller_port=free_port(),
-        engine_native_port=free_port(),
-        engine_http_port=free_port(),
-        worker_port=free_port(),
-        sink_metrics_port=free_port(),
-    )
+def settings(stack_settings: Settings) -> Settings:
+    """Settings of a stack of its own, under a shorter name."""
+    return stack_settings
 
 
 @pytest.fixture
