@@ -1,0 +1,233 @@
+"""`phonemeter demo`: traffic burns packs on this machine, from an empty directory to a checked ledger."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich import progress as bars
+from rich.console import Console
+from rich.table import Table
+
+from phonemeter.demo import curve, report, traffic
+from phonemeter.demo.ports import with_free_ports
+from phonemeter.demo.run import Outcome, Progress, run
+from phonemeter.settings import Settings, load
+from phonemeter.stack.directory import StackDirectory
+from phonemeter.stack.stack import Stack
+from producers.client import wall_clock_ms
+
+UNACCOUNTED: Final = 1
+CHECK_INTERVAL_S: Final = 0.5
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PLAIN_COLUMNS: Final = 160
+"""Width of the output where there is no terminal that has one."""
+
+PROBLEMS_SHOWN_MAX: Final = 20
+
+
+def demo(
+    *,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Events to publish, one CloudEvent in JSON per line; without it, a simulated month."
+        ),
+    ] = None,
+    exit_: Annotated[
+        bool, typer.Option("--exit", help="End when all is checked instead of serving until Ctrl-C.")
+    ] = False,
+    as_is: Annotated[
+        bool,
+        typer.Option("--as-is", help="Publish the events alone: do not buy packs for apps that run dry."),
+    ] = False,
+    continue_: Annotated[
+        bool,
+        typer.Option(
+            "--continue", help="Go on with the data of the last demo; without it, it is deleted first."
+        ),
+    ] = False,
+) -> None:
+    """Watch traffic burn packs: start everything, publish events, meter them, draw and check the result.
+
+    The demo has a stack and a data directory of its own, so that it never touches other data. Time is the
+    events' own. Unless told otherwise it buys a pack of 250 calls and 90 days for every app and capability
+    that the events would run dry; the events that it published are left in traffic.jsonl in its directory.
+
+    The exit status is 0 if every event is accounted for and ClickHouse holds what the rules alone make of the
+    same events; else 1.
+    """
+    began_s = time.monotonic()
+    settings = _settings(load())
+    console = _console()
+    kept = settings.data_dir / "traffic.jsonl"
+    if not continue_:
+        StackDirectory(settings.data_dir).wipe()
+    lines = _lines(file, settings, kept if continue_ else None, console, as_is=as_is)
+    stack = Stack(settings)
+    failed = False
+    with _stopped_by_signals(stack, console):
+        _start(stack, console)
+        traffic.write_lines(kept, lines)
+        with _shown(console) as show:
+            outcome = run(settings, lines, show=show, check_stack=stack.check)
+        _tell(outcome, console)
+        console.print(f"The whole demo took {time.monotonic() - began_s:.1f} s.")
+        failed = bool(outcome.problems)
+        if not exit_:
+            _serve(stack, kept, console)
+    if failed:
+        raise typer.Exit(UNACCOUNTED)
+
+
+def _settings(settings: Settings) -> Settings:
+    return with_free_ports(settings.replaced(data_dir=settings.data_dir / "demo", clock="events"))
+
+
+def _console() -> Console:
+    console = Console(highlight=False, soft_wrap=False)
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_COLUMNS)
+
+
+def _lines(
+    file: Path | None, settings: Settings, kept: Path | None, console: Console, *, as_is: bool
+) -> list[bytes]:
+    if file is None and kept is not None and kept.exists():
+        lines = traffic.read_file(kept)
+        console.print(f"{len(lines):,} events of the last demo, from {kept}.")
+        return lines
+    if file is None:
+        lines = traffic.simulated_month(wall_clock_ms())
+        console.print(f"{len(lines):,} events of a simulated month (name a file of your own with --file).")
+    else:
+        lines = traffic.read_file(file)
+        console.print(f"{len(lines):,} events from {file}.")
+    if as_is:
+        return lines
+    lines, packs = traffic.with_packs(lines, settings.rules())
+    bought = (
+        "no app runs dry"
+        if not packs
+        else "one for " + ", ".join(f"{pack.appid} {pack.capability}" for pack in packs)
+    )
+    console.print(f"Packs of 250 calls and 90 days bought on top: {bought}.")
+    return lines
+
+
+@contextmanager
+def _stopped_by_signals(stack: Stack, console: Console) -> Iterator[None]:
+    """End the block, without error, on a signal that asks for it; stop the stack however the block ends."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("Stopping ...")
+    finally:
+        # It takes a few seconds at most, and half a stop would leave processes behind.
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        stack.stop()
+
+
+def _start(stack: Stack, console: Console) -> None:
+    began_s = time.monotonic()
+    with console.status(
+        "Starting Kafka, ClickHouse, the worker and the sink (the first time Kafka is downloaded) ..."
+    ):
+        stack.start()
+        stack.wait_ready()
+    console.print(
+        f"Kafka, ClickHouse, the worker and the sink were ready after {time.monotonic() - began_s:.1f} s."
+    )
+
+
+class _Shown:
+    """Progress as bars on a terminal; elsewhere one line when a stage is complete."""
+
+    def __init__(self, console: Console, live: bars.Progress | None) -> None:
+        self._console = console
+        self._live = live
+        self._tasks = [live.add_task(name, total=None) for name in Progress._fields] if live else []
+        self._complete: set[str] = set()
+        self._began_s = time.monotonic()
+
+    def __call__(self, progress: Progress, expected: int) -> None:
+        if self._live is not None:
+            for task, count in zip(self._tasks, progress, strict=True):
+                self._live.update(task, completed=count, total=expected)
+            return
+        for name, count in zip(Progress._fields, progress, strict=True):
+            if count >= expected and name not in self._complete:
+                self._complete.add(name)
+                took_s = time.monotonic() - self._began_s
+                self._console.print(f"{name:<9} {count:,} of {expected:,} after {took_s:.1f} s")
+
+
+@contextmanager
+def _shown(console: Console) -> Iterator[_Shown]:
+    if not console.is_terminal:
+        yield _Shown(console, None)
+        return
+    columns = (
+        bars.TextColumn("{task.description:<9}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+    )
+    with bars.Progress(*columns, console=console) as live:
+        yield _Shown(console, live)
+
+
+def _tell(outcome: Outcome, console: Console) -> None:
+    for refusal in outcome.refusals:
+        console.print(f"line {refusal.line} was refused: {refusal.reason}: {refusal.sentence}", markup=False)
+    console.print()
+    console.print(report.table_of(report.rows_of(outcome.stored, outcome.rated), outcome.rated))
+    console.print()
+    console.print(curve.draw(outcome.stored.days, console.width))
+    console.print()
+    rate_per_s = outcome.published / max(outcome.elapsed_s, 0.001)
+    console.print(
+        f"{outcome.published:,} events published in {outcome.publish_s:.1f} s, metered and visible in "
+        f"ClickHouse after {outcome.elapsed_s:.1f} s: {rate_per_s:,.0f} events/s from end to end."
+    )
+    _tell_check(outcome, console)
+
+
+def _tell_check(outcome: Outcome, console: Console) -> None:
+    problems = outcome.problems
+    if not problems:
+        refused = f", {outcome.refused:,} refused" if outcome.refused else ""
+        console.print(
+            f"Checked: {outcome.log_records:,} events in the log{refused}, {outcome.stored.outcomes:,} "
+            "outcomes in ClickHouse; each figure and pack there is what the rules alone make of them.",
+            style="green",
+        )
+        return
+    console.print("Not everything is accounted for:", style="red")
+    for problem in problems[:PROBLEMS_SHOWN_MAX]:
+        console.print(f"  {problem}", style="red", markup=False)
+    if len(problems) > PROBLEMS_SHOWN_MAX:
+        console.print(f"  and {len(problems) - PROBLEMS_SHOWN_MAX:,} more", style="red")
+
+
+def _serve(stack: Stack, kept: Path, console: Console) -> None:
+    endpoints = stack.endpoints
+    table = Table("what", "where", title="Served until Ctrl-C", title_justify="left", highlight=False)
+    table.add_row("ClickHouse, HTTP", f"{endpoints.clickhouse_http}/play")
+    table.add_row("ClickHouse, native protocol", endpoints.clickhouse)
+    table.add_row("Kafka", endpoints.kafka)
+    table.add_row("worker: metrics", f"{endpoints.worker}/metrics")
+    table.add_row("sink: metrics", endpoints.sink_metrics)
+    table.add_row("data and logs", str(stack.directory.path))
+    table.add_row("the events", str(kept))
+    console.print(table)
+    sys.stdout.flush()
+    while True:
+        stack.check()
+        time.sleep(CHECK_INTERVAL_S)

@@ -1,0 +1,1 @@
+"""The demo: traffic through the whole stack of one machine, watched, drawn and checked to the last call."""

@@ -1,0 +1,50 @@
+"""Ports for the demo's own stack: the usual ones, or others where something listens already."""
+
+import socket
+from typing import Any, Final
+
+from phonemeter.settings import Settings, stack_clickhouse, stack_kafka
+from phonemeter.stack.probes import HOST
+
+PORTS: Final = (
+    "kafka_port",
+    "kafka_controller_port",
+    "engine_native_port",
+    "engine_http_port",
+    "worker_port",
+    "sink_metrics_port",
+)
+STEP: Final = 10_000
+"""A taken 8123 becomes 18123 or 28123: easy to recognise, and below the ports of outgoing connections."""
+
+STEPS_MAX: Final = 2
+
+
+def with_free_ports(settings: Settings) -> Settings:
+    """The settings, moved away from ports that are taken, with Kafka and ClickHouse being the stack's own.
+
+    A port that has no free neighbour stays as it is: the stack then says what to do about it.
+    """
+    ports: dict[str, Any] = {name: _free(getattr(settings, name)) for name in PORTS}
+    return settings.replaced(
+        **ports,
+        kafka=stack_kafka(ports["kafka_port"]),
+        clickhouse=stack_clickhouse(ports["engine_native_port"], settings.engine_password),
+    )
+
+
+def _free(port: int) -> int:
+    candidates = (port + step * STEP for step in range(STEPS_MAX + 1))
+    return next((one for one in candidates if _is_free(one)), port)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        # As servers do: a port in TIME_WAIT is free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+            listener.listen(1)
+        except (OSError, OverflowError):
+            return False
+    return True

@@ -1,0 +1,125 @@
+"""What the demo shows at its end: per app and capability where the calls went, and what is left."""
+
+from typing import Final, NamedTuple
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from metering.money import MICRO_YUAN
+from metering.rating import Rating, UseReport
+from metering.times import parse_time, shanghai_date
+from phonemeter.demo.totals import FIGURES, Stored, trial_of, uses_of
+
+APPS_SHOWN_MAX: Final = 15
+
+
+class Row(NamedTuple):
+    """One app's capability. Figures are ClickHouse's; which packs there are, and what they hold, as well.
+
+    `use` has the names of `UseReport`; `left` is what the app's packs of the capability hold.
+    """
+
+    appid: str
+    capability: str
+    use: dict[str, int]
+    left: int
+    packs: str
+    lapsed: int
+
+    @property
+    def used(self) -> int:
+        """Succeeded authorizations: calls, whatever covered them."""
+        return sum(self.use[name] for name in ("charged", "trial_charged", "free", "exempt", "uncovered"))
+
+
+def rows_of(stored: Stored, rated: Rating) -> list[Row]:
+    """A row for each app and capability with calls or packs, the busiest app first."""
+    rows = [_row(stored, appid, capability, use) for appid, capability, use in uses_of(rated)]
+    used: dict[str, int] = {}
+    for row in rows:
+        used[row.appid] = used.get(row.appid, 0) + row.used
+    present = [row for row in rows if row.used or row.packs]
+    return sorted(present, key=lambda row: (-used[row.appid], row.appid, row.capability))
+
+
+def table_of(rows: list[Row], rated: Rating) -> Table:
+    """The busiest apps, and a line for all."""
+    appids = list(dict.fromkeys(row.appid for row in rows))
+    shown = set(appids[:APPS_SHOWN_MAX])
+    table = Table(title="Calls by app and capability", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("app", "capability"):
+        table.add_column(name, no_wrap=True)
+    for name in ("used", "trial", "packs", "uncovered", "trial left", "packs left", "lapsed", "cost ¥"):
+        table.add_column(name, justify="right")
+    table.add_column("which packs", overflow="fold")
+    told: set[str] = set()
+    for row in rows:
+        if row.appid in shown:
+            table.add_row(*_cells(row, rated, first=row.appid not in told))
+            told.add(row.appid)
+    table.add_section()
+    table.add_row(*_total(rows, rated, appids), style="bold")
+    return table
+
+
+def yuan(micro_yuan: int) -> str:
+    """Money for people, to the fen below."""
+    return f"{micro_yuan // (MICRO_YUAN // 100) / 100:,.2f}"
+
+
+def _row(stored: Stored, appid: str, capability: str, rated: UseReport) -> Row:
+    packs = [
+        (stored.packs[appid, report.pack_id], report)
+        for report in rated.packs
+        if (appid, report.pack_id) in stored.packs
+    ]
+    described = [
+        f"{pack.calls:,} {report.status}"
+        + (f" to {shanghai_date(parse_time(report.expires_at))}" if pack.remaining else "")
+        for pack, report in packs
+    ]
+    return Row(
+        appid,
+        capability,
+        stored.uses.get((appid, capability), dict.fromkeys(FIGURES, 0)),
+        sum(pack.remaining for pack, _ in packs),
+        "; ".join(described),
+        sum(pack.lapsed for pack, _ in packs),
+    )
+
+
+def _cells(row: Row, rated: Rating, *, first: bool) -> tuple[str, ...]:
+    return (
+        row.appid if first else "",
+        row.capability,
+        f"{row.used:,}",
+        f"{row.use['trial_charged']:,}",
+        f"{row.use['charged']:,}",
+        _alarming(row.use["uncovered"]),
+        f"{trial_of(rated, row.appid).remaining:,}" if first else "",
+        f"{row.left:,}" if row.packs else "-",
+        _alarming(row.lapsed),
+        yuan(row.use["amount_micro_yuan"]),
+        row.packs,
+    )
+
+
+def _total(rows: list[Row], rated: Rating, appids: list[str]) -> tuple[str, ...]:
+    more = len(appids) - APPS_SHOWN_MAX
+    return (
+        f"{len(appids)} apps with calls" + (f", {more} not shown" if more > 0 else ""),
+        "",
+        f"{sum(row.used for row in rows):,}",
+        f"{sum(row.use['trial_charged'] for row in rows):,}",
+        f"{sum(row.use['charged'] for row in rows):,}",
+        f"{sum(row.use['uncovered'] for row in rows):,}",
+        f"{sum(trial_of(rated, appid).remaining for appid in appids):,}",
+        f"{sum(row.left for row in rows):,}",
+        f"{sum(row.lapsed for row in rows):,}",
+        yuan(sum(row.use["amount_micro_yuan"] for row in rows)),
+        "",
+    )
+
+
+def _alarming(calls: int) -> str:
+    return f"[red]{calls:,}[/red]" if calls else "0"

@@ -1,0 +1,154 @@
+"""What the demo publishes: the events of a file or of a simulated month, and packs for what runs dry."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from metering.catalogue import DEFAULT, Offer
+from metering.events import CAPABILITIES, Authorization, Capability, Succeeded, read_event
+from metering.rating import UseReport, rate
+from metering.rules import Rules
+from metering.times import DAY_MS, SECOND_MS, SHANGHAI_OFFSET_MS, from_ms, shanghai_date, to_ms
+from phonemeter.errors import UserError
+from producers.emission import read_lines
+from producers.events import pack_purchased, to_json
+from producers.simulate import Plan, simulate
+
+SOURCE: Final = "/phonemeter/demo"
+SIMULATED_DAYS: Final = 30
+SIMULATED_TAPS: Final = 20_000
+SIMULATED_APPS: Final = 12
+FILE_BYTES_MAX: Final = 1_000_000_000
+"""The whole file is held in memory, to rate it and to check the ledger against it."""
+
+REALTIME_PRICE_FACTOR: Final = (4, 3)
+"""A real-time call costs ¥0.04 where a quick one costs ¥0.03; the price list has quick packs only."""
+
+
+class Pack(NamedTuple):
+    """A pack that the demo buys for an app."""
+
+    appid: str
+    capability: Capability
+    paid_at_ms: int
+    event: bytes
+
+
+def read_file(path: Path) -> list[bytes]:
+    """The lines of a file that hold something, whether or not they are events.
+
+    Raises:
+        UserError: it cannot be read, or is too large for a demo.
+    """
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise UserError(
+                f"{path} has more than {FILE_BYTES_MAX:,} bytes, too many for a demo; use `phonemeter up`, "
+                f"then `phonemeter emit {path}`."
+            )
+        with path.open("rb") as file:
+            return [b"" if line.value is None else line.value for line in read_lines(file)]
+    except OSError as error:
+        raise UserError(
+            f"The file {path} cannot be read ({error.strerror}); name another with --file."
+        ) from None
+
+
+def simulated_month(now_ms: int) -> list[bytes]:
+    """Seeded traffic of the thirty Shanghai days before today."""
+    today_ms = (now_ms + SHANGHAI_OFFSET_MS) // DAY_MS * DAY_MS - SHANGHAI_OFFSET_MS
+    plan = Plan(
+        start_ms=today_ms - SIMULATED_DAYS * DAY_MS,
+        duration_ms=SIMULATED_DAYS * DAY_MS,
+        taps=SIMULATED_TAPS,
+        apps=SIMULATED_APPS,
+    )
+    return [arrival.value for arrival in simulate(plan)]
+
+
+def with_packs(lines: Sequence[bytes], rules: Rules) -> tuple[list[bytes], list[Pack]]:
+    """The same lines, and a pack for every app and capability that they would run dry.
+
+    Each is bought one second before the app's first call and stands before its first line: it covers every
+    call of its days, and burns when the trial is used up.
+    """
+    dry = _run_dry(lines, rules)
+    firsts = _first_authorizations(lines, {appid for appid, _ in dry})
+    packs = [_pack(appid, capability, firsts[appid].time_ms - SECOND_MS) for appid, capability in dry]
+    before: dict[int, list[bytes]] = {}
+    for pack in packs:
+        before.setdefault(firsts[pack.appid].line, []).append(pack.event)
+    return [event for number, line in enumerate(lines) for event in (*before.get(number, ()), line)], packs
+
+
+def not_yet(lines: Sequence[bytes], published: Sequence[bytes]) -> list[bytes]:
+    """The lines that are not in the log yet; a line that comes twice must be there twice."""
+    there = Counter(published)
+    new = []
+    for line in lines:
+        if there[line] > 0:
+            there[line] -= 1
+        else:
+            new.append(line)
+    return new
+
+
+def _run_dry(lines: Sequence[bytes], rules: Rules) -> list[tuple[str, Capability]]:
+    return [
+        (appid, capability)
+        for appid, account in rate(lines, rules).apps.items()
+        for capability in CAPABILITIES
+        if isinstance(use := account[capability], UseReport) and use.uncovered > 0
+    ]
+
+
+class _First(NamedTuple):
+    line: int
+    time_ms: int
+
+
+def _first_authorizations(lines: Sequence[bytes], appids: set[str]) -> dict[str, _First]:
+    """The number of an app's first line, and the earliest time of its succeeded authorizations."""
+    firsts: dict[str, _First] = {}
+    for number, line in enumerate(lines):
+        event = read_event(line, now_ms=None)
+        if not isinstance(event, Authorization) or event.subject not in appids:
+            continue
+        known = firsts.get(event.subject)
+        time_ms = to_ms(event.time)
+        if known is None:
+            firsts[event.subject] = _First(number, time_ms)
+        elif isinstance(event, Succeeded) and time_ms < known.time_ms:
+            firsts[event.subject] = known._replace(time_ms=time_ms)
+    return firsts
+
+
+def _pack(appid: str, capability: Capability, paid_at_ms: int) -> Pack:
+    offer = min(DEFAULT, key=lambda one: one.calls)
+    pack_id = f"demo-{capability}-{shanghai_date(paid_at_ms):%Y%m%d}-{appid}"
+    event = pack_purchased(
+        appid=appid,
+        pack_id=pack_id,
+        capability=capability,
+        calls=offer.calls,
+        validity_days=offer.validity_days,
+        price_micro_yuan=_price(offer, capability),
+        paid_at=from_ms(paid_at_ms),
+        order_id=f"order-{pack_id}",
+        source=SOURCE,
+    )
+    return Pack(appid, capability, paid_at_ms, to_json(event))
+
+
+def _price(offer: Offer, capability: Capability) -> int:
+    if capability == "quick":
+        return offer.price_micro_yuan
+    times, over = REALTIME_PRICE_FACTOR
+    return offer.price_micro_yuan * times // over
+
+
+def write_lines(path: Path, lines: Sequence[bytes]) -> None:
+    """Leave the events where people and `phonemeter rate` can read them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
