@@ -106,8 +106,7 @@ def rate(
         ValueError: `at_ms` is a time that no event can have.
     """
     if at_ms is not None and not EARLIEST_MS <= at_ms <= LATEST_MS:
-        allowed = f"{format_time(EARLIEST_MS)} to {format_time(LATEST_MS)}"
-        raise ValueError(f"{format_time(at_ms)} is outside {allowed}")
+        raise ValueError(f"{at_ms} is outside {EARLIEST_MS} to {LATEST_MS}, the times that events may have")
     state = PartitionState(0)
     tally = _Tally()
     numbered = _events(lines, at_ms)

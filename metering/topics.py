@@ -51,9 +51,8 @@ ALL: Final[tuple[Topic, ...]] = (
     ),
     Topic(
         STATE,
-        "The stream processor's durable state: the newest two versions of each key.",
-        # A zombie's late write must not compact away its successor's before that one is read back.
-        {"cleanup.policy": "compact", "min.compaction.lag.ms": "3600000"},
+        "The stream processor's durable state: the newest two versions of each item.",
+        {"cleanup.policy": "compact"},
     ),
 )
 """Every topic of phonemeter. All have the same number of partitions: an event, its ledger entries, its

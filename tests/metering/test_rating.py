@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from metering import rating
-from metering.rating import RejectedLine, rate
+from metering.rating import RejectedLine, UseReport, rate
 from metering.rules import Rules
 from metering.times import EARLIEST_MS, LATEST_MS
 from tests.metering.building import (
@@ -30,20 +30,9 @@ def test_an_empty_file_has_no_apps() -> None:
 
 def test_the_figures_have_the_agreed_names() -> None:
     lines = [purchased(at(0), "pack-1", calls=3, price=10), succeeded(at(1)), succeeded(at(1))]
-    nothing = dict.fromkeys(
-        [
-            "succeeded",
-            "charged",
-            "trial_charged",
-            "free",
-            "exempt",
-            "uncovered",
-            "denied",
-            "failed",
-            "duplicates",
-            "amount_micro_yuan",
-        ],
-        0,
+    nothing = dict.fromkeys((name for name in UseReport.__struct_fields__ if name != "packs"), 0)
+    assert " ".join(nothing) == (
+        "succeeded charged trial_charged free exempt uncovered denied failed duplicates amount_micro_yuan"
     )
     assert msgspec.to_builtins(rate(lines, Rules(trial_calls=1))) == {
         "apps": {
@@ -155,7 +144,7 @@ def test_as_of_a_time_an_event_nested_too_deeply_is_rejected_like_without() -> N
 
 @pytest.mark.parametrize("at_ms", [EARLIEST_MS - 1, LATEST_MS + 1, 0])
 def test_accounts_as_of_a_time_that_no_event_can_have_are_an_error(at_ms: int) -> None:
-    with pytest.raises(ValueError, match=r"is outside 2017-01-01T00:00:00\.000Z to 2050"):
+    with pytest.raises(ValueError, match="the times that events may have"):
         rate([], NO_TRIAL, at_ms=at_ms)
 
 

@@ -1,0 +1,194 @@
+"""`phonemeter rate`: the rules over a file, for people and for programs."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from metering.events import VALUE_BYTES_MAX
+from phonemeter import cli
+from tests.metering.building import APP, at, purchased, succeeded, text_of
+
+ALLOWED = "2017-01-01T00:00:00.000Z to 2050-01-01T00:00:00.000Z"
+
+
+class Ran(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        figures: dict[str, Any] = json.loads(self.out)
+        return figures
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run `phonemeter rate` in this process, in an empty directory and with no settings of the machine's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PHONEMETER_CONFIG", raising=False)
+
+    def rate(*arguments: str | Path, stdin: bytes = b"") -> Ran:
+        monkeypatch.setattr(sys, "argv", ["phonemeter", "rate", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        sys.stdout.flush()
+        out, err = capfd.readouterr()
+        return Ran(int(ended.value.code or 0), out, err)
+
+    return rate
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Path:
+    path = tmp_path / "events.jsonl"
+    lines = [
+        purchased(at(0), "pack-1", calls=3, price=10, days=90),
+        *[succeeded(at(1)) for _ in range(4)],
+        succeeded(at(5), capability="realtime"),
+    ]
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return path
+
+
+def test_the_figures_are_one_json_object(run: Run, events: Path) -> None:
+    ran = run(events, "--json", "--trial-calls", "1")
+    assert (ran.status, ran.err) == (0, "")
+    account = ran.json["apps"][APP]
+    assert account["trial"] == {"size": 1, "remaining": 0}
+    assert account["quick"] == {
+        "succeeded": 4,
+        "charged": 3,
+        "trial_charged": 1,
+        "free": 0,
+        "exempt": 0,
+        "uncovered": 0,
+        "denied": 0,
+        "failed": 0,
+        "duplicates": 0,
+        "amount_micro_yuan": 10,
+        "packs": [
+            {
+                "pack_id": "pack-1",
+                "calls": 3,
+                "remaining": 0,
+                "lapsed": 0,
+                "status": "exhausted",
+                "starts_at": "2023-08-25T16:00:00.000Z",
+                "expires_at": "2023-11-23T16:00:00.000Z",
+                "amount_micro_yuan": 10,
+            }
+        ],
+    }
+    assert account["realtime"]["uncovered"] == 1
+    assert list(ran.json) == ["apps", "rejected"]
+
+
+def test_events_may_come_from_stdin(run: Run, events: Path) -> None:
+    assert run("-", "--json", stdin=events.read_bytes()).json == run(events, "--json").json
+
+
+def test_as_of_a_time_later_events_are_left_out(run: Run, events: Path) -> None:
+    figures = run(events, "--json", "--at", text_of(at(1))).json["apps"][APP]
+    assert (figures["quick"]["succeeded"], figures["realtime"]["succeeded"]) == (4, 0)
+    lapsed = run(events, "--json", "--trial-calls", "9", "--at", text_of(at(91))).json["apps"][APP]
+    assert lapsed["quick"]["packs"][0]["lapsed"] == 3
+
+
+def test_billing_start_and_the_scope_of_the_trial_can_be_given(run: Run, events: Path) -> None:
+    later = run(events, "--json", "--billing-start", "2023-09-30T00:00:00+08:00").json["apps"][APP]
+    assert (later["quick"]["free"], later["realtime"]["free"]) == (4, 1)
+    scoped = run(events, "--json", "--trial-calls", "1", "--trial-scope", "capability").json["apps"][APP]
+    assert (scoped["trial"]["size"], scoped["realtime"]["trial_charged"]) == (2, 1)
+
+
+def test_what_is_not_given_is_as_the_settings_say(
+    run: Run, events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(events, "--json").json["apps"][APP]["trial"]["size"] == 1_000
+    monkeypatch.setenv("PHONEMETER_TRIAL_CALLS", "2")
+    assert run(events, "--json").json["apps"][APP]["trial"]["size"] == 2
+    assert run(events, "--json", "--trial-calls", "0").json["apps"][APP]["trial"]["size"] == 0
+
+
+def test_people_get_tables_of_calls_and_packs(run: Run, events: Path) -> None:
+    ran = run(events, "--trial-calls", "0")
+    assert (ran.status, ran.err) == (0, "")
+    assert APP in ran.out
+    assert "0.00001" in ran.out
+    pack = next(line for line in ran.out.splitlines() if "pack-1" in line)
+    assert "exhausted" in pack
+    assert "2023-08-26 00:00:00" in pack
+    assert "2023-11-24 00:00:00" in pack
+
+
+def test_without_any_app_people_get_a_sentence(run: Run) -> None:
+    assert run("-") == Ran(0, "No app appears in these events.\n", "")
+
+
+def test_rejected_lines_are_counted_for_programs(run: Run) -> None:
+    ran = run("-", "--json", stdin=b"{\n\n[]\n" + succeeded(at(1)))
+    assert (ran.json["rejected"], ran.status, ran.err) == (2, 0, "")
+
+
+def test_rejected_lines_are_told_to_people_with_their_numbers(run: Run) -> None:
+    ran = run("-", stdin=b"\n{\n\n" + succeeded(at(1)) + b"\n[]\n")
+    assert ran.err.splitlines() == [
+        "line 2: not_json: The event is not a JSON object: Input data was truncated.",
+        "line 5: invalid_field: Expected `object`, got `array`.",
+    ]
+
+
+def test_only_the_first_rejected_lines_are_told(run: Run) -> None:
+    lines = run("-", stdin=b"{\n" * 1_500).err.splitlines()
+    assert len(lines) == 11
+    assert lines[-1] == "1,500 lines are no events; these are the first 10."
+
+
+def test_a_line_that_is_too_long_is_rejected_and_the_next_is_read(run: Run) -> None:
+    ran = run("-", "--json", stdin=b" " + b"x" * (3 * VALUE_BYTES_MAX) + b"\n" + succeeded(at(1)))
+    assert (ran.json["rejected"], list(ran.json["apps"])) == (1, [APP])
+    told = run("-", stdin=b"x" * (3 * VALUE_BYTES_MAX)).err
+    assert told == "line 1: too_large: The event is larger than 65536 bytes.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["missing.jsonl"], "missing.jsonl can't be read: No such file or directory."),
+        (["."], ". can't be read: Is a directory."),
+        (
+            ["-", "--at", "yesterday"],
+            "--at: 'yesterday' is not a time; write it like 2026-10-17T10:05:03.120Z.",
+        ),
+        (
+            ["-", "--at", "2026-10-17"],
+            "--at: '2026-10-17' has no time zone; add Z or an offset such as +08:00.",
+        ),
+        (
+            ["-", "--at", "1970-01-01T00:00:00Z"],
+            f"--at: '1970-01-01T00:00:00Z' is not within {ALLOWED}.",
+        ),
+        (
+            ["-", "--billing-start", "9999-12-31T23:59:59-08:00"],
+            f"--billing-start: '9999-12-31T23:59:59-08:00' is not within {ALLOWED}.",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(run: Run, arguments: list[str], sentence: str) -> None:
+    assert run(*arguments) == Ran(2, "", f"{sentence}\n")
+
+
+@pytest.mark.parametrize("arguments", [["-", "--trial-calls", "-1"], ["-", "--trial-scope", "shop"], []])
+def test_a_wrong_call_is_refused(run: Run, arguments: list[str]) -> None:
+    ran = run(*arguments)
+    assert (ran.status, ran.out) == (2, "")
