@@ -10,6 +10,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 
 from metering.topics import EVENTS
 from producers.errors import DeliveryError, UnavailableError
+from producers.partitioning import KeyPartitioner
 from producers.settings import ProducerSettings
 
 BATCH_BYTES: Final = 131_072
@@ -52,6 +53,7 @@ def connect(settings: ProducerSettings) -> KafkaProducer:
             max_block_ms=timeout_ms,
             bootstrap_timeout_ms=timeout_ms,
             metrics_enabled=False,
+            partitioner=KeyPartitioner(),
         )
     except KafkaError as error:
         raise UnavailableError(

@@ -18,8 +18,8 @@ PLATFORM_NAMES: Final = frozenset({"pack_id", "order_id"})
 NUMBER_NAMES: Final = frozenset({"calls", "errno", "price_micro_yuan", "size", "used", "validity_days"})
 """Numbers of known meaning: 15,000 yuan in micro-yuan has the form of a phone number."""
 
-WRITTEN_LENGTHS: Final = range(11, 21)
-"""From eleven digits to `+86 138-0013-8000` with room to spare."""
+WRITTEN_LENGTHS: Final = range(11, 29)
+"""From eleven digits to `(0086) 138-0013-8000` with room to spare."""
 
 ADVICE: Final = "leave it out, or send a keyed hash of the user as data.client."
 
@@ -29,43 +29,45 @@ NESTING_MAX: Final = 8
 
 def find_personal_data(value: bytes) -> Rejection | None:
     """Say which field of an event, given as valid JSON, names or holds a person's phone number or openid."""
-    found = _search(msgspec.json.decode(value), "", "", 0)
+    found = _search({"": msgspec.json.decode(value)}, "", 0)
     return None if found is None else Rejection("phone_number", found)
 
 
-def _search(value: object, name: str, path: str, depth: int) -> str | None:
-    if isinstance(value, str):
-        suspicious = (
-            len(value) in WRITTEN_LENGTHS and name not in PLATFORM_NAMES and _is_written_number(value)
-        )
-    elif isinstance(value, dict | list):
-        return _search_inside(value, name, path, depth)
-    else:
-        suspicious = type(value) is int and name not in NUMBER_NAMES and looks_like_phone_number(str(value))
-    return f"{path} looks like a phone number; {ADVICE}" if suspicious else None
+def _search(fields: dict[str, object], path: str, depth: int) -> str | None:
+    for name, value in fields.items():
+        if _is_forbidden_name(name):
+            return f"{_joined(path, name)} may not enter; {ADVICE}"
+        if isinstance(value, str):
+            if (
+                len(value) in WRITTEN_LENGTHS
+                and name not in PLATFORM_NAMES
+                and looks_like_phone_number(value)
+            ):
+                return f"{_joined(path, name)} looks like a phone number; {ADVICE}"
+        elif type(value) is int:
+            if name not in NUMBER_NAMES and looks_like_phone_number(str(value)):
+                return f"{_joined(path, name)} looks like a phone number; {ADVICE}"
+        elif isinstance(value, dict | list):
+            found = _search_inside(value, _joined(path, name), depth + 1)
+            if found is not None:
+                return found
+    return None
 
 
-def _search_inside(value: dict[str, object] | list[object], name: str, path: str, depth: int) -> str | None:
-    if depth == NESTING_MAX:
+def _search_inside(value: dict[str, object] | list[object], path: str, depth: int) -> str | None:
+    if depth > NESTING_MAX:
         return (
             f"{path} is nested deeper than {NESTING_MAX} levels, where phone numbers could hide; flatten it."
         )
-    if isinstance(value, list):
-        pairs = [(name, f"{path}[{index}]", item) for index, item in enumerate(value)]
-    else:
-        pairs = [(key, f"{path}.{key}" if path else key, item) for key, item in value.items()]
-    for key, where, item in pairs:
-        if _is_forbidden_name(key):
-            return f"{where} may not enter; {ADVICE}"
-        if (found := _search(item, key, where, depth + 1)) is not None:
-            return found
-    return None
+    if isinstance(value, dict):
+        return _search(value, path, depth)
+    return _search({f"[{index}]": item for index, item in enumerate(value)}, path, depth)
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}{name}" if not path or name.startswith("[") else f"{path}.{name}"
 
 
 @lru_cache(maxsize=1_024)
 def _is_forbidden_name(name: str) -> bool:
     return name.replace("_", "").replace("-", "").lower() in FORBIDDEN_NAMES
-
-
-def _is_written_number(text: str) -> bool:
-    return looks_like_phone_number(text.replace(" ", "").replace("-", ""))
