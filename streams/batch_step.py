@@ -80,6 +80,11 @@ def plan(held: Held, records: Iterable[Record], rules: Rules) -> Work | None:
     )
 
 
+def claim(held: Held) -> Outgoing:
+    """The record that a worker publishes before anything else for a partition that it has taken over."""
+    return _state(held.state.partition, held.placement.header(held.state))
+
+
 async def carry_out(work: Work, publish: Publish) -> Held:
     """Publish a batch's outcome and then, when all of it is acknowledged, the header that makes it valid."""
     await publish(work.outcome)

@@ -1,10 +1,15 @@
 """The durable state of a partition: a compacted topic that holds checkpoints which are whole or not there.
 
-A batch changes several items, but Kafka writes records one after the other. So each item has two slots
-(two record keys) that take turns: a checkpoint writes the changed items into the slots that do not hold
-their valid versions, and last of all the header that names the checkpoint, by the next offset of the log.
-Reading back takes the header, and of each item the newest version that is not newer than the header. A
-checkpoint without its header is as if it had never been begun, and compaction leaves both slots of an item.
+A batch changes several items, but Kafka writes records one after the other. So each item has two slots (two
+record keys) that take turns: a checkpoint writes the changed items into the slots that do not hold their
+valid versions, and last of all the header that names the checkpoint, by the next offset of the log. Reading
+back takes the header, and of each item the newest version that is not newer than the header. A checkpoint
+without its header is as if it had never been begun.
+
+Every takeover of a partition begins an epoch, and slots and headers belong to an epoch. What a worker that
+has lost the partition still has in flight can therefore never overwrite what its successor wrote, neither in
+the topic nor when compaction keeps only the last record of a key. A takeover's first record is its claim: a
+header in the new epoch for the checkpoint it found, which makes every header of older epochs void.
 
 The header also carries a fingerprint of all valid versions, so that a state with a piece missing is noticed
 instead of metered with.
@@ -12,7 +17,7 @@ instead of metered with.
 
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -23,8 +28,7 @@ from msgspec import Struct
 from metering.partition import PartitionState
 from metering.state_items import Header, header_of, restore
 
-HEADER_KEY: Final = b"header"
-
+_HEADER: Final = "header"
 _VERSION: Final = struct.Struct("<Q?")
 
 
@@ -36,8 +40,9 @@ class StateRecord(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """Where an item's valid version is: the checkpoint that wrote it, and in which slot."""
+    """Where an item's valid version is: epoch and slot say in which record, version as of which offset."""
 
+    epoch: int
     version: int
     slot: int
 
@@ -66,40 +71,59 @@ class Placement:
     """Where the valid version of each item is.
 
     Attributes:
+        epoch: of the worker that holds the partition, larger than that of any before it.
         placed: by item key.
-        buried: items that the newest checkpoint removed; their slots are cleared by the next.
-        fingerprint: of all items and their versions, independent of order.
+        litter: record keys that hold nothing valid, to be cleared by the next checkpoint, in this order.
+        fingerprint: of all items and where they are, independent of order.
     """
 
+    epoch: int = 0
     placed: Map[str, Placed] = field(default_factory=Map)
-    buried: Mapping[str, Placed] = field(default_factory=dict)
+    litter: tuple[bytes, ...] = ()
     fingerprint: int = 0
+
+    def taken_over(self, now_ms: int) -> "Placement":
+        """The same, for a worker that takes the partition over now; time tells two such workers apart."""
+        return replace(self, epoch=max(now_ms, self.epoch + 1))
 
     def checkpoint(self, state: PartitionState, changes: Mapping[str, bytes | None]) -> Checkpoint:
         """Lay out the checkpoint that brings the stored state to `state`, given what changed."""
-        version = state.next_offset
-        records = [
-            record for key, was in self.buried.items() if key not in changes for record in _cleared(key, was)
-        ]
+        records: list[StateRecord] = []
+        litter: list[bytes] = []
         placed = self.placed.mutate()
-        buried: dict[str, Placed] = {}
         fingerprint = self.fingerprint
         for key, value in changes.items():
-            was = placed.pop(key, None)
-            now = Placed(version, 1 - (was or self.buried.get(key, _NOWHERE)).slot)
-            records.append(
-                StateRecord(_slot_key(key, now.slot), _VERSION.pack(version, value is None) + (value or b""))
-            )
+            was = placed.get(key)
+            now = Placed(self.epoch, state.next_offset, self._free_slot(was))
+            flagged = _VERSION.pack(now.version, value is None) + (value or b"")
+            records.append(StateRecord(_record_key(key, now), flagged))
             if was is not None:
                 fingerprint ^= _mark(key, was)
-            if value is None:
-                buried[key] = now
-            else:
+                if was.epoch != self.epoch or value is None:
+                    litter.append(_record_key(key, was))
+            if value is not None:
                 placed[key] = now
                 fingerprint ^= _mark(key, now)
-        header = msgspec.msgpack.encode(_StoredHeader(header_of(state), len(placed), fingerprint))
-        after = Placement(placed.finish(), buried, fingerprint)
-        return Checkpoint(tuple(records), StateRecord(HEADER_KEY, header), after)
+            else:
+                placed.pop(key, None)
+                litter.append(_record_key(key, now))
+        records += [StateRecord(key, None) for key in self.litter]
+        after = Placement(self.epoch, placed.finish(), tuple(litter), fingerprint)
+        return Checkpoint(tuple(records), after.header(state), after)
+
+    def header(self, state: PartitionState) -> StateRecord:
+        """The record that makes `state`, stored as this says, the valid one; a claim if it was so already."""
+        header = _StoredHeader(header_of(state), len(self.placed), self.fingerprint)
+        return StateRecord(f"{_HEADER}#{self.epoch}".encode(), msgspec.msgpack.encode(header))
+
+    def _free_slot(self, was: Placed | None) -> int:
+        return 1 - was.slot if was is not None and was.epoch == self.epoch else 0
+
+
+class _Version(NamedTuple):
+    placed: Placed
+    gone: bool
+    value: bytes
 
 
 class StateReader:
@@ -107,25 +131,15 @@ class StateReader:
 
     def __init__(self, partition: int) -> None:
         self._partition = partition
-        self._slots: dict[bytes, tuple[int, bool, bytes]] = {}
-        self._header: _StoredHeader | None = None
+        self._records: dict[bytes, bytes] = {}
 
     def add(self, records: Iterable[StateRecord]) -> None:
-        """Take records in the order of the topic.
-
-        A version older than one seen before in the same slot came from a worker that had lost the partition
-        without knowing it yet, and is passed over.
-        """
+        """Take records in the order of the topic."""
         for key, value in records:
-            if key == HEADER_KEY:
-                self._add_header(value)
-            elif value is None:
-                self._slots.pop(key, None)
+            if value is None:
+                self._records.pop(key, None)
             else:
-                version, gone = _VERSION.unpack_from(value)
-                known = self._slots.get(key)
-                if known is None or version >= known[0]:
-                    self._slots[key] = (version, gone, value[_VERSION.size :])
+                self._records[key] = value
 
     def finished(self) -> tuple[PartitionState, Placement]:
         """The newest whole state; an empty one where nothing was ever stored.
@@ -133,62 +147,77 @@ class StateReader:
         Raises:
             StateDamagedError: items are missing or of another version than the header's.
         """
-        if self._header is None:
-            return PartitionState(self._partition), Placement()
-        placed: dict[str, Placed] = {}
-        buried: dict[str, Placed] = {}
-        items: dict[str, bytes] = {}
+        headers, versions = self._read()
+        if not headers:
+            empty = Placement(self._newest_epoch(), litter=tuple(self._records))
+            return PartitionState(self._partition), empty
+        epoch = max(headers)
+        stored = headers[epoch]
+        valid = _valid(versions, epoch, stored.header.next_offset)
+        kept = {key: version for key, version in valid.items() if not version.gone}
         fingerprint = 0
-        for key, (now, gone, value) in self._valid().items():
-            if gone:
-                buried[key] = now
-            else:
-                placed[key] = now
-                items[key] = value
-                fingerprint ^= _mark(key, now)
-        if (len(placed), fingerprint) != (self._header.items, self._header.fingerprint):
+        for key, version in kept.items():
+            fingerprint ^= _mark(key, version.placed)
+        if (len(kept), fingerprint) != (stored.items, stored.fingerprint):
             raise StateDamagedError(
-                f"the stored state of partition {self._partition} is damaged: {len(placed)} of "
-                f"{self._header.items} items of the checkpoint at {self._header.header.next_offset} were "
-                "found; rebuild it from the log under a new state topic"
+                f"the stored state of partition {self._partition} is damaged: {len(kept)} of "
+                f"{stored.items} items of the checkpoint at {stored.header.next_offset} were found whole; "
+                f"empty the state topic, and the worker rebuilds it from the log of events"
             )
-        state = restore(self._partition, self._header.header, items)
-        return state, Placement(Map(placed), buried, fingerprint)
+        state = restore(self._partition, stored.header, {key: version.value for key, version in kept.items()})
+        placed = {key: version.placed for key, version in kept.items()}
+        litter = self._litter(valid)
+        return state, Placement(self._newest_epoch(), Map(placed), litter, fingerprint)
 
-    def _add_header(self, value: bytes | None) -> None:
-        if value is None:
-            return
-        header = msgspec.msgpack.decode(value, type=_StoredHeader)
-        if self._header is None or header.header.next_offset >= self._header.header.next_offset:
-            self._header = header
+    def _read(self) -> tuple[dict[int, _StoredHeader], dict[str, list[_Version]]]:
+        headers: dict[int, _StoredHeader] = {}
+        versions: dict[str, list[_Version]] = {}
+        for record_key, value in self._records.items():
+            key, _, place = record_key.decode().rpartition("#")
+            if key == _HEADER:
+                headers[int(place)] = msgspec.msgpack.decode(value, type=_StoredHeader)
+            else:
+                epoch, _, slot = place.partition(".")
+                version, gone = _VERSION.unpack_from(value)
+                placed = Placed(int(epoch), version, int(slot))
+                versions.setdefault(key, []).append(_Version(placed, gone, value[_VERSION.size :]))
+        return headers, versions
 
-    def _valid(self) -> dict[str, tuple[Placed, bool, bytes]]:
-        newest = self._header.header.next_offset if self._header else 0
-        valid: dict[str, tuple[Placed, bool, bytes]] = {}
-        for slot_key, (version, gone, value) in self._slots.items():
-            key, slot = _item_key(slot_key)
-            if version <= newest and (key not in valid or version > valid[key][0].version):
-                valid[key] = (Placed(version, slot), gone, value)
-        return valid
+    def _newest_epoch(self) -> int:
+        """The newest epoch that anything was written in, whether or not it came to a header."""
+        return max((_epoch_of(key) for key in self._records), default=0)
+
+    def _litter(self, valid: Mapping[str, _Version]) -> tuple[bytes, ...]:
+        """All but what is valid; what says that an item is gone comes last, so that it never comes back.
+
+        The headers are among it: the claim of a new epoch is written before any of it is cleared.
+        """
+        needed = {_record_key(key, version.placed) for key, version in valid.items()}
+        gone = [_record_key(key, version.placed) for key, version in valid.items() if version.gone]
+        return (*(key for key in self._records if key not in needed), *gone)
 
 
-_NOWHERE: Final = Placed(0, 1)
+def _valid(versions: Mapping[str, Iterable[_Version]], epoch: int, newest: int) -> dict[str, _Version]:
+    valid: dict[str, _Version] = {}
+    for key, candidates in versions.items():
+        whole = [
+            candidate
+            for candidate in candidates
+            if candidate.placed.epoch <= epoch and candidate.placed.version <= newest
+        ]
+        if whole:
+            valid[key] = max(whole, key=lambda candidate: candidate.placed)
+    return valid
 
 
-def _slot_key(key: str, slot: int) -> bytes:
-    return f"{key}#{slot}".encode()
+def _record_key(key: str, placed: Placed) -> bytes:
+    return f"{key}#{placed.epoch}.{placed.slot}".encode()
 
 
-def _item_key(slot_key: bytes) -> tuple[str, int]:
-    key, _, slot = slot_key.decode().rpartition("#")
-    return key, int(slot)
-
-
-def _cleared(key: str, was: Placed) -> tuple[StateRecord, StateRecord]:
-    """First the older slot, then the one that says the item is gone: at no point is it back."""
-    return StateRecord(_slot_key(key, 1 - was.slot), None), StateRecord(_slot_key(key, was.slot), None)
+def _epoch_of(record_key: bytes) -> int:
+    return int(record_key.rpartition(b"#")[2].partition(b".")[0])
 
 
 def _mark(key: str, placed: Placed) -> int:
-    digest = blake2b(f"{key}@{placed.version}".encode(), digest_size=8).digest()
+    digest = blake2b(f"{key}@{placed.epoch}.{placed.version}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")

@@ -1,6 +1,8 @@
 """Reading a partition's state back when a worker takes it over."""
 
-from collections.abc import Collection
+from asyncio import to_thread
+from collections.abc import Collection, Mapping
+from time import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -52,9 +54,17 @@ async def _read(consumer: AIOKafkaConsumer, partitions: Collection[int]) -> dict
         for tp, records in fetched.items():
             readers[tp.partition].add(StateRecord(record.key, record.value) for record in records)
     begins = await consumer.beginning_offsets(events_tps)
-    held = {partition: Held(*reader.finished()) for partition, reader in readers.items()}
+    held = await to_thread(_take_over, readers)
     for tp in events_tps:
         _check_log(tp.partition, held[tp.partition].state.next_offset, begins[tp], ends[tp])
+    return held
+
+
+def _take_over(readers: Mapping[int, StateReader]) -> dict[int, Held]:
+    held = {}
+    for partition, reader in readers.items():
+        state, placement = reader.finished()
+        held[partition] = Held(state, placement.taken_over(int(time() * 1_000)))
     return held
 
 

@@ -19,7 +19,7 @@ from metering import topics
 from metering.partition import OffsetGapError
 from metering.rules import Rules
 from streams import metrics
-from streams.batch_step import Held, Outgoing, Work, carry_out, plan
+from streams.batch_step import Held, Outgoing, Work, carry_out, claim, plan
 from streams.record_batches import RecordBatch, RecordBatchApp
 from streams.state_log import StateDamagedError
 from streams.state_reading import LogTruncatedError, read_held
@@ -109,7 +109,9 @@ class Worker:
     async def _restore(self, partitions: set[int]) -> None:
         async for attempt in self._retrying():
             with attempt:
-                self._held |= await read_held(self._kafka, partitions)
+                taken = await read_held(self._kafka, partitions)
+        await self._publish([claim(held) for held in taken.values()])
+        self._held |= taken
         for partition in sorted(partitions):
             metrics.RESTORES.labels(partition).inc()
             next_offset = self._held[partition].state.next_offset

@@ -1,0 +1,140 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metering.partition import PartitionState, meter
+from metering.rules import Rules
+from metering.state_items import changed_items
+from streams.batch_step import Held
+from streams.state_log import Checkpoint, Placement, StateDamagedError, StateReader, StateRecord
+from tests.streams.building import purchase, taps, tick
+
+RULES = Rules(trial_calls=3)
+LOG = [
+    *taps(0, 30),
+    purchase(30),
+    *taps(31, 60),
+    tick(60, 1_790_000_000_000 + 200 * 86_400_000),
+    *taps(61, 80),
+]
+
+
+def step(held: Held, last: int) -> tuple[Held, Checkpoint]:
+    metered = meter(held.state, LOG[:last], RULES)
+    checkpoint = held.placement.checkpoint(metered.state, changed_items(held.state, metered))
+    return Held(metered.state, checkpoint.after), checkpoint
+
+
+def fresh() -> Held:
+    return Held(PartitionState(0), Placement())
+
+
+def taken_over(held: Held) -> Held:
+    return Held(held.state, held.placement.taken_over(1))
+
+
+def read(topic: list[StateRecord]) -> Held:
+    reader = StateReader(0)
+    reader.add(topic)
+    return Held(*reader.finished())
+
+
+def compacted(topic: list[StateRecord]) -> list[StateRecord]:
+    newest = {record.key: at for at, record in enumerate(topic)}
+    return [
+        record for at, record in enumerate(topic) if newest[record.key] == at and record.value is not None
+    ]
+
+
+def comparable(state: PartitionState) -> tuple[object, ...]:
+    return (
+        state.next_offset,
+        state.tick_ms,
+        dict(state.accounts),
+        dict(state.uncovered),
+        state.ids.first_chunk,
+        state.ids.tail,
+    )
+
+
+def test_nothing_stored_is_an_empty_state() -> None:
+    assert read([]).state == PartitionState(0)
+
+
+@given(cuts=st.lists(st.integers(1, len(LOG)), min_size=1, max_size=8, unique=True).map(sorted))
+def test_what_was_stored_is_read_back(cuts: list[int]) -> None:
+    held, topic = fresh(), list[StateRecord]()
+    for cut in cuts:
+        held, checkpoint = step(held, cut)
+        topic += [*checkpoint.items, checkpoint.header]
+    assert comparable(read(topic).state) == comparable(held.state)
+    assert comparable(read(compacted(topic)).state) == comparable(held.state)
+    assert read(topic).placement.placed == held.placement.placed
+
+
+@given(
+    cuts=st.lists(st.integers(1, len(LOG)), min_size=2, max_size=6, unique=True).map(sorted),
+    data=st.data(),
+)
+def test_a_crash_at_any_record_leaves_the_newest_whole_checkpoint(
+    cuts: list[int], data: st.DataObject
+) -> None:
+    held, topic = fresh(), list[StateRecord]()
+    for cut in cuts:
+        before = held
+        held, checkpoint = step(held, cut)
+        written = [*checkpoint.items, checkpoint.header]
+        kept = data.draw(st.integers(0, len(written)), label="records that reached the broker")
+        topic += written[:kept]
+        if kept < len(written):
+            compact = data.draw(st.booleans(), label="compacted")
+            held = taken_over(read(compacted(topic) if compact else topic))
+            topic.append(held.placement.header(held.state))
+            assert comparable(held.state) == comparable(before.state)
+    assert comparable(read(compacted(topic)).state) == comparable(held.state)
+
+
+def test_items_without_their_header_are_as_if_never_written() -> None:
+    held, first = step(fresh(), 10)
+    _, second = step(held, 20)
+    assert comparable(read([*first.items, first.header, *second.items]).state) == comparable(held.state)
+
+
+def test_a_late_write_of_a_worker_that_lost_the_partition_is_passed_over() -> None:
+    start, first = step(fresh(), 10)
+    _, zombie = step(start, 25)
+    held, second = step(taken_over(start), 20)
+    held, third = step(held, 30)
+    topic = [*first.items, first.header, *second.items, second.header, *third.items, third.header]
+    topic += [*zombie.items, zombie.header]
+    assert comparable(read(topic).state) == comparable(held.state)
+    assert comparable(read(compacted(topic)).state) == comparable(held.state)
+
+
+def test_a_missing_item_is_noticed() -> None:
+    held, topic = fresh(), list[StateRecord]()
+    for cut in (10, 20, 40):
+        held, checkpoint = step(held, cut)
+        topic += [*checkpoint.items, checkpoint.header]
+    items = [record for record in topic if not record.key.startswith(b"header")]
+    lost = items[-1]
+    with pytest.raises(StateDamagedError, match="partition 0 is damaged"):
+        read([record for record in topic if record.key != lost.key])
+
+
+def test_slots_of_removed_items_are_cleared_in_an_order_that_never_brings_them_back() -> None:
+    state = PartitionState(0, next_offset=1)
+    one = Placement().checkpoint(state, {"ids/0": b"a"})
+    two = one.after.checkpoint(PartitionState(0, next_offset=2), {"ids/0": b"b"})
+    gone = two.after.checkpoint(PartitionState(0, next_offset=3), {"ids/0": None})
+    cleared = gone.after.checkpoint(PartitionState(0, next_offset=4), {})
+    topic = [
+        record
+        for checkpoint in (one, two, gone, cleared)
+        for record in (*checkpoint.items, checkpoint.header)
+    ]
+    for length in range(len(topic) - 2, len(topic) + 1):
+        reader = StateReader(0)
+        reader.add(topic[:length])
+        assert reader.finished()[0].ids.tail == ()
+    assert [record.key for record in compacted(topic)] == [b"header#0"]
