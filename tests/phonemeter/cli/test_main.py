@@ -1,0 +1,128 @@
+import ast
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import clickhouse_driver.errors
+import kafka.errors
+import pytest
+
+from phonemeter.cli import COMMANDS
+from phonemeter.cli.failures import report, sentence
+from phonemeter.errors import OperationError, UserError
+from producers.errors import ProducerError
+
+HELP_S_MAX = 0.5
+
+
+def phonemeter(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PHONEMETER_")}
+    return subprocess.run(
+        [sys.executable, "-m", "phonemeter", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=cwd,
+        env={**inherited, "COLUMNS": "100", "NO_COLOR": "1", **environ},
+    )
+
+
+def test_every_command_is_listed_with_a_line_of_help(tmp_path: Path) -> None:
+    shown = phonemeter("--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    for command in COMMANDS:
+        assert f" {command.name} " in shown.stdout
+        assert command.summary in shown.stdout
+
+
+def test_help_is_quick(tmp_path: Path) -> None:
+    def took_s() -> float:
+        # Processor time, so that a busy machine does not count.
+        before = os.times()
+        phonemeter("--help", cwd=tmp_path)
+        after = os.times()
+        return after.children_user - before.children_user + after.children_system - before.children_system
+
+    assert min(took_s() for _ in range(3)) < HELP_S_MAX
+
+
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
+def test_every_command_explains_itself(tmp_path: Path, command: str) -> None:
+    shown = phonemeter(command, "--help", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert f"Usage: phonemeter {command}" in shown.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_where_the_list_says(command: tuple[str, str, str, str]) -> None:
+    module, _, function = command[1].partition(":")
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    defined = {
+        node.name
+        for node in ast.parse(Path(spec.origin).read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert function in defined
+
+
+def test_the_version_is_the_packages(tmp_path: Path) -> None:
+    assert phonemeter("--version", cwd=tmp_path).stdout.startswith("phonemeter 0.")
+
+
+def test_an_unknown_command_names_the_nearest(tmp_path: Path) -> None:
+    refused = phonemeter("statsu", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "Did you mean 'status'" in refused.stderr
+
+
+def test_a_wrong_setting_is_one_sentence_and_status_2(tmp_path: Path) -> None:
+    refused = phonemeter("up", cwd=tmp_path, PHONEMETER_PARTITIONS="many")
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "PHONEMETER_PARTITIONS (partitions in phonemeter.toml) is 'many'; it should be a valid integer.\n"
+    )
+
+
+def test_the_services_can_be_listed_without_the_engine(tmp_path: Path) -> None:
+    """Images that talk to a ClickHouse server leave chDB, 600 MB, out."""
+    program = (
+        "import sys; sys.modules['chdb'] = None; sys.modules['phonemeter.engine'] = None\n"
+        "import phonemeter.cli.services, phonemeter.cli.topics\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+
+
+def test_completion_offers_the_commands(tmp_path: Path) -> None:
+    offered = phonemeter(
+        cwd=tmp_path,
+        _PHONEMETER_COMPLETE="complete_bash",
+        COMP_WORDS="phonemeter st",
+        COMP_CWORD="1",
+        _TYPER_COMPLETE_ARGS="phonemeter st",
+    )
+    assert offered.stdout.split() == ["status"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "status"),
+    [
+        (UserError("Ask otherwise."), "Ask otherwise.", 2),
+        (OperationError("It failed."), "It failed.", 1),
+        (ProducerError("Not sent."), "Not sent.", 1),
+        (kafka.errors.KafkaTimeoutError("late"), "Kafka did not do what was asked", 1),
+        (clickhouse_driver.errors.NetworkError("gone"), "ClickHouse did not do what was asked", 1),
+        (PermissionError(13, "Permission denied", "/x"), "The system refused: Permission denied (/x)", 1),
+        (KeyError("x"), "phonemeter has a bug: KeyError: 'x'", 1),
+    ],
+)
+def test_a_failure_is_a_sentence_and_a_status(
+    capsys: pytest.CaptureFixture[str], error: Exception, told: str, status: int
+) -> None:
+    assert report(error) == status
+    assert capsys.readouterr().err.startswith(told)
+    assert "\n" not in sentence(error)
