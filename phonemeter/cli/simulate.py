@@ -167,7 +167,7 @@ def simulate(
         _refuse_the_future(plan)
     arrivals = _paced(simulated(plan)) if realtime else simulated(plan)
     if out is not None and not publish:
-        _write(arrivals, plan, out, as_json=as_json)
+        _write(arrivals, plan, out, as_json=as_json, timely=realtime)
     elif not _publish(arrivals, plan, out, as_json=as_json):
         raise typer.Exit(INCOMPLETE)
 
@@ -242,11 +242,13 @@ def _publish(arrivals: Iterator[Arrival], plan: Plan, out: str | None, *, as_jso
     return sending.complete
 
 
-def _write(arrivals: Iterator[Arrival], plan: Plan, out: str, *, as_json: bool) -> None:
+def _write(arrivals: Iterator[Arrival], plan: Plan, out: str, *, as_json: bool, timely: bool) -> None:
     written = 0
     with _target(out) as target, _gauge(plan, Console(stderr=True)) as gauge, interruptible():
         for arrival in arrivals:
             target.write(arrival.value + b"\n")
+            if timely:
+                target.flush()
             written += 1
             gauge.show(arrival.arrives_ms - plan.start_ms)
     text = (

@@ -36,9 +36,9 @@ def producer(settings: ProducerSettings) -> Iterator[EventProducer]:
         yield producer
 
 
-def stored(settings: ProducerSettings) -> dict[int, list[tuple[bytes, bytes]]]:
+def stored(kafka: str) -> dict[int, list[tuple[bytes, bytes]]]:
     """Everything in `phone-events`: per partition, in order, keys and values."""
-    consumer = KafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
+    consumer = KafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
     try:
         partitions = [TopicPartition(EVENTS, number) for number in range(PARTITIONS)]
         consumer.assign(partitions)
@@ -63,7 +63,7 @@ def test_a_delivery_names_the_place_where_the_event_is_stored(
 ) -> None:
     event = tap("code-1")
     place = producer.publish(event).result()
-    assert stored(settings)[place.partition][place.offset] == (b"wxapp1", events.to_json(event))
+    assert stored(settings.kafka)[place.partition][place.offset] == (b"wxapp1", events.to_json(event))
 
 
 def test_offsets_follow_the_order_of_publishing(producer: EventProducer) -> None:
@@ -84,7 +84,7 @@ def test_every_app_keeps_its_partition_and_its_order(
     producer.flush()
     found: dict[bytes, list[bytes]] = defaultdict(list)
     places: dict[bytes, set[int]] = defaultdict(set)
-    for partition, records in stored(settings).items():
+    for partition, records in stored(settings.kafka).items():
         for key, value in records:
             found[key].append(value)
             places[key].add(partition)
@@ -100,9 +100,9 @@ def test_partitions_are_the_default_of_every_kafka_client(key: bytes) -> None:
 def test_a_clock_tick_reaches_every_partition(producer: EventProducer, settings: ProducerSettings) -> None:
     delivery = producer.publish(events.clock_ticked(time=datetime.now(UTC)))
     assert delivery.places() == [Place(partition, 0) for partition in range(PARTITIONS)]
-    assert {partition: len(records) for partition, records in stored(settings).items()} == dict.fromkeys(
-        range(PARTITIONS), 1
-    )
+    assert {
+        partition: len(records) for partition, records in stored(settings.kafka).items()
+    } == dict.fromkeys(range(PARTITIONS), 1)
 
 
 def test_the_outcome_is_told_once_per_event_even_of_a_tick(producer: EventProducer) -> None:
@@ -124,7 +124,7 @@ def test_several_threads_share_one_producer(producer: EventProducer, settings: P
     for thread in threads:
         thread.join()
     producer.flush()
-    assert sum(len(records) for records in stored(settings).values()) == 400
+    assert sum(len(records) for records in stored(settings.kafka).values()) == 400
 
 
 def test_a_small_buffer_makes_publishing_wait_and_loses_nothing(settings: ProducerSettings) -> None:
@@ -132,7 +132,7 @@ def test_a_small_buffer_makes_publishing_wait_and_loses_nothing(settings: Produc
     with EventProducer(small) as producer:
         deliveries = [producer.publish(tap(f"code-{number}")) for number in range(1_000)]
     assert all(delivery.done for delivery in deliveries)
-    assert sum(len(records) for records in stored(settings).values()) == 1_000
+    assert sum(len(records) for records in stored(settings.kafka).values()) == 1_000
 
 
 @pytest.mark.parametrize("compression", ["none", "lz4"])
@@ -143,7 +143,7 @@ def test_what_is_stored_is_what_was_published_however_it_travels(
         values = [events.to_json(tap(f"code-{number}")) for number in range(50)]
         for value in values:
             producer.publish(value)
-    (records,) = stored(settings).values()
+    (records,) = stored(settings.kafka).values()
     assert [value for _, value in records] == values
 
 

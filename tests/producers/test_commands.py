@@ -1,0 +1,187 @@
+"""`phonemeter emit` and `phonemeter simulate`, as their users call them."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from metering.events import Rejection, read_event
+from phonemeter import cli
+from tests.conftest import RunningKafka
+from tests.producers.test_client import stored
+from tests.producers.test_emission import GOOD
+
+
+class Ran(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        summary: dict[str, Any] = json.loads(self.out)
+        return summary
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run `phonemeter` in this process, in an empty directory and with no settings of the machine's."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("PHONEMETER_")]:
+        monkeypatch.delenv(name)
+
+    def phonemeter(*arguments: object, stdin: bytes = b"", kafka: str = "127.0.0.1:1") -> Ran:
+        monkeypatch.setenv("PHONEMETER_KAFKA", kafka)
+        monkeypatch.setenv("PHONEMETER_PRODUCER_BLOCK_S", "5" if kafka != "127.0.0.1:1" else "0.2")
+        monkeypatch.setattr(sys, "argv", ["phonemeter", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        sys.stdout.flush()
+        out, err = capfd.readouterr()
+        return Ran(int(ended.value.code or 0), out, err)
+
+    return phonemeter
+
+
+MIXED = b"\n".join([GOOD, b"{broken", GOOD, b'{"type":"phone.number.sold"}', b"a" * 70_000, GOOD])
+PAST = ("--start", "2026-03-02T00:00:00+08:00", "--days", "3", "--events", "200")
+
+
+def values(data: bytes) -> list[bytes]:
+    return data.splitlines()
+
+
+def test_emit_delivers_every_line_of_a_file(run: Run, topics: RunningKafka, tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    assert run("simulate", *PAST, "--out", file).status == 0
+    ran = run("emit", file, "--json", kafka=topics.bootstrap)
+    lines = values(file.read_bytes())
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.json["accepted"] == ran.json["delivered"] == len(lines)
+    found = [value for records in stored(topics.bootstrap).values() for _, value in records]
+    assert sorted(found) == sorted(lines)
+
+
+def test_emit_tells_every_refused_line_and_delivers_the_others(run: Run, topics: RunningKafka) -> None:
+    ran = run("emit", "-", stdin=MIXED, kafka=topics.bootstrap)
+    assert ran.status == 1
+    assert ran.out.startswith("3 accepted, 3 refused, 3 delivered in ")
+    assert "Refused: 1 not_json, 1 unknown_type, 1 too_large" in ran.out
+    assert [line.partition(": ")[0] for line in ran.err.splitlines()] == ["line 2", "line 4", "line 5"]
+    assert sum(len(records) for records in stored(topics.bootstrap).values()) == 3
+
+
+def test_emit_writes_all_refused_lines_to_a_file_and_shows_only_some(run: Run, tmp_path: Path) -> None:
+    ran = run("emit", "-", "--dry-run", "--show", 1, "--refused", tmp_path / "refused.jsonl", stdin=MIXED)
+    refused = [json.loads(line) for line in values((tmp_path / "refused.jsonl").read_bytes())]
+    assert ran.status == 1
+    assert len(ran.err.splitlines()) == 1
+    assert [(line["line"], line["reason"]) for line in refused] == [
+        (2, "not_json"),
+        (4, "unknown_type"),
+        (5, "too_large"),
+    ]
+
+
+def test_a_dry_run_needs_no_broker(run: Run) -> None:
+    ran = run("emit", "-", "--dry-run", "--json", stdin=GOOD)
+    assert ran.status == 0
+    assert (ran.json["accepted"], ran.json["delivered"], ran.json["unconfirmed"]) == (1, 0, 0)
+
+
+def test_emit_without_a_broker_is_one_sentence(run: Run) -> None:
+    ran = run("emit", "-", stdin=GOOD)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.startswith("Kafka does not answer at 127.0.0.1:1")
+    assert len(ran.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"), [("nothing.jsonl", "No such file or directory"), (".", "Is a directory")]
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(run: Run, file: str, sentence: str) -> None:
+    ran = run("emit", file)
+    assert (ran.status, ran.err) == (2, f"{file} can't be read: {sentence}.\n")
+
+
+def test_a_simulation_written_twice_is_the_same_file(run: Run, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        run("simulate", *PAST, "--seed", 7, "--out", tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_simulation_is_published_as_it_is_written(run: Run, topics: RunningKafka, tmp_path: Path) -> None:
+    ran = run("simulate", *PAST, "--out", tmp_path / "copy", "--tee", "--json", kafka=topics.bootstrap)
+    assert ran.status == 0
+    found = [value for records in stored(topics.bootstrap).values() for _, value in records]
+    assert ran.json["delivered"] == len(found)
+    assert sorted(found) == sorted(values((tmp_path / "copy").read_bytes()))
+
+
+def test_a_simulation_to_stdout_keeps_its_words_to_stderr(run: Run) -> None:
+    ran = run("simulate", *PAST, "--out", "-")
+    events = [read_event(line.encode(), now_ms=None) for line in ran.out.splitlines()]
+    assert len(events) > 200
+    assert not any(isinstance(event, Rejection) for event in events)
+    assert ran.err.endswith("events written to -.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--tee"], "--tee publishes what --out writes; give --out FILE as well."),
+        (["--realtime", "--days", "3"], "Leave out --days: --realtime begins now."),
+        (["--for", "3m"], "Leave out --for: without --realtime, --days says how long."),
+        (
+            ["--realtime", "--for", "3x"],
+            "--for '3x' is not a length of time; write it like 90s, 10m, 2h or 1d.",
+        ),
+        (["--start", "noon"], "--start: 'noon' is not a time"),
+        (["--start", "2049-01-01T00:00:00Z"], "The period ends in the future"),
+        (["--late", "2"], "This can't be simulated: late_share is 2.0; a share is from 0 to 1."),
+        (["--out", "no/such/place"], "no/such/place can't be written: No such file or directory."),
+    ],
+)
+def test_what_cannot_be_simulated_is_one_sentence(run: Run, arguments: list[str], sentence: str) -> None:
+    ran = run("simulate", *arguments)
+    assert ran.status == 2
+    assert ran.err.startswith(sentence)
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_real_time_keeps_to_the_clock_until_it_is_interrupted(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "phonemeter", "simulate", "--realtime", "--rate", "100", "--out", "-"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(25)]
+        process.send_signal(signal.SIGINT)
+        rest, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert err == f"{len(lines) + len(rest.splitlines())} events written to -.\n"
+
+
+def test_real_time_ends_by_itself_after_the_time_asked_for(run: Run) -> None:
+    ran = run("simulate", "--realtime", "--rate", "200", "--for", "0.3s", "--out", "-", "--bots", "0")
+    assert 60 <= len(ran.out.splitlines()) <= 100
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m phonemeter simulate --out - --events 5000 | head -n 1"
+    ran = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert len(ran.stdout.splitlines()) == 1
+    assert "Error" not in ran.stderr
