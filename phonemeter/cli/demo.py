@@ -191,6 +191,10 @@ def _tell(outcome: Outcome, console: Console) -> None:
     console.print()
     console.print(curve.draw(outcome.stored.days, console.width))
     console.print()
+    if not outcome.events:
+        console.print("All events were in the log already.")
+        _tell_check(outcome, console)
+        return
     rate_per_s = outcome.published / max(outcome.elapsed_s, 0.001)
     console.print(
         f"{outcome.published:,} events published in {outcome.publish_s:.1f} s, metered and visible in "

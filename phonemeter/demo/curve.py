@@ -43,7 +43,8 @@ def draw(days: Sequence[Day], columns: int) -> Text:
     if not shown:
         return Text("No call was made.")
     width = min(columns_max, max(WIDTH_MIN, MARGIN_COLUMNS + COLUMNS_PER_DAY * len(shown)))
-    text = Text(f"Calls by day, {shown[0].date} to {shown[-1].date} (Asia/Shanghai)\n", style="bold")
+    text = Text()
+    text.append(f"Calls by day, {shown[0].date} to {shown[-1].date} (Asia/Shanghai)\n", style="bold")
     text.append(_legend(shown))
     text.append("\n")
     text.append(_colored(_plot(shown, width)))
@@ -107,5 +108,5 @@ def _legend(days: Sequence[Day]) -> Text:
 def _colored(drawn: str) -> Text:
     text = Text(drawn)
     for layer in LAYERS:
-        text.highlight_words([layer.marker], layer.style)
+        text.highlight_regex(f"{layer.marker}+", layer.style)
     return text

@@ -19,6 +19,8 @@ SOURCE: Final = "/phonemeter/demo"
 SIMULATED_DAYS: Final = 30
 SIMULATED_TAPS: Final = 20_000
 SIMULATED_APPS: Final = 12
+SIMULATED_SEED: Final = 4
+SIMULATED_CARELESS_SHARE: Final = 0.5
 FILE_BYTES_MAX: Final = 1_000_000_000
 """The whole file is held in memory, to rate it and to check the ledger against it."""
 
@@ -63,6 +65,8 @@ def simulated_month(now_ms: int) -> list[bytes]:
         duration_ms=SIMULATED_DAYS * DAY_MS,
         taps=SIMULATED_TAPS,
         apps=SIMULATED_APPS,
+        seed=SIMULATED_SEED,
+        careless_share=SIMULATED_CARELESS_SHARE,
     )
     return [arrival.value for arrival in simulate(plan)]
 
