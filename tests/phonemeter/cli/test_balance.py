@@ -1,0 +1,98 @@
+"""`phonemeter balance`: what an app has left, from the real engine."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dashboards.views import statements
+from metering.ledger import Entry, encode_records
+from metering.times import DAY_MS
+from phonemeter.cli.balance import read_balance
+from phonemeter.errors import OperationError
+from sinks.connection import connect
+from sinks.lines import concatenated, decode
+from sinks.migrations import migrate
+from sinks.store import Store
+from tests.conftest import RunningEngine
+from tests.phonemeter.cli.test_main import phonemeter
+from tests.sinks.parts import HOST, START_MS, purchase
+
+pytestmark = pytest.mark.stack
+
+ENTRIES = [
+    Entry(0, 0, "trial_grant", START_MS, START_MS, "wx1", calls=1_000, remaining=1_000),
+    purchase("wx1", "later", 1, starts_at_ms=START_MS + 3 * DAY_MS),
+    purchase("wx1", "sooner", 2, calls=1_000),
+    purchase("wx1", "gone", 3, starts_at_ms=START_MS - 90 * DAY_MS),
+    Entry(4, 0, "trial_charge", START_MS, START_MS, "wx1", "realtime", "e1", calls=1),
+    Entry(5, 0, "charge", START_MS, START_MS, "wx1", "quick", "e2", 1, 30_000, "sooner"),
+    Entry(6, 0, "lapse", START_MS + 5 * DAY_MS, START_MS, "wx1", "quick", calls=250, pack_id="gone"),
+]
+
+
+@pytest.fixture(scope="module")
+def url(engine: RunningEngine) -> str:
+    """A database whose ledger holds `ENTRIES`."""
+    url = engine.url("balances")
+    migrate(url)
+    with connect(url) as client:
+        for statement in statements():
+            client.execute(statement)
+    store = Store(url)
+    for value in encode_records(0, ENTRIES):
+        read = decode(value, 0)
+        store.insert(0, concatenated([read]), read.first, read.last)
+    store.close()
+    return url
+
+
+def test_trial_and_packs_are_told_in_burn_order(url: str) -> None:
+    found = read_balance(url, "wx1")
+    assert (found.trial_size, found.trial_remaining, found.trial_shared) == (1_000, 999, True)
+    quick = found.capabilities["quick"]
+    assert (quick.calls_left, quick.packs_remaining) == (999 + 999 + 250, 999 + 250)
+    assert [(pack.pack_id, pack.burns, pack.status, pack.remaining) for pack in quick.packs] == [
+        ("gone", None, "lapsed", 0),
+        ("sooner", 1, "active", 999),
+        ("later", 2, "active", 250),
+    ]
+    assert quick.packs[1].expires_at == "2024-08-30T00:00:00.000Z"
+    assert found.capabilities["realtime"].packs == []
+
+
+def test_json_is_one_object(url: str, tmp_path: Path) -> None:
+    shown = phonemeter("balance", "wx1", "--json", cwd=tmp_path, PHONEMETER_CLICKHOUSE=url)
+    assert shown.returncode == 0, shown.stderr
+    told = json.loads(shown.stdout)
+    assert told["appid"] == "wx1"
+    assert told["capabilities"]["quick"]["packs"][1]["amount_micro_yuan"] == 30_000
+
+
+def test_people_get_a_table_with_shanghai_times(url: str, tmp_path: Path) -> None:
+    shown = phonemeter("balance", "wx1", cwd=tmp_path, PHONEMETER_CLICKHOUSE=url)
+    assert shown.returncode == 0, shown.stderr
+    assert "trial quota: 999 of 1,000 calls left, for both capabilities together" in shown.stdout
+    assert "quick: 2,248 calls left (999 trial, 1,249 in packs)" in shown.stdout
+    assert "2024-08-30 08:00" in shown.stdout
+
+
+def test_an_unknown_app_is_told_in_one_sentence(url: str, tmp_path: Path) -> None:
+    shown = phonemeter("balance", "wx404", cwd=tmp_path, PHONEMETER_CLICKHOUSE=url)
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert shown.stderr.count("\n") == 1
+    assert "No line of the ledger is about app wx404" in shown.stderr
+
+
+def test_an_engine_that_is_away_is_told_in_one_sentence(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    away = f"clickhouse://default:secret@{HOST}:{free_port()}/phonemeter"
+    shown = phonemeter("balance", "wx1", cwd=tmp_path, PHONEMETER_CLICKHOUSE=away)
+    assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)
+    assert "does not answer" in shown.stderr
+    assert "secret" not in shown.stderr
+
+
+def test_a_database_without_a_ledger_says_what_makes_one(engine: RunningEngine) -> None:
+    with pytest.raises(OperationError, match="has no ledger yet: start the sink"):
+        read_balance(engine.url("nothing_here"), "wx1")
