@@ -1,0 +1,206 @@
+"""Low balance (DESIGN rule 13): each crossing alerts once, and recovers only after a top-up."""
+
+import json
+
+from metering.rules import Rules
+from tests.metering.building import (
+    NO_TRIAL,
+    Play,
+    alerting_set,
+    at,
+    denied,
+    play,
+    purchased,
+    refunded,
+    succeeded,
+    ticked,
+)
+
+
+def calls(number: int, day: float = 1) -> list[bytes]:
+    return [succeeded(at(day)) for _ in range(number)]
+
+
+def levels(played: Play, kind: str = "alert") -> list[int]:
+    return [json.loads(e.details)["level_percent"] for e in played.of(kind) if e.reason == "level"]
+
+
+def test_an_alert_is_given_at_20_10_5_and_0_percent_once_each() -> None:
+    played = play(purchased(at(0), "pack-1", calls=100), *calls(101))
+    alerts = [entry for entry in played.of("alert") if entry.reason == "level"]
+    assert [(entry.remaining, json.loads(entry.details)) for entry in alerts] == [
+        (20, {"level_percent": 20, "size": 100}),
+        (10, {"level_percent": 10, "size": 100}),
+        (5, {"level_percent": 5, "size": 100}),
+        (0, {"level_percent": 0, "size": 100}),
+    ]
+
+
+def test_an_alert_follows_the_charge_that_crossed_the_level() -> None:
+    played = play(purchased(at(0), "pack-1", calls=100), *calls(79))
+    assert [entry.kind for entry in played.on(*calls(1))] == ["charge", "alert"]
+    assert [entry.kind for entry in played.on(*calls(1))] == ["charge"]
+
+
+def test_a_level_that_falls_between_two_calls_alerts_at_the_first_below_it() -> None:
+    played = play(purchased(at(0), "pack-1", calls=7), *calls(7))
+    assert [entry.remaining for entry in played.of("alert") if entry.reason == "level"] == [1, 0, 0, 0]
+
+
+def test_the_levels_are_of_all_packs_valid_now() -> None:
+    packs = [purchased(at(0), name, calls=50) for name in ("a", "b")]
+    assert levels(play(*packs, *calls(79))) == []
+    assert levels(play(*packs, *calls(80))) == [20]
+
+
+def test_a_pending_pack_does_not_count() -> None:
+    packs = [purchased(at(0), "a", calls=10), purchased(at(0), "b", calls=1_000, starts_at=at(20))]
+    assert levels(play(*packs, *calls(8))) == [20]
+
+
+def test_each_capability_has_its_own_balance() -> None:
+    packs = [purchased(at(0), "a", calls=10), purchased(at(0), "b", calls=10, capability="realtime")]
+    alerts = play(*packs, *calls(8)).of("alert")
+    assert {entry.capability for entry in alerts} == {"quick"}
+
+
+def test_a_top_up_that_lifts_the_balance_clear_of_a_level_recovers_and_arms_it_again() -> None:
+    played = play(purchased(at(0), "a", calls=100), *calls(92))
+    assert levels(played) == [20, 10]
+    played.on(purchased(at(2), "b", calls=100))
+    assert levels(played, "recovery") == [20, 10]
+    assert {entry.remaining for entry in played.of("recovery")} == {108}
+    played.on(*calls(90, 3))
+    assert levels(played) == [20, 10, 20, 10]
+
+
+def test_a_top_up_that_only_reaches_a_level_does_not_recover_it() -> None:
+    played = play(purchased(at(0), "a", calls=100), *calls(98))
+    assert levels(played) == [20, 10, 5]
+    played.on(purchased(at(2), "b", calls=10))
+    assert levels(played, "recovery") == [10, 5]
+    exactly = play(purchased(at(0), "a", calls=80), *calls(80), purchased(at(2), "b", calls=20))
+    assert levels(exactly, "recovery") == [10, 5, 0]
+
+
+def test_without_a_top_up_nothing_recovers() -> None:
+    """The exhausted pack expires, and the balance rises from 10 % to 100 % of what is valid."""
+    played = play(
+        purchased(at(0), "a", calls=90, days=5), purchased(at(0), "b", calls=10, days=90), *calls(90)
+    )
+    assert levels(played) == [20, 10]
+    played.on(ticked(at(10)))
+    assert played.of("recovery") == []
+
+
+def test_a_pending_pack_that_starts_is_a_top_up() -> None:
+    played = play(
+        purchased(at(0), "a", calls=10), *calls(10), purchased(at(1), "b", calls=10, starts_at=at(20))
+    )
+    assert played.of("recovery") == []
+    recovered = [entry for entry in played.on(ticked(at(20))) if entry.kind == "recovery"]
+    assert len(recovered) == 4
+    assert {entry.time_ms for entry in recovered} == {at(20)}
+
+
+def test_a_refund_that_empties_the_balance_alerts() -> None:
+    played = play(purchased(at(0), "a", calls=10), refunded(at(1), "a"))
+    assert levels(played) == [20, 10, 5, 0]
+
+
+def test_an_expiry_that_empties_the_balance_alerts_at_that_moment() -> None:
+    played = play(purchased(at(0), "a", calls=10, days=5), ticked(at(30)))
+    assert levels(played) == [20, 10, 5, 0]
+    assert {e.time_ms for e in played.of("alert") if e.reason == "level"} == {at(5)}
+
+
+def test_an_app_that_never_bought_a_pack_is_not_alerted() -> None:
+    assert play(*calls(3), ticked(at(99)), rules=Rules(trial_calls=2)).of("alert") == []
+
+
+def test_an_owner_can_set_other_levels() -> None:
+    played = play(
+        alerting_set(at(0), levels_percent=[50, 1, 50]), purchased(at(0), "a", calls=100), *calls(100)
+    )
+    assert levels(played) == [50, 1]
+
+
+def test_levels_that_the_balance_has_reached_already_alert_when_they_are_set() -> None:
+    played = play(purchased(at(0), "a", calls=10), *calls(4))
+    assert levels(played) == []
+    played.on(alerting_set(at(2), levels_percent=[70, 60, 10]))
+    assert levels(played) == [70, 60]
+
+
+def test_a_level_that_has_alerted_does_not_again_because_it_is_set_again() -> None:
+    played = play(purchased(at(0), "a", calls=10), *calls(8), alerting_set(at(2), levels_percent=[20, 10]))
+    assert levels(played) == [20]
+
+
+def test_strange_levels_do_no_harm() -> None:
+    hundred = play(alerting_set(at(0), levels_percent=[100, 0]), purchased(at(0), "a", calls=2), *calls(3))
+    assert levels(hundred) == [0]
+    none = play(alerting_set(at(0), levels_percent=[]), purchased(at(0), "a", calls=2), *calls(3))
+    assert levels(none) == []
+
+
+def test_what_an_owner_leaves_out_stays_as_it_was() -> None:
+    played = play(alerting_set(at(0), levels_percent=[30]), alerting_set(at(0), run_out_lead_days=2))
+    assert json.loads(played.of("alerting_set")[-1].details) == {
+        "levels_percent": [30],
+        "expiry_days": [15, 7, 3, 1, 0],
+        "run_out_lead_days": 2,
+    }
+
+
+def test_a_late_call_to_an_expired_pack_does_not_change_the_balance_now() -> None:
+    played = play(
+        purchased(at(0), "old", calls=10, days=5), purchased(at(0), "new", calls=10), denied(at(5.5))
+    )
+    before = len(played.of("alert"))
+    played.on(*calls(9, 4))
+    assert played.packs_charged() == ["old"] * 9
+    assert len(played.of("alert")) == before
+
+
+def forecasts(played: Play, kind: str = "alert") -> list[tuple[int, int]]:
+    return [(e.remaining, e.time_ms) for e in played.of(kind) if e.reason == "run_out"]
+
+
+def test_the_first_call_of_a_day_alerts_when_the_forecast_run_out_is_nearer_than_a_week() -> None:
+    """At 10 calls a day 79 last 7.9 days, and 69 only 6.9."""
+    played = play(purchased(at(0), "a", calls=110))
+    for day in range(4):
+        played.on(*calls(10, day))
+    assert forecasts(played) == []
+    played.on(*calls(10, 4))
+    assert forecasts(played) == [(69, at(4))]
+    (alert,) = [entry for entry in played.of("alert") if entry.reason == "run_out"]
+    assert json.loads(alert.details) == {"hours_left": 69 * 24 // 10}
+
+
+def test_the_run_out_alerts_once_and_recovers_after_a_top_up() -> None:
+    played = play(purchased(at(0), "a", calls=40), *calls(10, 0), *calls(10, 1), *calls(10, 2))
+    assert len(forecasts(played)) == 1
+    played.on(purchased(at(2), "b", calls=1_000))
+    assert len(forecasts(played, "recovery")) == 1
+    played.on(*calls(1, 3))
+    assert len(forecasts(played)) == 1
+
+
+def test_what_is_left_of_the_trial_counts_towards_the_run_out() -> None:
+    played = play(*calls(10, 0), *calls(1, 1), rules=Rules(trial_calls=81))
+    assert forecasts(played) == []
+    assert len(forecasts(play(*calls(10, 0), *calls(1, 1), rules=Rules(trial_calls=80)))) == 1
+
+
+def test_the_lead_time_is_a_setting_of_the_owner() -> None:
+    taps = [*calls(10, 0), *calls(1, 1)]
+    pack = purchased(at(0), "a", calls=50)
+    assert len(forecasts(play(pack, *taps))) == 1
+    assert forecasts(play(alerting_set(at(0), run_out_lead_days=3), pack, *taps)) == []
+    assert forecasts(play(alerting_set(at(0), run_out_lead_days=0), pack, *taps)) == []
+
+
+def test_the_first_day_has_no_forecast() -> None:
+    assert forecasts(play(purchased(at(0), "a", calls=10), *calls(9, 0), rules=NO_TRIAL)) == []
