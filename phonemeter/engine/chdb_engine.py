@@ -105,8 +105,11 @@ class Engine:
 
     def connect(self) -> Any:  # noqa: ANN401 - chDB ships no types
         """A new chDB connection with the baseline settings."""
-        connection = self._connect()
-        connection.query("SET " + ", ".join(f"{k}='{v}'" for k, v in BASELINE.items()), "Null")
+        try:
+            connection = self._connect()
+            connection.query("SET " + ", ".join(f"{k}='{v}'" for k, v in BASELINE.items()), "Null")
+        except RuntimeError as error:
+            raise from_engine(str(error)) from error
         return connection
 
     def spool(self) -> Spool:
@@ -207,7 +210,10 @@ class Session:
 
     def classify(self, sql: str) -> dict[str, object]:
         """What the engine's own parser says a statement does."""
-        found: dict[str, object] = self._connection.classify_query(sql)
+        try:
+            found: dict[str, object] = self._connection.classify_query(sql)
+        except RuntimeError as error:
+            raise from_engine(str(error)) from error
         return found
 
     def begin(self, query_id: str, statement: Statement, classified: Mapping[str, object]) -> str:

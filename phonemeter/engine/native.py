@@ -361,19 +361,18 @@ class NativeConnection:
         return b"".join(map(varint, numbers))
 
     def _send_exception(self, error: EngineError) -> None:
-        code = error.code.to_bytes(4, "little", signed=True)
-        self._send(
-            varint(ToClient.EXCEPTION),
-            code,
-            text("DB::Exception"),
-            text(error.native_text),
-            text(""),
-            b"\x00",
-        )
+        self._send(exception_packet(error))
 
     def _fail(self, error: EngineError) -> None:
         with contextlib.suppress(OSError):
             self._send_exception(error)
+
+
+def exception_packet(error: EngineError) -> bytes:
+    """An Exception packet: code, name, message, no stack trace, nothing nested."""
+    code = error.code.to_bytes(4, "little", signed=True)
+    texts = text("DB::Exception") + text(error.native_text) + text("")
+    return varint(ToClient.EXCEPTION) + code + texts + b"\x00"
 
 
 def _check_served(query: Query, external_rows: int) -> None:

@@ -34,9 +34,9 @@ def check(statement: Statement, classified: Mapping[str, object]) -> None:
     if isinstance(count, int) and count > 1:
         raise EngineError(SYNTAX, "Multi-statements are not allowed: send one statement at a time.")
     _check_access(statement)
-    _check_files(statement)
     _check_system(statement)
     _check_kind(statement, classified)
+    _check_files(statement)
 
 
 def check_readonly(statement: Statement, classified: Mapping[str, object]) -> None:

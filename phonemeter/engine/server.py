@@ -12,7 +12,8 @@ from typing import Final
 
 from phonemeter.engine.chdb_engine import Engine, StartError
 from phonemeter.engine.config import MAX_CONNECTIONS, SHUTDOWN_GRACE_S, EngineConfig
-from phonemeter.engine.native import NativeConnection
+from phonemeter.engine.errors import TOO_MANY_QUERIES, EngineError
+from phonemeter.engine.native import NativeConnection, exception_packet
 from phonemeter.engine.watch import Watch
 from phonemeter.engine.web import HttpService
 
@@ -40,10 +41,18 @@ def serve(config: EngineConfig) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     watch = Watch(engine)
-    places = threading.BoundedSemaphore(MAX_CONNECTIONS)
     native, http = ports
-    _listen(native, places, lambda sock: NativeConnection(sock, engine, watch, config.password).serve())
-    _listen(http, places, HttpService(engine, watch, config.password).serve)
+    full = EngineError(TOO_MANY_QUERIES, f"{MAX_CONNECTIONS} connections are open already: close some.")
+    _listen(
+        native,
+        lambda sock: NativeConnection(sock, engine, watch, config.password).serve(),
+        exception_packet(full),
+    )
+    _listen(
+        http,
+        HttpService(engine, watch, config.password).serve,
+        f"HTTP/1.0 503 Service Unavailable\r\n\r\n{full.http_text}\n".encode(),
+    )
     ready = {"ready": True, "native_port": native.getsockname()[1], "http_port": http.getsockname()[1]}
     print(json.dumps(ready), flush=True)  # noqa: T201 - the readiness line is this program's output
     stopping.wait()
@@ -70,20 +79,23 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _listen(listener: socket.socket, places: threading.BoundedSemaphore, handle: Serve) -> None:
-    threading.Thread(target=_accept, args=(listener, places, handle), name="accept", daemon=True).start()
+def _listen(listener: socket.socket, handle: Serve, full: bytes) -> None:
+    threading.Thread(target=_accept, args=(listener, handle, full), name="accept", daemon=True).start()
 
 
-def _accept(listener: socket.socket, places: threading.BoundedSemaphore, handle: Serve) -> None:
+def _accept(listener: socket.socket, handle: Serve, full: bytes) -> None:
+    """Serve each connection in a thread of its own; those beyond the limit get the answer `full`."""
+    places = threading.BoundedSemaphore(MAX_CONNECTIONS)
     while True:
         try:
             sock, _ = listener.accept()
         except OSError:
             return
-        if not places.acquire(blocking=False):
-            sock.close()
-            continue
-        threading.Thread(target=_one, args=(sock, places, handle), name="client", daemon=True).start()
+        if places.acquire(blocking=False):
+            threading.Thread(target=_one, args=(sock, places, handle), name="client", daemon=True).start()
+        else:
+            with sock, contextlib.suppress(OSError):
+                sock.sendall(full)
 
 
 def _one(sock: socket.socket, places: threading.BoundedSemaphore, handle: Serve) -> None:
@@ -91,6 +103,8 @@ def _one(sock: socket.socket, places: threading.BoundedSemaphore, handle: Serve)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with sock:
             handle(sock)
+    except Exception as error:  # noqa: BLE001 - one connection's bug must not look like the server's end
+        print(f"A connection was closed by an internal error: {error!r}.", file=sys.stderr)  # noqa: T201 - for operators
     finally:
         places.release()
 

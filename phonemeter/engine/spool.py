@@ -4,6 +4,7 @@ It is on disk so that a large INSERT costs no memory, and unnamed so that nothin
 client or the process dies.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,19 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 from phonemeter.engine.config import MAX_INSERT_BYTES
-from phonemeter.engine.errors import TOO_MANY_BYTES, EngineError
+from phonemeter.engine.errors import NOT_ENOUGH_SPACE, TOO_MANY_BYTES, EngineError
 
 READ_BYTES: Final = 1 << 20
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EngineError(
+            NOT_ENOUGH_SPACE, f"The data of an INSERT cannot be spooled: {error.strerror}."
+        ) from error
 
 
 class Spool:
@@ -38,7 +49,8 @@ class Spool:
             raise EngineError(
                 TOO_MANY_BYTES, f"An INSERT of more than {MAX_INSERT_BYTES} bytes is not served: split it."
             )
-        self._file.write(part)
+        with _disk_errors():
+            self._file.write(part)
 
     def read(self, limit_bytes: int) -> bytes:
         """The first bytes of what was written."""
@@ -53,5 +65,6 @@ class Spool:
 
     def path(self) -> str:
         """Where the engine, which is in this process, can read what was written."""
-        self._file.flush()
+        with _disk_errors():
+            self._file.flush()
         return f"/proc/self/fd/{self._file.fileno()}"

@@ -1,0 +1,146 @@
+"""Starting, stopping, being killed: what was acknowledged stays; what cannot start says why."""
+
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from clickhouse_driver import Client, errors
+
+from tests.phonemeter.engine.harness import HOST, EngineProcess, refused, running, wait_until
+
+TABLE = (
+    "CREATE TABLE phonemeter.t (a UInt32, s String) ENGINE = MergeTree ORDER BY a"
+    " SETTINGS non_replicated_deduplication_window = 100"
+)
+SECRET = "a secret"  # noqa: S105 - of an engine that lives for a test
+
+
+def test_databases_tables_and_rows_survive_sigterm_which_ends_the_process_cleanly_within_3_s(
+    data: Path,
+) -> None:
+    with running(data) as engine:
+        with engine.client() as client:
+            client.execute("CREATE DATABASE phonemeter")
+            client.execute(TABLE)
+            client.execute("INSERT INTO phonemeter.t VALUES", [(1, "x")])
+        busy = Client(HOST, engine.native_port)
+        busy.execute_with_progress("SELECT count() FROM numbers(1e12) WHERE NOT ignore(sipHash64(number))")
+        begun_s = time.monotonic()
+        assert engine.stop() == 0
+        assert time.monotonic() - begun_s < 3
+        busy.disconnect()
+    with running(data) as engine, engine.client(database="phonemeter") as client:
+        assert client.execute("SELECT * FROM t") == [(1, "x")]
+        engine.process.send_signal(signal.SIGINT)
+        assert engine.process.wait(3) == 0
+
+
+def test_kill_9_right_after_acknowledged_inserts_loses_nothing(data: Path) -> None:
+    for turn in range(2):
+        with running(data) as engine, engine.client() as client:
+            client.execute("CREATE DATABASE IF NOT EXISTS phonemeter")
+            client.execute(TABLE.replace("TABLE", "TABLE IF NOT EXISTS"))
+            assert client.execute("SELECT count(), sum(a) FROM phonemeter.t") == [
+                (turn * 500, sum(range(turn * 500)))
+            ]
+            for part in range(5):
+                first = turn * 500 + part * 100
+                client.execute(
+                    "INSERT INTO phonemeter.t VALUES", [(a, "x") for a in range(first, first + 100)]
+                )
+            engine.kill()
+
+
+def test_kill_9_during_an_insert_leaves_all_or_nothing_and_a_retry_with_its_token_makes_it_all_once(
+    data: Path,
+) -> None:
+    columns = [list(range(300_000)), ["some text"] * 300_000]
+    token = {"insert_deduplication_token": "batch-1"}
+    with running(data) as engine, engine.client() as client:
+        client.execute("CREATE DATABASE phonemeter")
+        client.execute(TABLE)
+        failures = list[Exception]()
+
+        def insert() -> None:
+            try:
+                client.execute("INSERT INTO phonemeter.t VALUES", columns, columnar=True, settings=token)
+            except (errors.Error, EOFError, OSError) as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=insert)
+        thread.start()
+        wait_until(lambda: _spooled_bytes(engine) > 0)
+        engine.kill()
+        thread.join(10)
+        assert len(failures) == 1
+    with running(data) as engine, engine.client() as client:
+        assert client.execute("SELECT count() FROM phonemeter.t")[0][0] in {0, 300_000}
+        client.execute("INSERT INTO phonemeter.t VALUES", columns, columnar=True, settings=token)
+        assert client.execute("SELECT count(), sum(a) FROM phonemeter.t") == [(300_000, sum(range(300_000)))]
+    assert list((data / "spool").iterdir()) == []
+
+
+def test_a_second_process_on_the_directory_is_refused_and_the_first_goes_on(data: Path) -> None:
+    with running(data) as engine, engine.client() as client:
+        status, said = refused(data)
+        assert (status, said) == (
+            2,
+            f"Another process is serving the data directory {data}: stop it, or use another directory.\n",
+        )
+        assert client.execute("SELECT 1") == [(1,)]
+
+
+def test_a_port_in_use_is_named(data: Path) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        status, said = refused(data, "--http-port", str(port))
+    assert (status, said) == (2, f"Port {port} on {HOST} cannot be used: Address already in use.\n")
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    status, said = refused(tmp_path / "file" / "data")
+    assert (status, said) == (
+        2,
+        f"The data directory {tmp_path}/file/data cannot be written: Not a directory.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [(["--host", "0.0.0.0"], "needs a password"), (["--http-port", "70000"], "is not between")],  # noqa: S104 - refused
+)
+def test_settings_that_cannot_be_served_are_refused(data: Path, options: list[str], part: str) -> None:
+    status, said = refused(data, *options)
+    assert status == 2
+    assert part in said
+    assert said.count("\n") == 1
+
+
+def test_a_password_is_asked_of_every_client(data: Path) -> None:
+    with running(data, {"PHONEMETER_ENGINE_PASSWORD": SECRET}) as engine:
+        with engine.client(password=SECRET) as client:
+            assert client.execute("SELECT 1") == [(1,)]
+        with engine.client(password=SECRET[1:]) as client, pytest.raises(errors.ServerException) as caught:
+            client.execute("SELECT 1")
+        assert caught.value.code == 516
+        assert engine.curl("SELECT 1", "-u", f"default:{SECRET}") == b"1\n"
+        assert engine.curl("SELECT 1", "-H", f"X-ClickHouse-Key: {SECRET}") == b"1\n"
+        assert engine.curl("SELECT 1", password=SECRET) == b"1\n"
+        assert engine.curl("SELECT 1").startswith(b"Code: 516.")
+        assert engine.fetch("ping") == b"Ok.\n"
+
+
+def _spooled_bytes(engine: EngineProcess) -> int:
+    """How much INSERT data the engine holds in files without a name."""
+    total = 0
+    for link in Path(f"/proc/{engine.process.pid}/fd").iterdir():
+        try:
+            if "/spool/" in str(link.readlink()):
+                total += link.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
