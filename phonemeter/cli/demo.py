@@ -65,9 +65,9 @@ def demo(
     settings = _settings(load())
     console = _console()
     kept = settings.data_dir / "traffic.jsonl"
+    lines = _lines(file, settings, kept if continue_ else None, console, as_is=as_is)
     if not continue_:
         StackDirectory(settings.data_dir).wipe()
-    lines = _lines(file, settings, kept if continue_ else None, console, as_is=as_is)
     stack = Stack(settings)
     failed = False
     with _stopped_by_signals(stack, console):
@@ -191,8 +191,8 @@ def _tell(outcome: Outcome, console: Console) -> None:
     console.print()
     console.print(curve.draw(outcome.stored.days, console.width))
     console.print()
-    if not outcome.events:
-        console.print("All events were in the log already.")
+    if not outcome.published:
+        console.print("Nothing new was published: the log has all of these events already.")
         _tell_check(outcome, console)
         return
     rate_per_s = outcome.published / max(outcome.elapsed_s, 0.001)

@@ -1,0 +1,164 @@
+"""The demo as its users run it: the command itself, with the real stack behind it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import clickhouse_connect
+import pytest
+
+from phonemeter.settings import Settings, variable
+from phonemeter.stack import services
+from producers.events import authorization_denied, authorization_succeeded, to_json
+
+pytestmark = pytest.mark.stack
+
+START = datetime(2026, 10, 1, tzinfo=UTC)
+TRIAL_CALLS = 10
+LIMIT_S = 120
+
+
+def write_events(path: Path) -> None:
+    """25 calls of one app, 4 of another, two denied taps, a repeated event and two lines that are none."""
+    busy = [
+        to_json(
+            authorization_succeeded(
+                appid="wxbusy", code=f"code-{n}", capability="quick", time=START + timedelta(hours=n)
+            )
+        )
+        for n in range(25)
+    ]
+    quiet = [
+        to_json(
+            authorization_succeeded(
+                appid="wxquiet", code=f"code-{n}", capability="realtime", time=START + timedelta(hours=n)
+            )
+        )
+        for n in range(4)
+    ]
+    denied = [
+        to_json(
+            authorization_denied(
+                appid="wxquiet", capability="quick", time=START + timedelta(hours=n), tap=f"tap-{n}"
+            )
+        )
+        for n in range(2)
+    ]
+    path.write_bytes(
+        b"\n".join([*busy, busy[-1], b"{broken", *quiet, *denied, b'{"type":"unknown"}']) + b"\n"
+    )
+
+
+@pytest.fixture
+def environ(stack_settings: Settings) -> dict[str, str]:
+    """The environment of a demo with ports and a directory of its own."""
+    ports = {name: getattr(stack_settings, name) for names in services.PORTS.values() for name in names}
+    changes = {**ports, "data_dir": stack_settings.data_dir, "trial_calls": TRIAL_CALLS}
+    return {**os.environ, **{variable(name): str(value) for name, value in changes.items()}}
+
+
+@contextmanager
+def started(environ: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The demo as a process of its own, ended when the context ends."""
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "phonemeter", "demo", *arguments],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield demo
+    finally:
+        demo.terminate()
+        demo.communicate(timeout=LIMIT_S)
+
+
+def run_demo(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "phonemeter", "demo", *arguments],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+def read_until(demo: subprocess.Popen[str], text: str) -> str:
+    assert demo.stdout is not None
+    output = ""
+    for line in demo.stdout:
+        output += line
+        if text in line:
+            return output
+    raise AssertionError(f"The demo ended before it said {text!r}:\n{output}")
+
+
+def processes_of(directory: Path) -> list[str]:
+    """Command lines of the processes that name a directory in their arguments or their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(directory).encode() in told:
+            found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+def test_the_demo_serves_a_checked_ledger_until_ctrl_c_and_goes_on_with_it_later(
+    environ: dict[str, str], stack_settings: Settings, tmp_path: Path
+) -> None:
+    events = tmp_path / "events.jsonl"
+    write_events(events)
+    with started(environ, "--file", str(events)) as demo:
+        output = read_until(demo, "the events")
+        assert "34 events from" in output
+        assert "bought on top: one for wxbusy quick." in output
+        assert re.search(r"wxbusy +quick +25 +10 +15 +0 +0 +235 +0 +0\.45 +250 active to 2026-12-30", output)
+        assert re.search(r"wxquiet +realtime +4 +4 +0 +0 +6 +- +0 +0\.00", output)
+        assert "line 28 was refused: not_json: " in output
+        assert "░" in output
+        assert "33 events in the log, 2 refused, 33 outcomes in ClickHouse" in output
+        with clickhouse_connect.get_client(
+            port=stack_settings.engine_http_port, database="phonemeter"
+        ) as client:
+            charged = client.query("SELECT sum(calls) FROM ledger WHERE kind = 'charge'").result_rows
+        assert charged == [(15,)]
+        second = run_demo(environ, "--exit")
+        assert second.returncode == 2
+        assert re.fullmatch(r"Another stack \(process \d+\) runs on .*\n", second.stdout)
+        demo.send_signal(signal.SIGINT)
+        rest, _ = demo.communicate(timeout=LIMIT_S)
+        assert rest.endswith("Stopping ...\n")
+        assert demo.returncode == 0
+    assert processes_of(stack_settings.data_dir) == []
+    kept = stack_settings.data_dir / "demo" / "traffic.jsonl"
+    assert json.loads(kept.read_text().splitlines()[0])["type"] == "pack.purchased"
+    again = run_demo(environ, "--exit", "--continue")
+    assert again.returncode == 0, again.stdout
+    assert "the log has all of these events already" in again.stdout
+    assert "Checked: 33 events in the log" in again.stdout
+    assert processes_of(stack_settings.data_dir) == []
+
+
+def test_a_file_that_is_missing_is_told_before_anything_starts_or_is_deleted(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    earlier = Path(environ["PHONEMETER_DATA_DIR"]) / "demo" / "engine" / "data"
+    earlier.mkdir(parents=True)
+    result = run_demo(environ, "--exit", "--file", str(tmp_path / "missing.jsonl"))
+    assert earlier.is_dir()
+    assert result.returncode == 2
+    assert result.stdout.count("\n") == 1
+    assert "cannot be read" in result.stdout
