@@ -1,0 +1,152 @@
+"""The durable form of a state: small items, of which a batch rewrites only what it changed."""
+
+import pytest
+
+from metering import state_items, uncovered
+from metering.accounts import decode_account, encode_account
+from metering.duplicates import CHUNK_IDS
+from metering.partition import PartitionState, meter
+from metering.state_items import Header, changed_items, decode_header, encode_header, header_of, restore
+from metering.uncovered import CHUNK_CALLS
+from tests.metering.building import (
+    APP,
+    NO_TRIAL,
+    alerting_set,
+    at,
+    denied,
+    purchased,
+    records,
+    refunded,
+    registered,
+    succeeded,
+    ticked,
+)
+
+
+class Kept:
+    """A state and the items that were kept of it."""
+
+    def __init__(self) -> None:
+        self.state = PartitionState(5)
+        self.items: dict[str, bytes] = {}
+
+    def on(self, *values: bytes) -> dict[str, bytes | None]:
+        metered = meter(self.state, records(values, self.state.next_offset), NO_TRIAL)
+        items = changed_items(self.state, metered)
+        for key, item in items.items():
+            if item is None:
+                del self.items[key]
+            else:
+                self.items[key] = item
+        self.state = metered.state
+        return items
+
+    def restored(self) -> PartitionState:
+        return restore(5, decode_header(encode_header(header_of(self.state))), self.items)
+
+
+def assert_restorable(kept: Kept) -> None:
+    back = kept.restored()
+    assert back.accounts == kept.state.accounts
+    assert dict(back.uncovered) == {
+        place: calls for place, calls in kept.state.uncovered.items() if calls.chunks
+    }
+    assert (back.partition, back.next_offset, back.tick_ms) == (5, kept.state.next_offset, kept.state.tick_ms)
+    assert (back.ids.first_chunk, back.ids.newest_ms, back.ids.tail) == (
+        kept.state.ids.first_chunk,
+        kept.state.ids.newest_ms,
+        kept.state.ids.tail,
+    )
+
+
+def test_of_nothing_an_empty_state_is_restored() -> None:
+    state = restore(3, Header(), {})
+    assert state == PartitionState(3)
+
+
+def test_a_batch_keeps_the_accounts_it_touched_and_the_ids_it_saw() -> None:
+    kept = Kept()
+    kept.on(denied(at(1)), succeeded(at(1), app="wx-b"))
+    assert kept.on(succeeded(at(1), app="wx-b")).keys() == {"account/wx-b", "uncovered/wx-b/quick/0", "ids/0"}
+
+
+def test_a_tick_for_which_nothing_is_due_keeps_only_the_header() -> None:
+    kept = Kept()
+    kept.on(purchased(at(0), "pack-1"))
+    assert kept.on(ticked(at(1))) == {}
+    assert header_of(kept.state) == Header(2, at(1), 0)
+
+
+def test_a_duplicate_changes_no_item() -> None:
+    kept = Kept()
+    tap = succeeded(at(1))
+    kept.on(tap)
+    assert kept.on(tap) == {}
+
+
+def test_only_the_newest_pieces_are_rewritten() -> None:
+    kept = Kept()
+    kept.on(*[succeeded(at(1)) for _ in range(2 * CHUNK_IDS)])
+    items = kept.on(succeeded(at(1)))
+    assert items.keys() == {
+        f"account/{APP}",
+        f"uncovered/{APP}/quick/{2 * CHUNK_IDS // CHUNK_CALLS}",
+        f"ids/{2}",
+    }
+
+
+def test_a_state_of_everything_is_restored_as_it_was() -> None:
+    kept = Kept()
+    batches = [
+        [registered(at(0), "school", "学历教育"), alerting_set(at(0), levels_percent=[50])],
+        [registered(at(0), "company"), *[succeeded(at(1)) for _ in range(600)]],
+        [purchased(at(2), "pack-1", calls=300, paid_at=at(0)), purchased(at(2), "pack-2", days=5)],
+        [succeeded(at(3), capability="realtime"), refunded(at(3), "pack-2"), ticked(at(4))],
+        [purchased(at(4), "pack-3", calls=900, paid_at=at(0)), *[denied(at(5)) for _ in range(700)]],
+        [ticked(at(7)), denied(at(8)), succeeded(at(1))],
+    ]
+    assert_restorable(kept)
+    for batch in batches:
+        kept.on(*batch)
+        assert_restorable(kept)
+    assert kept.state.ids.first_chunk > 0
+
+
+def test_items_of_calls_that_were_taken_over_are_gone() -> None:
+    kept = Kept()
+    kept.on(*[succeeded(at(1)) for _ in range(CHUNK_CALLS + 1)])
+    items = kept.on(purchased(at(2), "pack-1", calls=1_000, paid_at=at(0)))
+    assert [key for key, item in items.items() if item is None] == [
+        f"uncovered/{APP}/quick/0",
+        f"uncovered/{APP}/quick/1",
+    ]
+    assert_restorable(kept)
+    kept.on(succeeded(at(1)), succeeded(at(500)))
+    assert_restorable(kept)
+
+
+def test_items_of_calls_that_were_forgotten_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uncovered, "CALLS_MAX", 2 * CHUNK_CALLS)
+    kept = Kept()
+    kept.on(*[succeeded(at(1)) for _ in range(2 * CHUNK_CALLS)])
+    items = kept.on(succeeded(at(1)))
+    assert (items[f"uncovered/{APP}/quick/0"], f"uncovered/{APP}/quick/1" in items) == (None, False)
+    assert_restorable(kept)
+
+
+def test_an_account_comes_back_as_it_was_stored() -> None:
+    kept = Kept()
+    kept.on(purchased(at(0), "pack-1", calls=1), succeeded(at(1)), alerting_set(at(1), expiry_days=[3]))
+    account = kept.state.accounts[APP]
+    assert decode_account(encode_account(account)) == account
+
+
+def test_the_names_of_items_tell_apps_apart() -> None:
+    kept = Kept()
+    kept.on(*[succeeded(at(1), app=app) for app in ("wx", "wx-1", "WX")])
+    assert set(kept.items) == {
+        "ids/0",
+        *[f"account/{app}" for app in ("wx", "wx-1", "WX")],
+        *[f"uncovered/{app}/quick/0" for app in ("wx", "wx-1", "WX")],
+    }
+    assert state_items.restore(5, header_of(kept.state), kept.items).accounts == kept.state.accounts
