@@ -96,7 +96,7 @@ BLOCK = b"".join(
         varint(4) + varint(3),
         text("s") + text("String") + text("") + text("x" * 200) + text("é"),
         text("n") + text("Nullable(UInt16)") + b"\0\1\0" + b"\1\0\2\0\3\0",
-        text("a") + text("Array(String)") + bytes([0] * 8 + [2] + [0] * 7 + [2] + [0] * 7) + text("p") + text("q"),
+        text("a") + text("Array(String)") + bytes(8) + (b"\2" + bytes(7)) * 2 + text("p") + text("q"),
         text("l") + text("LowCardinality(String)") + b"\x01" + bytes(7) + b"\0\x02" + bytes(6)
         + b"\x02" + bytes(7) + text("") + text("k") + b"\x03" + bytes(7) + b"\0\1\0",
     ]

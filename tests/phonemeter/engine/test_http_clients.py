@@ -34,8 +34,8 @@ def client(engine: EngineProcess, request: pytest.FixtureRequest) -> Iterator[Cl
 
 def test_connect_reads_back_what_it_inserted(client: Client, table: str) -> None:
     client.command(
-        f"CREATE TABLE {table} (a Int32, b LowCardinality(Nullable(String)), c DateTime64(3, 'Asia/Shanghai'),"
-        " d Array(UUID), e Decimal(18, 6), f Map(String, Int64)) ENGINE = MergeTree ORDER BY a"
+        f"CREATE TABLE {table} (a Int32, b LowCardinality(Nullable(String)),"
+        " c DateTime64(3, 'Asia/Shanghai'), d Array(UUID), e Decimal(18, 6), f Map(String, Int64)) ENGINE = MergeTree ORDER BY a"
     )
     at = datetime(2026, 1, 1, 0, 0, 0, 5_000, tzinfo=ZoneInfo("Asia/Shanghai"))
     rows = [
@@ -214,7 +214,9 @@ def test_sessions_keep_temporary_tables_are_locked_while_busy_and_can_be_checked
         target=engine.curl, args=(query, "-m", "5"), kwargs={"session_id": "two", "query_id": "busy"}
     )
     thread.start()
-    wait_until(lambda: engine.curl("SELECT count() FROM system.processes WHERE query LIKE '%(2.5)%'") == b"2\n")
+    wait_until(
+        lambda: engine.curl("SELECT count() FROM system.processes WHERE query LIKE '%(2.5)%'") == b"2\n"
+    )
     assert engine.curl("SELECT 1", session_id="two").startswith(b"Code: 373.")
     engine.curl("KILL QUERY WHERE query_id = 'busy'")
     thread.join(10)

@@ -86,8 +86,8 @@ def test_numpy_inserts_work(engine: EngineProcess, table: str) -> None:
 
 def test_an_insert_fills_the_columns_it_names_and_the_engine_the_others(client: Client, table: str) -> None:
     client.execute(
-        f"CREATE TABLE {table} (a Int32, `b c` String DEFAULT 'd', m Int32 MATERIALIZED a + 1, x Int32 ALIAS a)"
-        " ENGINE = MergeTree ORDER BY a"
+        f"CREATE TABLE {table} (a Int32, `b c` String DEFAULT 'd', m Int32 MATERIALIZED a + 1,"
+        " x Int32 ALIAS a) ENGINE = MergeTree ORDER BY a"
     )
     client.execute(f"INSERT INTO {table} (`b c`, a) VALUES", [("z", 1)])
     client.execute(f"INSERT INTO {table} (a) VALUES", [(2,)])
