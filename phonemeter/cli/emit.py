@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from threading import Event
-from types import TracebackType
-from typing import Annotated, BinaryIO, Final, Self
+from types import FrameType, TracebackType
+from typing import Annotated, BinaryIO, Final, Self, TypeVar
 
 import typer
 from rich.console import Console
@@ -27,6 +26,8 @@ INCOMPLETE: Final = 1
 INTERRUPTED: Final = 130
 SHOWN_DEFAULT: Final = 20
 PROGRESS_INTERVAL_S: Final = 0.1
+
+Item = TypeVar("Item")
 
 
 def emit(
@@ -58,13 +59,13 @@ def emit(
         sending = held.enter_context(Sending(None if dry_run else settings, show, refused))
         doing = f"{'checking' if dry_run else 'emitting'} {file}"
         progress = held.enter_context(Gauge(doing, size_bytes, sending.console))
-        with sending.interruptible():
-            for line in read_lines(stream):
+        with Interruption() as interruption:
+            for line in interruption.each(read_lines(stream)):
                 sending.emission.offer(line.number, line.value)
                 progress.show(line.bytes_read)
                 if sending.emission.stopped_because:
                     break
-        sending.finish()
+        sending.finish(interrupted=interruption.asked)
     sending.tell(as_json=as_json)
     if sending.interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -101,15 +102,9 @@ class Sending:
     ) -> None:
         self._held.close()
 
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Let Ctrl-C and SIGTERM end the block; what was accepted is still delivered and told."""
-        with interruptible() as interruption:
-            yield
-        self.interrupted = interruption.is_set()
-
-    def finish(self) -> None:
+    def finish(self, *, interrupted: bool) -> None:
         """Wait for what is on its way."""
+        self.interrupted = interrupted
         self.emission.finish()
         self._took_s = time.monotonic() - self._began_s
 
@@ -208,17 +203,45 @@ class Gauge:
             self._progress.update(self._task, completed=completed)
 
 
-@contextmanager
-def interruptible() -> Iterator[Event]:
-    """Let Ctrl-C and SIGTERM end the block without error; what is yielded then is set."""
-    interruption = Event()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield interruption
-    except KeyboardInterrupt:
-        interruption.set()
-    finally:
-        signal.signal(signal.SIGTERM, before)
+class Interruption:
+    """Ctrl-C and SIGTERM, heeded between two items: what is done with an item is done whole.
+
+    A second one does not wait and raises KeyboardInterrupt wherever it is.
+    """
+
+    SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._between_items = False
+
+    def __enter__(self) -> Self:
+        self._before = [signal.signal(number, self._heed) for number in self.SIGNALS]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in zip(self.SIGNALS, self._before, strict=True):
+            signal.signal(number, handler)
+
+    def each(self, items: Iterator[Item]) -> Iterator[Item]:
+        """The items, until interrupted, also while the next one is waited for."""
+        while not self.asked:
+            try:
+                self._between_items = True
+                item = next(items)
+            except (StopIteration, KeyboardInterrupt):
+                return
+            finally:
+                self._between_items = False
+            yield item
+
+    def _heed(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        impatient, self.asked = self.asked, True
+        if impatient or self._between_items:
+            raise KeyboardInterrupt
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from metering.times import CLOCK_SKEW_MS, DAY_MS, parse_time
-from phonemeter.cli.emit import INCOMPLETE, Gauge, Sending, interruptible, writable
+from phonemeter.cli.emit import INCOMPLETE, Gauge, Interruption, Sending, writable
 from phonemeter.errors import UserError
 from phonemeter.settings import load
 from producers.client import wall_clock_ms
@@ -230,22 +230,22 @@ def _publish(arrivals: Iterator[Arrival], plan: Plan, out: str | None, *, as_jso
         sending = held.enter_context(Sending(load(), REFUSED_SHOWN_MAX, None))
         copy = None if out is None else held.enter_context(_target(out))
         gauge = held.enter_context(_gauge(plan, sending.console))
-        with sending.interruptible():
-            for number, arrival in enumerate(arrivals, 1):
+        with Interruption() as interruption:
+            for number, arrival in enumerate(interruption.each(arrivals), 1):
                 if sending.emission.offer(number, arrival.value) and copy is not None:
                     copy.write(arrival.value + b"\n")
                 gauge.show(arrival.arrives_ms - plan.start_ms)
                 if sending.emission.stopped_because:
                     break
-        sending.finish()
+        sending.finish(interrupted=interruption.asked)
     sending.tell(as_json=as_json, to_stderr=out == "-")
     return sending.complete
 
 
 def _write(arrivals: Iterator[Arrival], plan: Plan, out: str, *, as_json: bool, timely: bool) -> None:
     written = 0
-    with _target(out) as target, _gauge(plan, Console(stderr=True)) as gauge, interruptible():
-        for arrival in arrivals:
+    with _target(out) as target, _gauge(plan, Console(stderr=True)) as gauge, Interruption() as interruption:
+        for arrival in interruption.each(arrivals):
             target.write(arrival.value + b"\n")
             if timely:
                 target.flush()
