@@ -62,7 +62,8 @@ class WorkerSettings(BaseSettings):
     )
     listen_host: str = Field(
         "127.0.0.1",
-        description="Address that health and metrics are served on; 0.0.0.0 only inside a container.",
+        min_length=1,
+        description="Address that health and metrics are served on; 0.0.0.0 inside a container.",
     )
     worker_port: int = Field(
         6066, ge=1, le=65_535, description="Port of the worker's web server: health and metrics."

@@ -31,9 +31,18 @@ SEEK_AGAIN_AFTER_S = 5.0
 
 RETRY_WAIT_MAX_S = 10.0
 
+BEAT_S = 0.5
+STALL_MAX_S = 4.0
+"""A process that stood still for longer may have lost its partitions without having heard of it: the group's
+session time-out is 6 s."""
+
 
 class PartitionLostError(Exception):
     """The partition was given to another worker while its batch was being published."""
+
+
+class StalledError(Exception):
+    """The process stood still for so long that its partitions may be another worker's by now."""
 
 
 @dataclass(slots=True)
@@ -52,6 +61,15 @@ class Worker:
         self._generation: int | None = None
         self._held: dict[int, Held] = {}
         self._seeks: dict[int, _SeekBack] = {}
+        self._beat_s = monotonic()
+        self._stalled_s = 0.0
+
+    async def beat(self) -> None:
+        """Show that the process runs, every `BEAT_S`; go back once more for records that have not come."""
+        self._notice_stall()
+        for partition, seek in list(self._seeks.items()):
+            if monotonic() - seek.at_s > SEEK_AGAIN_AFTER_S:
+                await self._seek(partition, seek.offset)
 
     async def run(self, stream: AsyncIterable[EventT[Any]]) -> None:
         """Meter a stream of record batches until it ends.
@@ -64,16 +82,10 @@ class Worker:
             except PartitionLostError as lost:
                 logger.info("%s", lost)
             except Exception as error:
-                told = isinstance(error, LogTruncatedError | StateDamagedError)
+                told = isinstance(error, LogTruncatedError | StateDamagedError | StalledError)
                 logger.critical("the worker stops: %s", error, exc_info=not told)
                 await self._app.crash(error)
                 await asyncio.Event().wait()
-
-    async def seek_again(self) -> None:
-        """Go back once more where the records that were gone back for have not come."""
-        for partition, seek in list(self._seeks.items()):
-            if monotonic() - seek.at_s > SEEK_AGAIN_AFTER_S:
-                await self._seek(partition, seek.offset)
 
     async def _process(self, event: EventT[Any]) -> None:
         message = event.message
@@ -99,6 +111,7 @@ class Worker:
             self._held.clear()
             self._seeks.clear()
             self._generation = generation
+            self._stalled_s = 0.0
         if partition not in self._held:
             await self._restore({partition, *self._assigned()})
         return self._held[partition]
@@ -134,6 +147,18 @@ class Worker:
     def _check_ownership(self) -> None:
         if self._app.consumer_generation_id != self._generation:
             raise PartitionLostError("the group was divided anew; the batch goes to whoever owns it now")
+        self._notice_stall()
+        if self._stalled_s:
+            raise StalledError(
+                f"the process stood still for {self._stalled_s:.1f} s; it may have been replaced"
+            )
+
+    def _notice_stall(self) -> None:
+        """Take note of a pause between two beats that was too long, until the group is divided anew."""
+        now_s = monotonic()
+        if now_s - self._beat_s > STALL_MAX_S:
+            self._stalled_s = now_s - self._beat_s
+        self._beat_s = now_s
 
     async def _go_back(self, partition: int, gap: OffsetGapError) -> None:
         """Ask for the missing records once; what comes meanwhile is ahead as well and will come again."""
