@@ -8,7 +8,6 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,8 +18,8 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from phonemeter.errors import OperationError
 from phonemeter.stack.probes import Probe
+from phonemeter.stack.tied import tied
 
-LAUNCHER = Path(__file__).with_name("launch.py")
 LOG_BYTES_MAX = 10_000_000
 LOG_CHECK_INTERVAL_S = 1.0
 LOG_TAIL_BYTES = 4_000
@@ -181,7 +180,7 @@ class Supervised:
                 directory.mkdir(parents=True, exist_ok=True)
         with service.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *service.command),
+                *tied(service.command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,

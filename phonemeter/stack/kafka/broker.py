@@ -12,6 +12,7 @@ from typing import Final
 from phonemeter.errors import OperationError, UserError
 from phonemeter.stack.kafka.install import installed_libs
 from phonemeter.stack.probes import HOST
+from phonemeter.stack.tied import tied
 
 LOG4J = Path(__file__).with_name("log4j2.properties")
 FORMAT_TIMEOUT_S = 60
@@ -89,11 +90,13 @@ class Broker:
             properties.write_text(self._properties(target))
             cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
             result = subprocess.run(  # noqa: S603 - Java from the user's path, the rest is ours
-                (
-                    *_java(java, libs, self.heap_mb),
-                    *("kafka.tools.StorageTool", "format"),
-                    # The equals sign: an id may begin with a dash.
-                    *(f"--cluster-id={cluster_id}", "--config", str(properties)),
+                tied(
+                    (
+                        *_java(java, libs, self.heap_mb),
+                        *("kafka.tools.StorageTool", "format"),
+                        # The equals sign: an id may begin with a dash.
+                        *(f"--cluster-id={cluster_id}", "--config", str(properties)),
+                    )
                 ),
                 capture_output=True,
                 text=True,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from phonemeter.errors import OperationError, UserError
+from phonemeter.stack.tied import tied
 
 POM = Path(__file__).with_name("pom.xml")
 DOWNLOAD_TIMEOUT_S = 540
@@ -48,13 +49,12 @@ def _download(maven: str, libs: Path) -> None:
         shutil.copyfile(POM, pom)
         try:
             result = subprocess.run(  # noqa: S603 - our own pom, Maven from the user's path
-                (
-                    *(maven, "--batch-mode", "--quiet", "-Dstyle.color=never", "--file", str(pom)),
-                    *(
-                        "dependency:copy-dependencies",
-                        "-DincludeScope=runtime",
+                tied(
+                    (
+                        *(maven, "--batch-mode", "--quiet", "-Dstyle.color=never", "--file", str(pom)),
+                        *("dependency:copy-dependencies", "-DincludeScope=runtime"),
                         f"-DoutputDirectory={target}",
-                    ),
+                    )
                 ),
                 capture_output=True,
                 text=True,

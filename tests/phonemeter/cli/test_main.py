@@ -13,6 +13,7 @@ from phonemeter.cli import COMMANDS
 from phonemeter.cli.failures import report, sentence
 from phonemeter.errors import OperationError, UserError
 from producers.errors import ProducerError
+from sinks.errors import SinkError
 
 HELP_S_MAX = 0.5
 
@@ -114,6 +115,7 @@ def test_completion_offers_the_commands(tmp_path: Path) -> None:
         (UserError("Ask otherwise."), "Ask otherwise.", 2),
         (OperationError("It failed."), "It failed.", 1),
         (ProducerError("Not sent."), "Not sent.", 1),
+        (SinkError("The schema is newer."), "The schema is newer.", 2),
         (kafka.errors.KafkaTimeoutError("late"), "Kafka did not do what was asked", 1),
         (clickhouse_driver.errors.NetworkError("gone"), "ClickHouse did not do what was asked", 1),
         (PermissionError(13, "Permission denied", "/x"), "The system refused: Permission denied (/x)", 1),
