@@ -59,7 +59,9 @@ def up(
 def _stopped_by_signals(stack: Stack, talk: Console) -> Iterator[None]:
     """End the block, without error, on a signal that asks for it; stop the stack however the block ends."""
     for number in STOP_SIGNALS:
-        signal.signal(number, signal.default_int_handler)
+        # nohup and job control ignore some on purpose.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
