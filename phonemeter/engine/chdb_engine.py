@@ -59,12 +59,13 @@ class StartError(Exception):
 
 
 class Written(NamedTuple):
-    """What a statement read and wrote."""
+    """What a statement read, wrote and returned."""
 
     read_rows: int = 0
     read_bytes: int = 0
     written_rows: int = 0
     written_bytes: int = 0
+    result_rows: int = 0
 
 
 class Chunk(NamedTuple):
@@ -341,7 +342,11 @@ def _refuse_second_owner(data: Path) -> None:
 
 def _written(result: Any) -> Written:  # noqa: ANN401 - chDB ships no types
     return Written(
-        result.storage_rows_read(), result.storage_bytes_read(), result.rows_written(), result.bytes_written()
+        read_rows=result.storage_rows_read(),
+        read_bytes=result.storage_bytes_read(),
+        written_rows=result.rows_written(),
+        written_bytes=result.bytes_written(),
+        result_rows=result.rows_read(),
     )
 
 

@@ -343,8 +343,7 @@ class NativeConnection:
             self._send_block(sample.encode(WIRE))
             if not self._read_blocks(spool):
                 return Written()
-            with self._watch.over(self._sock, session.tag, native=True):
-                return session.insert(insert, spool, "Native")
+            return session.insert(insert, spool, "Native")
 
     # Writing packets
 

@@ -227,17 +227,14 @@ class HttpConnection(BaseHTTPRequestHandler):
             if readonly:
                 refusals.check_readonly(statement, classified)
             self.query_id = prepared.begin(params.get("query_id", ""), statement, classified)
+            if statement.insert is not None:
+                self._insert(prepared, request, statement.insert)
+                return
             with self.service.watch.over(self.connection, prepared.tag, native=False):
-                if statement.insert is not None:
-                    self._insert(prepared, request, statement.insert)
-                elif request.streamed:
+                if request.streamed:
                     self._stream(prepared, request)
                 else:
-                    data, written = prepared.run(statement, request.result_format)
-                    data = relaid(data, request.layout) if request.layout != PLAIN else data
-                    self._send(
-                        HTTPStatus.OK, request.pack(data), _result_headers(request.result_format, written)
-                    )
+                    self._answer(prepared, request)
 
     def _insert(self, session: Session, request: Request, insert: Insert) -> None:
         if not insert.format:
@@ -248,6 +245,11 @@ class HttpConnection(BaseHTTPRequestHandler):
             request.fill(spool)
             written = session.insert(insert, spool, insert.format)
         self._send(HTTPStatus.OK, b"", _result_headers("", written))
+
+    def _answer(self, session: Session, request: Request) -> None:
+        data, written = session.run(request.statement, request.result_format)
+        data = relaid(data, request.layout) if request.layout != PLAIN else data
+        self._send(HTTPStatus.OK, request.pack(data), _result_headers(request.result_format, written))
 
     def _stream(self, session: Session, request: Request) -> None:
         """Send the chunks of a result; what fails before the first one still gets a status of its own."""

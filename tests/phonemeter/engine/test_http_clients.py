@@ -35,7 +35,8 @@ def client(engine: EngineProcess, request: pytest.FixtureRequest) -> Iterator[Cl
 def test_connect_reads_back_what_it_inserted(client: Client, table: str) -> None:
     client.command(
         f"CREATE TABLE {table} (a Int32, b LowCardinality(Nullable(String)),"
-        " c DateTime64(3, 'Asia/Shanghai'), d Array(UUID), e Decimal(18, 6), f Map(String, Int64)) ENGINE = MergeTree ORDER BY a"
+        " c DateTime64(3, 'Asia/Shanghai'), d Array(UUID), e Decimal(18, 6), f Map(String, Int64))"
+        " ENGINE = MergeTree ORDER BY a"
     )
     at = datetime(2026, 1, 1, 0, 0, 0, 5_000, tzinfo=ZoneInfo("Asia/Shanghai"))
     rows = [
@@ -182,6 +183,12 @@ def test_errors_have_a_status_and_a_code(engine: EngineProcess) -> None:
     assert answer.startswith("HTTP/1.1 404 ")
     assert "X-ClickHouse-Exception-Code: 60" in answer
     assert "Code: 60. DB::Exception: Unknown table expression identifier 'nope'." in answer
+
+
+def test_the_summary_counts_rows_as_the_jdbc_driver_needs_it(engine: EngineProcess) -> None:
+    answer = engine.curl("SELECT number FROM numbers(5)", "-i", wait_end_of_query="1").decode()
+    summary = json.loads(answer.split("X-ClickHouse-Summary: ")[1].splitlines()[0])
+    assert (summary["read_rows"], summary["result_rows"], summary["written_rows"]) == ("5", "5", "0")
 
 
 def test_get_reads_but_never_writes(engine: EngineProcess, table: str) -> None:
