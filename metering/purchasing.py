@@ -4,20 +4,23 @@ import bisect
 from typing import Final, Literal
 
 from metering import alerting
-from metering.accounts import Account, Use
+from metering.accounts import Account, Use, encode_account
 from metering.charging import take_call
 from metering.events import Capability, Purchased, Refunded
 from metering.lines import Lines, details_json
 from metering.packs import ClosedPack, Pack
 from metering.rules import Rules
-from metering.time_passing import lapse, schedule
+from metering.time_passing import lapse, schedule, schedule_pack
 from metering.times import DAY_MS
 from metering.uncovered import UncoveredCalls
 
 REFUND_DAYS: Final = 7
 PACKS_MAX: Final = 2_000
-"""Packs of one app and capability at most: the account is one record of the durable state, which the broker
-limits to 1 MB."""
+"""Packs of one app and capability at most: all of them are looked at whenever one starts or ends."""
+
+ACCOUNT_BYTES_MAX: Final = 800_000
+"""An account that is stored in more bytes gets no further pack: it is one record of the durable state, which
+the broker limits to 1 MB, and it still grows a little while its packs end."""
 
 RefundRefusal = Literal["unknown_pack", "already_refunded", "lapsed", "used", "after_7_days"]
 
@@ -65,7 +68,7 @@ def purchase(
     alerting.balance_fell(account, capability, time_ms, lines)
     if pack.lapses_at_ms(rules) <= account.clock_ms and pack in use.open:
         lapse(account, capability, pack, lines)
-    schedule(account, rules)
+    schedule_pack(account, capability, pack, rules)
     return left_uncovered
 
 
@@ -101,7 +104,8 @@ def refund(account: Account, event: Refunded, time_ms: int, lines: Lines, rules:
 def _refuse_purchase(account: Account, use: Use, pack: Pack) -> str | None:
     if any(pack.pack_id in other.remaining for other in account.uses.values()):
         return "known_pack"
-    return "too_many_packs" if len(use.remaining) >= PACKS_MAX else None
+    full = len(use.remaining) >= PACKS_MAX or len(encode_account(account)) > ACCOUNT_BYTES_MAX
+    return "too_many_packs" if full else None
 
 
 def _refundable(

@@ -1,6 +1,6 @@
 """Time passing for an account: packs start, near expiry, expire, lapse (DESIGN rules 6, 8 and 13)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from metering import alerting
@@ -47,14 +47,13 @@ def advance(account: Account, now_ms: int, lines: Lines, rules: Rules) -> None:
 
 def schedule(account: Account, rules: Rules) -> None:
     """Note when time next does something to the account."""
-    account.due_ms = min(
-        (
-            milestone.moment_ms
-            for milestone in _milestones(account, rules)
-            if milestone.moment_ms > account.clock_ms
-        ),
-        default=NEVER_MS,
-    )
+    account.due_ms = _next(account.clock_ms, _milestones(account, rules))
+
+
+def schedule_pack(account: Account, capability: Capability, pack: Pack, rules: Rules) -> None:
+    """Note when time first does something to a pack just added: all others are noted already."""
+    due_ms = _next(account.clock_ms, _milestones_of(account, capability, pack, rules))
+    account.due_ms = min(account.due_ms, due_ms)
 
 
 def lapse(account: Account, capability: Capability, pack: Pack, lines: Lines) -> None:
@@ -75,17 +74,24 @@ def lapse(account: Account, capability: Capability, pack: Pack, lines: Lines) ->
     )
 
 
+def _next(now_ms: int, milestones: Iterable[Milestone]) -> int:
+    return min((each.moment_ms for each in milestones if each.moment_ms > now_ms), default=NEVER_MS)
+
+
 def _milestones(account: Account, rules: Rules) -> Iterator[Milestone]:
-    warning_days = alerting.thresholds(account, rules).expiry_days
     for capability, use in account.uses.items():
         for pack in use.open:
-            yield Milestone(pack.starts_at_ms, STARTS, capability, pack, 0)
-            for days in warning_days:
-                yield Milestone(pack.expires_at_ms - days * DAY_MS, NEARS_EXPIRY, capability, pack, days)
-            yield Milestone(pack.expires_at_ms, EXPIRES, capability, pack, 0)
-            yield Milestone(pack.lapses_at_ms(rules), LAPSES, capability, pack, 0)
+            yield from _milestones_of(account, capability, pack, rules)
         for pack in use.spent:
             yield Milestone(pack.expires_at_ms, EXPIRES, capability, pack, 0)
+
+
+def _milestones_of(account: Account, capability: Capability, pack: Pack, rules: Rules) -> Iterator[Milestone]:
+    yield Milestone(pack.starts_at_ms, STARTS, capability, pack, 0)
+    for days in alerting.thresholds(account, rules).expiry_days:
+        yield Milestone(pack.expires_at_ms - days * DAY_MS, NEARS_EXPIRY, capability, pack, days)
+    yield Milestone(pack.expires_at_ms, EXPIRES, capability, pack, 0)
+    yield Milestone(pack.lapses_at_ms(rules), LAPSES, capability, pack, 0)
 
 
 def _reach(account: Account, milestone: Milestone, lines: Lines, rules: Rules) -> None:

@@ -5,12 +5,14 @@ import json
 import pytest
 
 from metering import purchasing
+from metering.accounts import encode_account
 from metering.rating import rate
 from tests.metering.building import (
     APP,
     DAY_MS,
     NO_TRIAL,
     Play,
+    alerting_set,
     at,
     pack_of,
     play,
@@ -69,6 +71,15 @@ def test_an_app_can_have_only_so_many_packs(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(purchasing, "PACKS_MAX", 2)
     played = play(*[purchased(at(0), f"pack-{number}") for number in range(3)])
     assert reasons(played, "purchase_refused") == ["too_many_packs"]
+
+
+def test_an_account_never_grows_beyond_what_the_broker_takes_as_one_record() -> None:
+    longest = "次" * 118
+    packs = [purchased(at(0), f"{longest}{number:04}", calls=1, days=1) for number in range(1_200)]
+    played = play(*packs)
+    assert reasons(played, "purchase_refused")[0] == "too_many_packs"
+    played.on(ticked(at(50)), alerting_set(at(50), levels_percent=list(range(10))))
+    assert len(encode_account(played.state.accounts[APP])) < 1_000_000
 
 
 def test_a_pack_that_starts_later_is_pending_until_then() -> None:
