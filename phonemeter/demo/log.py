@@ -17,6 +17,10 @@ Offsets = dict[int, int]
 """Per partition, the offset of the next record."""
 
 
+class NotToldError(OperationError):
+    """ClickHouse does not answer."""
+
+
 def ends(client: KafkaAdminClient, partitions: int) -> Offsets:
     """Where each partition of `phone-events` ends."""
     wanted = {TopicPartition(EVENTS, partition): OffsetSpec.LATEST for partition in range(partitions)}
@@ -36,7 +40,7 @@ def stored(clickhouse: str) -> Offsets:
     """How far the ledger in ClickHouse has come; every record of the log leaves at least one line there.
 
     Raises:
-        OperationError: ClickHouse does not tell.
+        NotToldError: ClickHouse does not answer.
     """
     client = connect(clickhouse)
     try:
@@ -44,7 +48,7 @@ def stored(clickhouse: str) -> Offsets:
             client, "SELECT source_partition, max(source_offset) + 1 FROM ledger GROUP BY source_partition"
         )
     except FAILURES as error:
-        raise OperationError(f"ClickHouse did not tell how far the ledger is: {sentence(error)}") from error
+        raise NotToldError(f"ClickHouse did not tell how far the ledger is: {sentence(error)}") from error
     finally:
         client.disconnect()
     return {int(partition): int(offset) for partition, offset in found}

@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from metering.money import MICRO_YUAN
-from metering.rating import Rating, UseReport
+from metering.rating import PackReport, Rating, UseReport
 from metering.times import parse_time, shanghai_date
 from phonemeter.demo.totals import FIGURES, Stored, trial_of, uses_of
 
@@ -73,11 +73,7 @@ def _row(stored: Stored, appid: str, capability: str, rated: UseReport) -> Row:
         for report in rated.packs
         if (appid, report.pack_id) in stored.packs
     ]
-    described = [
-        f"{pack.calls:,} {report.status}"
-        + (f" to {shanghai_date(parse_time(report.expires_at))}" if pack.remaining else "")
-        for pack, report in packs
-    ]
+    described = [_described(report) for _, report in packs]
     return Row(
         appid,
         capability,
@@ -86,6 +82,12 @@ def _row(stored: Stored, appid: str, capability: str, rated: UseReport) -> Row:
         "; ".join(described),
         sum(pack.lapsed for pack, _ in packs),
     )
+
+
+def _described(pack: PackReport) -> str:
+    if pack.status == "active":
+        return f"{pack.calls:,} to {shanghai_date(parse_time(pack.expires_at))}"
+    return f"{pack.calls:,} {pack.status}"
 
 
 def _cells(row: Row, rated: Rating, *, first: bool) -> tuple[str, ...]:

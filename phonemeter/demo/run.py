@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
 
 from metering.rating import Rating, rate
 from phonemeter.demo import log
@@ -175,7 +176,11 @@ class _Following:
         """
         newest, moved_s = Progress(0, 0, 0), time.monotonic()
         while True:
-            progress, complete = self._look()
+            try:
+                progress, complete = self._look()
+            except (KafkaError, log.NotToldError):
+                # A service that died comes back; if it does not, nothing moves.
+                progress, complete = newest, False
             look(progress)
             if complete:
                 return

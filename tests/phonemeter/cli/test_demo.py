@@ -125,7 +125,7 @@ def test_the_demo_serves_a_checked_ledger_until_ctrl_c_and_goes_on_with_it_later
         output = read_until(demo, "the events")
         assert "34 events from" in output
         assert "bought on top: one for wxbusy quick." in output
-        assert re.search(r"wxbusy +quick +25 +10 +15 +0 +0 +235 +0 +0\.45 +250 active to 2026-12-30", output)
+        assert re.search(r"wxbusy +quick +25 +10 +15 +0 +0 +235 +0 +0\.45 +250 to 2026-12-30", output)
         assert re.search(r"wxquiet +realtime +4 +4 +0 +0 +6 +- +0 +0\.00", output)
         assert "line 28 was refused: not_json: " in output
         assert "░" in output
