@@ -58,6 +58,7 @@ class Sink:
         self._waiting: set[int] = set()
         self._committed: dict[int, int] = {}
         self._sought_back: dict[int, int] = {}
+        self._to_be_read_again: set[int] = set()
 
     def run(self) -> None:
         """Work until told to stop, then write and commit what is held."""
@@ -77,6 +78,7 @@ class Sink:
         self._begin_waiting()
         arrived = self._source.poll(min(pause_s(self._batches.values(), self._limits, self._now_s()), 0.5))
         self._rebalance()
+        self._to_be_read_again.clear()
         for record in arrived:
             self._take(record)
             self._write_due()
@@ -130,7 +132,9 @@ class Sink:
 
     def _take(self, record: Record) -> None:
         batch = self._batches.get(record.partition)
-        if batch is None or record.partition in self._stopped or record.offset < batch.next_offset:
+        if batch is None or record.partition in self._stopped | self._to_be_read_again:
+            return
+        if record.offset < batch.next_offset:
             return
         if record.offset > batch.next_offset and not self._is_honest_gap(batch, record.offset):
             return
@@ -155,6 +159,7 @@ class Sink:
                 "Partition %d jumped from record %d to %d; reading again.", partition, expected, offset
             )
             self._sought_back[partition] = expected
+            self._to_be_read_again.add(partition)
             self._source.seek(partition, expected)
             return False
         beginning = self._source.beginning_of(partition)
