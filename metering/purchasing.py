@@ -64,7 +64,8 @@ def purchase(
         use.active_size += pack.calls
         use.active_remaining += pack.calls
     left_uncovered = _take_over(account, capability, pack, uncovered, lines, rules)
-    alerting.topped_up(account, capability, time_ms, lines, rules)
+    if pack.covers(account.clock_ms):
+        alerting.topped_up(account, capability, time_ms, lines, rules)
     alerting.balance_fell(account, capability, time_ms, lines)
     if pack.lapses_at_ms(rules) <= account.clock_ms and pack in use.open:
         lapse(account, capability, pack, lines)

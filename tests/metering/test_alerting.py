@@ -93,6 +93,16 @@ def test_without_a_top_up_nothing_recovers() -> None:
     assert played.of("recovery") == []
 
 
+def test_a_pack_that_is_pending_or_has_ended_recovers_nothing() -> None:
+    """Half of what is valid expires exhausted, so that the balance is clear of 20 % without a top-up."""
+    played = play(
+        purchased(at(0), "a", calls=90, days=5), purchased(at(0), "b", calls=10, days=90), *calls(90)
+    )
+    played.on(ticked(at(10)), purchased(at(10), "pending", starts_at=at(20)))
+    played.on(purchased(at(10), "ended", paid_at=at(0), days=2))
+    assert played.of("recovery") == []
+
+
 def test_a_pending_pack_that_starts_is_a_top_up() -> None:
     played = play(
         purchased(at(0), "a", calls=10), *calls(10), purchased(at(1), "b", calls=10, starts_at=at(20))
