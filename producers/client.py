@@ -90,13 +90,25 @@ class EventProducer:
     """Publishes events; safe to share between threads, one per process is enough.
 
     It connects when it is first used. As a context manager it waits for all deliveries at the end.
+
+    Args:
+        settings: those of the environment unless given.
+        now_ms: the clock against which the times of events are checked.
+        patient: wait for room in the buffer as long as deliveries may take, for programs that no user waits
+            for; otherwise as long as `producer_block_s`.
     """
 
     def __init__(
-        self, settings: ProducerSettings | None = None, *, now_ms: Callable[[], int] = wall_clock_ms
+        self,
+        settings: ProducerSettings | None = None,
+        *,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        patient: bool = False,
     ) -> None:
         self._settings = settings or ProducerSettings()
         self._now_ms = now_ms
+        self._outcome_timeout_s = self._settings.producer_delivery_timeout_s + GRACE_S
+        self._room_timeout_s = self._outcome_timeout_s if patient else self._settings.producer_block_s
         self._connecting = threading.Lock()
         self._producer: KafkaProducer | None = None
         self._closed = False
@@ -135,7 +147,7 @@ class EventProducer:
         Raises:
             DeliveryError: some since the last flush were not delivered, or are still open after `timeout_s`.
         """
-        limit_s = self._settings.producer_delivery_timeout_s + GRACE_S if timeout_s is None else timeout_s
+        limit_s = self._outcome_timeout_s if timeout_s is None else timeout_s
         with self._changed:
             settled = self._changed.wait_for(lambda: self._pending_bytes == 0, limit_s)
             failures, first = self._failures, self._first_failure
@@ -203,7 +215,7 @@ class EventProducer:
         for future in futures:
             future.add_callback(settlement.succeeded)
             future.add_errback(settlement.failed)
-        return Delivery(futures, self._settings.kafka, self._settings.producer_delivery_timeout_s + GRACE_S)
+        return Delivery(futures, self._settings.kafka, self._outcome_timeout_s)
 
     def _settled(self, size_bytes: int, on_settled: OnSettled | None, error: Exception | None) -> None:
         failure = None if error is None else explain(error, self._settings.kafka)
@@ -214,7 +226,7 @@ class EventProducer:
             self._release(size_bytes, failure)
 
     def _reserve(self, size_bytes: int) -> None:
-        limit_bytes, block_s = self._settings.producer_buffer_bytes, self._settings.producer_block_s
+        limit_bytes, block_s = self._settings.producer_buffer_bytes, self._room_timeout_s
         with self._changed:
             if not self._changed.wait_for(
                 lambda: self._pending_bytes == 0 or self._pending_bytes + size_bytes <= limit_bytes, block_s

@@ -257,7 +257,7 @@ def writable(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _producer(settings: ProducerSettings) -> Iterator[EventProducer]:
-    producer = EventProducer(settings)
+    producer = EventProducer(settings, patient=True)
     producer.connect()
     try:
         yield producer

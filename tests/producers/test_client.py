@@ -1,5 +1,7 @@
 """The producer against the real broker: outcomes, order, partitions, and a broker that is away."""
 
+import gc
+import logging
 import os
 import signal
 import socket
@@ -256,3 +258,25 @@ def test_a_broker_that_stops_confirming_fails_each_event_and_then_the_flush(
         with pytest.raises(DeliveryError):
             producer.close(timeout_s=0)
     assert len(outcomes) == 1
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_a_broker_killed_and_started_again_has_every_event_once_and_in_order(
+    settings: ProducerSettings, topics: RunningKafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    # kafka-python 3.0.12 leaves the sockets of failed attempts to connect to the garbage collector, and a
+    # captured log record would keep them from it.
+    caplog.set_level(logging.CRITICAL + 1, logger="kafka")
+    values = [events.to_json(tap(f"code-{number}")) for number in range(3_000)]
+    tolerant = settings.model_copy(update={"producer_delivery_timeout_s": 120.0})
+    with EventProducer(tolerant, patient=True) as producer:
+        for number, value in enumerate(values):
+            if number == 1_000:
+                pid = topics.supervised.pid
+                assert pid is not None
+                os.kill(pid, signal.SIGKILL)
+            producer.publish(value)
+    del producer
+    gc.collect()
+    (records,) = stored(settings.kafka).values()
+    assert [value for _, value in records] == values
