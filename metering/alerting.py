@@ -8,7 +8,6 @@ from metering.accounts import Account, Alerting, Use, trial_quota
 from metering.events import Capability
 from metering.lines import Lines
 from metering.rules import Rules
-from metering.times import shanghai_day
 
 RUN_OUT_DAYS = 7
 """Complete Shanghai days whose mean is the forecast of a day's use."""
@@ -83,10 +82,25 @@ def thresholds_changed(account: Account, capability: Capability, time_ms: int, l
     balance_fell(account, capability, time_ms, lines)
 
 
-def call_charged(account: Account, capability: Capability, time_ms: int, lines: Lines, rules: Rules) -> None:
-    """Count a charged call into its day; the first of a new day asks the forecast for the run-out."""
+def call_charged(
+    account: Account,
+    capability: Capability,
+    day: int,
+    time_ms: int,
+    lines: Lines,
+    rules: Rules,
+) -> None:
+    """Count a charged call into its day; the first of a new day asks the forecast for the run-out.
+
+    Args:
+        account: whose call it is.
+        capability: of the call.
+        day: the Shanghai day on which the call happened.
+        time_ms: when it was charged, which is later if a pack took it over.
+        lines: where alerts are written.
+        rules: the parameters of metering.
+    """
     use = account.uses[capability]
-    day = shanghai_day(time_ms)
     if day > use.newest_day:
         _new_day(account, capability, day, time_ms, lines, rules)
     if day >= use.newest_day - RUN_OUT_DAYS:

@@ -11,7 +11,7 @@ from metering.lines import Lines, details_json
 from metering.packs import ClosedPack, Pack
 from metering.rules import Rules
 from metering.time_passing import lapse, schedule, schedule_pack
-from metering.times import DAY_MS
+from metering.times import DAY_MS, shanghai_day
 from metering.uncovered import UncoveredCalls
 
 REFUND_DAYS: Final = 7
@@ -63,7 +63,7 @@ def purchase(
     if pack.covers(account.clock_ms):
         use.active_size += pack.calls
         use.active_remaining += pack.calls
-    left_uncovered = _take_over(account, capability, pack, uncovered, lines, rules)
+    left_uncovered = _take_over(account, capability, pack, uncovered, lines, rules, time_ms=time_ms)
     if pack.covers(account.clock_ms):
         alerting.topped_up(account, capability, time_ms, lines, rules)
     alerting.balance_fell(account, capability, time_ms, lines)
@@ -142,6 +142,8 @@ def _take_over(
     uncovered: UncoveredCalls,
     lines: Lines,
     rules: Rules,
+    *,
+    time_ms: int,
 ) -> UncoveredCalls:
     """Charge the uncovered calls that the pack covers: each as a pair of lines, taking back and charging."""
     use = account.uses[capability]
@@ -171,7 +173,7 @@ def _take_over(
             remaining=left,
             **where,
         )
-        alerting.call_charged(account, capability, call.time_ms, lines, rules)
+        alerting.call_charged(account, capability, shanghai_day(call.time_ms), time_ms, lines, rules)
     return uncovered.without(taken)
 
 

@@ -198,6 +198,11 @@ def test_the_run_out_alerts_once_and_recovers_after_a_top_up() -> None:
     assert len(forecasts(played)) == 1
 
 
+def test_a_takeover_that_shows_the_run_out_tells_it_when_the_pack_was_recorded() -> None:
+    played = play(*calls(10, 0), *calls(10, 1), purchased(at(3), "a", calls=40, paid_at=at(0)))
+    assert [time_ms for _, time_ms in forecasts(played)] == [at(3)]
+
+
 def test_what_is_left_of_the_trial_counts_towards_the_run_out() -> None:
     played = play(*calls(10, 0), *calls(1, 1), rules=Rules(trial_calls=81))
     assert forecasts(played) == []
