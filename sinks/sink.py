@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Event
 
 from kafka.errors import KafkaError
@@ -14,7 +14,7 @@ from sinks.batches import Batch, Limits, due, pause_s
 from sinks.errors import PoisonError, StoreError
 from sinks.lines import BEFORE_ALL, concatenated, decode
 from sinks.metrics import Metrics
-from sinks.source import Record, Source, Start
+from sinks.source import SESSION_TIMEOUT_MS, Record, Source, Start
 from sinks.store import Store
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 5.0
 IDLE_S = 0.1
+
+LEASE_S = SESSION_TIMEOUT_MS / 1_000 / 2
+"""How long after a commit was sent an INSERT may begin: the broker gives a partition to another sink only
+when it has not heard of its owner for a whole session, and a commit that it took is a sign of life."""
 
 _RECORDED_AT = COLUMNS.index("recorded_at_ms")
 
@@ -57,6 +61,7 @@ class Sink:
         self._stopped: set[int] = set()
         self._waiting: set[int] = set()
         self._committed: dict[int, int] = {}
+        self._leased_at_s = float("-inf")
         self._sought_back: dict[int, int] = {}
         self._to_be_read_again: set[int] = set()
 
@@ -88,6 +93,7 @@ class Sink:
 
     def _rebalance(self) -> None:
         for event in self._source.rebalances():
+            self._leased_at_s = float("-inf")
             for partition in event.partitions:
                 batch = self._batches.pop(partition, None)
                 if batch is not None and len(batch):
@@ -192,6 +198,7 @@ class Sink:
         So it does not matter why a line might be there already: a reply that was lost, a sink that was
         killed, or one that was asleep and does not know yet that its partition moved.
         """
+        self._renew_lease()
         with self._source.owned() as still_ours:
             if not still_ours:
                 raise _InterruptedError
@@ -212,6 +219,8 @@ class Sink:
     def _insert(self, batch: Batch) -> None:
         columns = concatenated(batch.pieces)
         began_s = self._now_s()
+        if began_s >= self._leased_at_s + LEASE_S:
+            raise _InterruptedError
         self._store.insert(batch.partition, columns, batch.first, batch.last)
         count = batch.drop_through(batch.last)
         self._metrics.insert_seconds.observe(self._now_s() - began_s)
@@ -233,8 +242,31 @@ class Sink:
             for batch in self._batches.values()
             if not len(batch) and batch.next_offset != self._committed.get(batch.partition)
         }
-        if ready and not self._source.rebalanced and self._source.commit(ready):
-            self._committed.update({partition: at.offset for partition, at in ready.items()})
+        if ready and not self._source.rebalanced:
+            self._commit_at(ready)
+
+    def _renew_lease(self) -> None:
+        """Have the broker confirm that the partitions are still ours, unless it has just done so.
+
+        A sink that was suspended wakes up believing so, while another one has taken over; its commit fails.
+        """
+        if self._now_s() < self._leased_at_s + LEASE_S / 2:
+            return
+        places = {
+            batch.partition: Start(self._committed[batch.partition], batch.stored)
+            for batch in self._batches.values()
+        }
+        if not self._commit_at(places):
+            self._stop.wait(IDLE_S)
+            raise _InterruptedError
+
+    def _commit_at(self, places: Mapping[int, Start]) -> bool:
+        asked_s = self._now_s()
+        if not self._source.commit(places):
+            return False
+        self._leased_at_s = asked_s
+        self._committed.update({partition: at.offset for partition, at in places.items()})
+        return True
 
     def _report(self) -> None:
         for batch in self._batches.values():

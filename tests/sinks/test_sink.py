@@ -34,6 +34,7 @@ class Log:
     stopped: bool = False
     at: int = 0
     idled: int = 0
+    member: bool = True
 
     @property
     def rebalanced(self) -> bool:
@@ -75,8 +76,9 @@ class Log:
         return max(self.records, default=-1) + 1 - next_offset
 
     def commit(self, positions: dict[int, Start]) -> bool:
-        self.committed = positions[0]
-        return True
+        if self.member:
+            self.committed = positions[0]
+        return self.member
 
 
 @dataclass
@@ -252,6 +254,16 @@ def test_a_database_that_lost_lines_is_filled_from_the_beginning() -> None:
 def test_an_empty_database_is_filled_whatever_was_committed() -> None:
     world = World(records())
     world.log.committed = Start(3, BEFORE_ALL)
+    world.turns(2)
+    assert world.shelf.stored == IDS
+
+
+def test_a_sink_that_the_group_has_forgotten_stores_nothing() -> None:
+    world = World(records())
+    world.log.member = False
+    world.turns(3)
+    assert (world.shelf.stored, world.log.committed) == ([], None)
+    world.log.member = True
     world.turns(2)
     assert world.shelf.stored == IDS
 
