@@ -1,6 +1,5 @@
 """`phonemeter demo`: traffic burns packs on this machine, from an empty directory to a checked ledger."""
 
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from rich import progress as bars
 from rich.console import Console
 from rich.table import Table
 
+from phonemeter.cli.foreground import stopped_by_signals
 from phonemeter.demo import curve, report, traffic
 from phonemeter.demo.ports import with_free_ports
 from phonemeter.demo.run import Outcome, Progress, run
@@ -23,11 +23,11 @@ from producers.client import wall_clock_ms
 
 UNACCOUNTED: Final = 1
 CHECK_INTERVAL_S: Final = 0.5
-STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PLAIN_COLUMNS: Final = 160
 """Width of the output where there is no terminal that has one."""
 
 PROBLEMS_SHOWN_MAX: Final = 20
+EXAMPLE: Final = "SELECT * FROM balances_now ORDER BY calls_left FORMAT PrettyCompact"
 
 
 def demo(
@@ -70,7 +70,7 @@ def demo(
         StackDirectory(settings.data_dir).wipe()
     stack = Stack(settings)
     failed = False
-    with _stopped_by_signals(stack, console):
+    with stopped_by_signals(stack, console):
         _start(stack, console)
         traffic.write_lines(kept, lines)
         with _shown(console) as show:
@@ -116,22 +116,6 @@ def _lines(
     )
     console.print(f"Packs of 250 calls and 90 days bought on top: {bought}.")
     return lines
-
-
-@contextmanager
-def _stopped_by_signals(stack: Stack, console: Console) -> Iterator[None]:
-    """End the block, without error, on a signal that asks for it; stop the stack however the block ends."""
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print("Stopping ...")
-    finally:
-        # It takes a few seconds at most, and half a stop would leave processes behind.
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        stack.stop()
 
 
 def _start(stack: Stack, console: Console) -> None:
@@ -223,7 +207,7 @@ def _tell_check(outcome: Outcome, console: Console) -> None:
 def _serve(stack: Stack, kept: Path, console: Console) -> None:
     endpoints = stack.endpoints
     table = Table("what", "where", title="Served until Ctrl-C", title_justify="left", highlight=False)
-    table.add_row("ClickHouse, HTTP", f"{endpoints.clickhouse_http}/play")
+    table.add_row("ClickHouse, HTTP", endpoints.clickhouse_http)
     table.add_row("ClickHouse, native protocol", endpoints.clickhouse)
     table.add_row("Kafka", endpoints.kafka)
     table.add_row("worker: metrics", f"{endpoints.worker}/metrics")
@@ -231,6 +215,10 @@ def _serve(stack: Stack, kept: Path, console: Console) -> None:
     table.add_row("data and logs", str(stack.directory.path))
     table.add_row("the events", str(kept))
     console.print(table)
+    console.print("For example, in another terminal:")
+    console.print(
+        f"  curl '{endpoints.clickhouse_http}/?database=phonemeter' --data '{EXAMPLE}'", soft_wrap=True
+    )
     sys.stdout.flush()
     while True:
         stack.check()

@@ -122,7 +122,7 @@ def test_the_demo_serves_a_checked_ledger_until_ctrl_c_and_goes_on_with_it_later
     events = tmp_path / "events.jsonl"
     write_events(events)
     with started(environ, "--file", str(events)) as demo:
-        output = read_until(demo, "the events")
+        output = read_until(demo, "curl")
         assert "34 events from" in output
         assert "bought on top: one for wxbusy quick." in output
         assert re.search(r"wxbusy +quick +25 +10 +15 +0 +0 +235 +0 +0\.45 +250 to 2026-12-30", output)
