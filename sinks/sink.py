@@ -84,10 +84,14 @@ class Sink:
         arrived = self._source.poll(min(pause_s(self._batches.values(), self._limits, self._now_s()), 0.5))
         self._rebalance()
         self._to_be_read_again.clear()
-        for record in arrived:
-            self._take(record)
+        try:
+            for record in arrived:
+                self._take(record)
+                self._write_due()
             self._write_due()
-        self._write_due()
+        except (_InterruptedError, KafkaError):
+            self._give_back()
+            raise
         self._commit()
         self._report()
 
@@ -151,6 +155,11 @@ class Sink:
             self._stop_partition(record.partition, f"record {record.offset}: {error}")
             return
         self._metrics.duplicate_rows.inc(duplicates)
+
+    def _give_back(self) -> None:
+        """Have the records delivered again that were not taken."""
+        for batch in self._batches.values():
+            self._source.seek(batch.partition, batch.next_offset)
 
     def _is_honest_gap(self, batch: Batch, offset: int) -> bool:
         """Whether records are missing because there are none, and not because they were not delivered.

@@ -141,16 +141,21 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python s
         return beginning
 
     def seek(self, partition: int, offset: int) -> None:
-        """Continue a partition at an offset."""
-        self._consumer.seek(TopicPartition(LEDGER, partition), offset)
+        """Continue a partition at an offset, if it is still ours."""
+        at = TopicPartition(LEDGER, partition)
+        if at in self._consumer.assignment():
+            self._consumer.seek(at, offset)
 
     def stop(self, partition: int) -> None:
         """Deliver nothing more of a partition while it is ours."""
-        self._consumer.pause(TopicPartition(LEDGER, partition))
+        at = TopicPartition(LEDGER, partition)
+        if at in self._consumer.assignment():
+            self._consumer.pause(at)
 
     def lag(self, partition: int, next_offset: int) -> int | None:
         """How many records stand behind `next_offset`; None before the broker has said so."""
-        end = self._consumer.highwater(TopicPartition(LEDGER, partition))
+        at = TopicPartition(LEDGER, partition)
+        end = self._consumer.highwater(at) if at in self._consumer.assignment() else None
         return None if end is None else max(0, end - next_offset)
 
     def commit(self, positions: Mapping[int, Start]) -> bool:
