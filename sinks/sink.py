@@ -119,9 +119,10 @@ class Sink:
     def _begin_waiting(self) -> None:
         """Find out where each newly assigned partition stands, and begin there."""
         for partition in sorted(self._waiting):
+            # In this order: the partition's last owner may still store and commit between the two.
+            at = self._source.start_of(partition)
             stored = self._retrying()(self._store.position, partition)
             self._metrics.clickhouse_up.set(1)
-            at = self._source.start_of(partition)
             offset = at.offset
             if stored < at.stored:
                 self._metrics.rewinds.inc()
