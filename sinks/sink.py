@@ -118,6 +118,10 @@ class Sink:
 
     def _begin_waiting(self) -> None:
         """Find out where each newly assigned partition stands, and begin there."""
+        if self._waiting:
+            newest_ms = self._retrying()(self._store.newest_recorded_at_ms)
+            if newest_ms is not None:
+                self._metrics.saw_line(newest_ms)
         for partition in sorted(self._waiting):
             # In this order: the partition's last owner may still store and commit between the two.
             at = self._source.start_of(partition)

@@ -38,6 +38,8 @@ _POSITION: Final = (
     "SELECT count(), max((source_offset, line)) FROM ledger WHERE source_partition = {partition:d}"
 )
 
+_NEWEST: Final = "SELECT count(), toUnixTimestamp64Milli(max(recorded_at)) FROM ledger"
+
 _UNDER_WAY: Final = (
     "SELECT count() FROM system.processes WHERE query_kind = 'Insert' "
     "AND splitByChar(':', Settings['insert_deduplication_token'])[2] = '{partition:d}'"
@@ -78,6 +80,12 @@ class Store:
                 self._unsure.discard(partition)
             ((count, highest),) = rows(client, _POSITION.format(partition=partition))
         return Position(*highest) if count else BEFORE_ALL
+
+    def newest_recorded_at_ms(self) -> int | None:
+        """When the newest line of the whole ledger arrived at the broker; None if there is no line."""
+        with self._asking() as client:
+            ((count, newest_ms),) = rows(client, _NEWEST)
+        return int(newest_ms) if count else None
 
     def insert(self, partition: int, columns: Sequence[list[Any]], first: Position, last: Position) -> None:
         """Store the lines from `first` to `last` of a source partition; acknowledged when this returns.

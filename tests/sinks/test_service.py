@@ -167,6 +167,19 @@ def test_killing_the_engine_loses_and_doubles_nothing_and_shows_in_the_metrics(
     assert "attempt 2 failed, the next one in" in sink.log.read_text()
 
 
+def test_sigterm_ends_a_sink_within_five_seconds_while_the_engine_is_away(
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess
+) -> None:
+    sink = make_sink()
+    publisher.publish(0, lines(10, seed=1))
+    wait_until(lambda: count_of(own_engine) == 10, "the sink works")
+    own_engine.kill()
+    publisher.publish(0, lines(10, seed=2, first=1_000))
+    wait_until(lambda: metric(sink, "phonemeter_sink_insert_errors_total") >= 1, "the sink tries again")
+    status, took_s = sink.terminate()
+    assert (status, took_s < 5) == (0, True), sink.log.read_text()
+
+
 class SwallowingProxy:
     """Between a sink and the engine: passes everything on, but swallows the acknowledgement of an INSERT.
 

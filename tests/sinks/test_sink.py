@@ -96,6 +96,9 @@ class Shelf:
             raise StoreError(self.failures.pop(0))
         return self.at
 
+    def newest_recorded_at_ms(self) -> int | None:
+        return None
+
     def insert(self, _partition: int, columns: Sequence[list[Any]], _first: Position, last: Position) -> None:
         if self.failures and self.failures[0] == "refused":
             raise StoreError(self.failures.pop(0))

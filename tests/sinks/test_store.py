@@ -123,6 +123,12 @@ def test_a_partition_stands_at_its_own_highest_line(store: Store) -> None:
     assert store.position(1) == BEFORE_ALL
 
 
+def test_the_newest_arrival_is_known_without_any_insert(store: Store) -> None:
+    assert store.newest_recorded_at_ms() is None
+    insert(store, 0, [Entry(n, 0, "charge", 0, 1_000 + n, "wx1") for n in range(3)])
+    assert store.newest_recorded_at_ms() == 1_002
+
+
 def test_the_position_is_read_from_a_projection_and_not_from_the_lines(
     store: Store, database: EngineProcess
 ) -> None:
