@@ -17,7 +17,7 @@ from streams import metrics
 from streams.record_batches import CODEC, RecordBatchApp
 from streams.settings import WorkerSettings
 from streams.ticks import tick
-from streams.worker import BEAT_S, Worker
+from streams.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +69,6 @@ def _attach(app: RecordBatchApp, worker: Worker, settings: WorkerSettings) -> No
     @app.agent(events, name="meter")
     async def meter(stream: StreamT[Any]) -> None:
         await worker.run(cast("Stream[Any]", stream).noack().events())
-
-    app.timer(interval=BEAT_S)(worker.beat)
 
     if settings.clock == "wall":
         app.timer(interval=float(settings.tick_interval_s))(partial(_write_ticks, app))

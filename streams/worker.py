@@ -1,14 +1,16 @@
 """The worker: carries out the order of work for every batch, and never trusts the delivery.
 
 Faust was seen to leave records out after a restart, and to deliver others twice. The state says which offset
-comes next: what lies behind it is skipped, and for what lies ahead the worker goes back.
+comes next: what lies behind it is skipped, and for what lies ahead the worker goes back. It goes back as well
+when nothing comes although the log goes on.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Sequence
-from dataclasses import dataclass
-from time import monotonic, perf_counter
+from collections import Counter
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from time import perf_counter
 from typing import Any, cast
 
 from aiokafka.errors import KafkaError
@@ -21,34 +23,20 @@ from metering.rules import Rules
 from streams import metrics
 from streams.batch_step import Held, Outgoing, Work, carry_out, claim, plan
 from streams.record_batches import RecordBatch, RecordBatchApp
+from streams.stall_guard import StalledError, StallGuard
 from streams.state_log import StateDamagedError
 from streams.state_reading import LogTruncatedError, read_held
 
 logger = logging.getLogger(__name__)
 
-SEEK_AGAIN_AFTER_S = 5.0
-"""How long to wait for the records that were gone back for, before going back once more."""
+WATCH_S = 5.0
+"""How long a partition may stand while its log goes on, before the worker goes back to where it stands."""
 
 RETRY_WAIT_MAX_S = 10.0
-
-BEAT_S = 0.5
-STALL_MAX_S = 4.0
-"""A process that stood still for longer may have lost its partitions without having heard of it: the group's
-session time-out is 6 s."""
 
 
 class PartitionLostError(Exception):
     """The partition was given to another worker while its batch was being published."""
-
-
-class StalledError(Exception):
-    """The process stood still for so long that its partitions may be another worker's by now."""
-
-
-@dataclass(slots=True)
-class _SeekBack:
-    offset: int
-    at_s: float
 
 
 class Worker:
@@ -60,32 +48,30 @@ class Worker:
         self._rules = rules
         self._generation: int | None = None
         self._held: dict[int, Held] = {}
-        self._seeks: dict[int, _SeekBack] = {}
-        self._beat_s = monotonic()
-        self._stalled_s = 0.0
-
-    async def beat(self) -> None:
-        """Show that the process runs, every `BEAT_S`; go back once more for records that have not come."""
-        self._notice_stall()
-        for partition, seek in list(self._seeks.items()):
-            if monotonic() - seek.at_s > SEEK_AGAIN_AFTER_S:
-                await self._seek(partition, seek.offset)
+        self._gone_back_to: dict[int, int] = {}
+        self._stall = StallGuard()
+        self._one_at_a_time = asyncio.Lock()
 
     async def run(self, stream: AsyncIterable[EventT[Any]]) -> None:
         """Meter a stream of record batches until it ends.
 
         What can't be mended by waiting stops the program: its supervisor starts it again, nothing is acked.
         """
-        async for event in stream:
-            try:
-                await self._process(event)
-            except PartitionLostError as lost:
-                logger.info("%s", lost)
-            except Exception as error:
-                told = isinstance(error, LogTruncatedError | StateDamagedError | StalledError)
-                logger.critical("the worker stops: %s", error, exc_info=not told)
-                await self._app.crash(error)
-                await asyncio.Event().wait()
+        async with self._stall.watching(), self._watched():
+            async for event in stream:
+                async with self._one_at_a_time:
+                    await self._guarded(event)
+
+    async def _guarded(self, event: EventT[Any]) -> None:
+        try:
+            await self._process(event)
+        except PartitionLostError as lost:
+            logger.info("%s", lost)
+        except Exception as error:
+            told = isinstance(error, LogTruncatedError | StateDamagedError | StalledError)
+            logger.critical("the worker stops: %s", error, exc_info=not told)
+            await self._app.crash(error)
+            await asyncio.Event().wait()
 
     async def _process(self, event: EventT[Any]) -> None:
         message = event.message
@@ -95,9 +81,9 @@ class Worker:
         try:
             work = plan(held, batch, self._rules)
         except OffsetGapError as gap:
-            await self._go_back(message.partition, gap)
+            await self._go_back(message.partition, gap.expected, f"{gap}")
             return
-        self._seeks.pop(message.partition, None)
+        self._gone_back_to.pop(message.partition, None)
         if work is not None:
             self._held[message.partition] = await carry_out(work, self._publish)
             _observe(message.partition, batch, held, work, perf_counter() - started_s)
@@ -109,17 +95,17 @@ class Worker:
         """The state of a partition; all are read back whenever the group has been divided anew."""
         if generation != self._generation:
             self._held.clear()
-            self._seeks.clear()
+            self._gone_back_to.clear()
             self._generation = generation
-            self._stalled_s = 0.0
+            self._stall.forget()
         if partition not in self._held:
-            await self._restore({partition, *self._assigned()})
+            await self._take_over({partition, *self._assigned()})
         return self._held[partition]
 
     def _assigned(self) -> set[int]:
         return {tp.partition for tp in self._app.consumer.assignment() if tp.topic == topics.EVENTS}
 
-    async def _restore(self, partitions: set[int]) -> None:
+    async def _take_over(self, partitions: set[int]) -> None:
         async for attempt in self._retrying():
             with attempt:
                 taken = await read_held(self._kafka, partitions)
@@ -147,31 +133,51 @@ class Worker:
     def _check_ownership(self) -> None:
         if self._app.consumer_generation_id != self._generation:
             raise PartitionLostError("the group was divided anew; the batch goes to whoever owns it now")
-        self._notice_stall()
-        if self._stalled_s:
-            raise StalledError(
-                f"the process stood still for {self._stalled_s:.1f} s; it may have been replaced"
-            )
+        self._stall.check()
 
-    def _notice_stall(self) -> None:
-        """Take note of a pause between two beats that was too long, until the group is divided anew."""
-        now_s = monotonic()
-        if now_s - self._beat_s > STALL_MAX_S:
-            self._stalled_s = now_s - self._beat_s
-        self._beat_s = now_s
-
-    async def _go_back(self, partition: int, gap: OffsetGapError) -> None:
-        """Ask for the missing records once; what comes meanwhile is ahead as well and will come again."""
-        seek = self._seeks.get(partition)
-        if seek is not None and seek.offset == gap.expected:
+    async def _go_back(self, partition: int, offset: int, why: str) -> None:
+        """Ask for missing records once; what comes meanwhile lies ahead as well and will come again."""
+        if self._gone_back_to.get(partition) == offset:
             return
+        self._gone_back_to[partition] = offset
         metrics.SEEKS_BACK.labels(partition).inc()
-        logger.warning("%s; going back", gap)
-        await self._seek(partition, gap.expected)
-
-    async def _seek(self, partition: int, offset: int) -> None:
-        self._seeks[partition] = _SeekBack(offset, monotonic())
+        logger.warning("%s; going back", why)
         await self._app.consumer.seek(TP(topics.EVENTS, partition), offset)
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        watch = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watch.cancel()
+
+    async def _watch(self) -> None:
+        """Go back for records that do not come: behind the end of a log no later delivery shows a gap."""
+        stood: dict[int, int] = {}
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if self._app.rebalancing:
+                continue
+            async with self._one_at_a_time:
+                stands = {partition: held.state.next_offset for partition, held in self._held.items()}
+                standing = {
+                    partition for partition in self._held if stands[partition] == stood.get(partition)
+                }
+                stood = stands
+                try:
+                    await self._go_back_where_the_log_goes_on(standing & self._assigned(), stands)
+                except (KafkaError, TimeoutError) as error:
+                    logger.warning("the ends of the log are not to be had (%r); asking again", error)
+
+    async def _go_back_where_the_log_goes_on(self, standing: set[int], stands: dict[int, int]) -> None:
+        tps = [TP(topics.EVENTS, partition) for partition in standing]
+        ends = await asyncio.wait_for(self._app.consumer.highwaters(*tps), WATCH_S) if tps else {}
+        for tp, end in ends.items():
+            if stands[tp.partition] < end:
+                self._gone_back_to.pop(tp.partition, None)
+                why = f"partition {tp.partition} stands at {stands[tp.partition]} of {end}"
+                await self._go_back(tp.partition, stands[tp.partition], why)
 
     def _retrying(self) -> AsyncRetrying:
         return AsyncRetrying(
@@ -198,7 +204,7 @@ def _observe(partition: int, batch: RecordBatch, held: Held, work: Work, seconds
     metrics.NEXT_OFFSET.labels(partition).set(state.next_offset)
     metrics.NEWEST_RECORD_SECONDS.labels(partition).set((batch[-1].recorded_at_ms or 0) / 1_000)
     metrics.ACCOUNTS.labels(partition).set(len(state.accounts))
-    for entry in work.metered.entries:
-        metrics.ENTRIES.labels(entry.kind).inc(1)
+    for kind, count in Counter(entry.kind for entry in work.metered.entries).items():
+        metrics.ENTRIES.labels(kind).inc(count)
     for letter in work.metered.dead_letters:
         metrics.DEAD_LETTERS.labels(letter.reason).inc()
