@@ -1,0 +1,142 @@
+"""The first five minutes: make, its prerequisites, the checks, and the shape of the tree."""
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+TOOLS = ("sh", "sed", "cut", "python3", "java", "mvn")
+
+
+def project() -> dict[str, dict[str, dict[str, dict[str, dict[str, dict[str, list[str]]]]]]]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+PACKAGES = tuple(project()["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+
+
+def make(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("make")
+    assert program is not None
+    # The tests may themselves run under make, whose own variables are not for another one.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    if path is not None:
+        environ["PATH"] = str(path)
+    return subprocess.run(
+        [program, *arguments], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A directory with only what a prepared machine has; tests take something away."""
+    for tool in TOOLS:
+        program = shutil.which(tool)
+        assert program is not None, f"{tool} is needed to run the tests"
+        (tmp_path / tool).write_text(f'#!{shutil.which("sh")}\nexec "{program}" "$@"\n')
+        (tmp_path / tool).chmod(0o755)
+    return tmp_path
+
+
+def pretend(path: Path, tool: str, script: str) -> None:
+    (path / tool).write_text(f"#!{shutil.which('sh')}\n{script}\n")
+
+
+def test_make_alone_says_what_there_is() -> None:
+    said = make().stdout
+    for target in ("demo", "test", "check", "setup"):
+        assert re.search(rf"^  make {target} +\w", said, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("target", ["python", "java"])
+def test_a_prepared_machine_is_not_bothered(path: Path, target: str) -> None:
+    result = make(target, path=path)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def refusal(result: subprocess.CompletedProcess[str]) -> str:
+    """The one line that a missing prerequisite may cost."""
+    assert result.returncode != 0
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def test_a_missing_java_is_told_with_the_command_that_installs_it(path: Path) -> None:
+    (path / "java").unlink()
+    said = refusal(make("java", path=path))
+    assert "Java 17 or newer is needed" in said
+    assert "apt-get install -y openjdk-17-jre-headless maven" in said
+
+
+def test_an_old_java_is_not_enough(path: Path) -> None:
+    pretend(path, "java", """echo 'openjdk version "11.0.2" 2019-01-15' >&2""")
+    assert "Java 17 or newer is needed" in refusal(make("java", path=path))
+
+
+def test_a_newer_java_is_fine(path: Path) -> None:
+    pretend(path, "java", """echo 'openjdk version "21" 2023-09-19' >&2""")
+    assert make("java", path=path).returncode == 0
+
+
+def test_a_missing_maven_is_told_with_the_command_that_installs_it(path: Path) -> None:
+    (path / "mvn").unlink()
+    said = refusal(make("java", path=path))
+    assert "Maven (mvn) is needed" in said
+    assert "apt-get install -y openjdk-17-jre-headless maven" in said
+
+
+def test_a_missing_or_old_python_is_told_with_the_command_that_installs_it(path: Path) -> None:
+    pretend(path, "python3", "exit 1")
+    said = refusal(make("python", path=path))
+    assert "Python 3.11, 3.12 or 3.13 is needed" in said
+    assert "apt-get install -y python3 python3-venv" in said
+
+
+def test_the_demo_and_the_tests_ask_for_java_before_they_begin(path: Path) -> None:
+    (path / "java").unlink()
+    for target in ("demo", "test"):
+        assert "Java 17" in make("--always-make", "--dry-run", target, path=path).stderr
+
+
+def test_the_commands_for_ci_are_valid_shell_and_run_both_checks() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
+    text = script.read_text(encoding="utf-8")
+    assert "set -euo pipefail" in text
+    assert text.index("make check") < text.index("make test")
+
+
+def test_hooks_need_no_network() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [repo["repo"] for repo in config["repos"]] == ["local"]
+    assert {hook["language"] for repo in config["repos"] for hook in repo["hooks"]} == {"system"}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_is_typed_and_has_a_docstring(package: str) -> None:
+    assert (ROOT / package / "py.typed").exists()
+    assert (ROOT / package / "__init__.py").read_text(encoding="utf-8").startswith('"""')
+
+
+def test_every_package_of_the_tree_is_in_the_wheel() -> None:
+    found = {init.parent.name for init in ROOT.glob("*/__init__.py")} - {"tests", "bench"}
+    assert found == set(PACKAGES)
+
+
+def test_every_folder_of_tests_is_a_package() -> None:
+    """One that is not would shadow the package of the same name."""
+    folders = {test.parent for test in (ROOT / "tests").rglob("test_*.py")}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def test_no_locked_package_needs_a_compiler() -> None:
+    locked = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
+    assert [one["name"] for one in locked if "registry" in one["source"] and not one.get("wheels")] == []
