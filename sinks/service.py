@@ -54,6 +54,8 @@ def run(settings: SinkSettings, views: Iterable[str] = (), stop: threading.Event
         SinkError: the database is of a newer version, or the metrics' port is taken.
     """
     stopping = stop or threading.Event()
+    # The driver adds a traceback to each failed attempt that the sink tells of in a sentence.
+    logging.getLogger("clickhouse_driver.connection").setLevel(logging.CRITICAL)
     with ExitStack() as closing:
         if stop is None:
             closing.enter_context(_stopped_by_signals(stopping))
