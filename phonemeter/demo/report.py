@@ -11,6 +11,7 @@ from metering.times import parse_time, shanghai_date
 from phonemeter.demo.totals import FIGURES, Stored, trial_of, uses_of
 
 APPS_SHOWN_MAX: Final = 15
+PACKS_COLUMNS_MIN: Final = len("100,000 to 2027-11-09")
 
 
 class Row(NamedTuple):
@@ -49,9 +50,9 @@ def table_of(rows: list[Row], rated: Rating) -> Table:
     table = Table(title="Calls by app and capability", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("app", "capability"):
         table.add_column(name, no_wrap=True)
-    for name in ("used", "trial", "packs", "uncovered", "trial left", "packs left", "lapsed", "cost ¥"):
+    for name in ("used", "trial", "packs", "uncovered", "trial\nleft", "packs\nleft", "lapsed", "cost ¥"):
         table.add_column(name, justify="right")
-    table.add_column("which packs", overflow="fold")
+    table.add_column("which packs", overflow="fold", min_width=PACKS_COLUMNS_MIN)
     told: set[str] = set()
     for row in rows:
         if row.appid in shown:
@@ -102,8 +103,13 @@ def _cells(row: Row, rated: Rating, *, first: bool) -> tuple[str, ...]:
         f"{row.left:,}" if row.packs else "-",
         _alarming(row.lapsed),
         yuan(row.use["amount_micro_yuan"]),
-        row.packs,
+        "; ".join(filter(None, (row.packs, *_uncharged(row)))),
     )
+
+
+def _uncharged(row: Row) -> list[str]:
+    """What happened to calls that are in no other column."""
+    return [f"{row.use[name]:,} {name}" for name in ("free", "exempt") if row.use[name]]
 
 
 def _total(rows: list[Row], rated: Rating, appids: list[str]) -> tuple[str, ...]:

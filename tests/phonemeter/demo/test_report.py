@@ -6,7 +6,7 @@ from metering.rating import Rating, rate
 from metering.rules import Rules
 from phonemeter.demo.report import APPS_SHOWN_MAX, rows_of, table_of, yuan
 from phonemeter.demo.traffic import with_packs
-from producers.events import authorization_succeeded, to_json
+from producers.events import account_registered, authorization_succeeded, to_json
 from tests.phonemeter.demo.test_totals import as_stored
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
@@ -56,3 +56,10 @@ def test_an_app_without_packs_says_so() -> None:
 def test_money_is_shown_to_the_fen() -> None:
     assert yuan(7_500_000) == "7.50"
     assert yuan(1_234_567_890_000) == "1,234,567.89"
+
+
+def test_calls_of_an_exempt_app_are_named_as_such() -> None:
+    owner = account_registered(appid="wxcity", entity_type="government", time=START)
+    call = authorization_succeeded(appid="wxcity", code="a", capability="quick", time=START)
+    row = next(line for line in shown(rate([to_json(owner), to_json(call)], RULES)) if line[0] == "wxcity")
+    assert row[2:] == ["1", "0", "0", "0", "3", "-", "0", "0.00", "1", "exempt"]
