@@ -7,7 +7,7 @@ come from different code.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -75,7 +75,7 @@ class RejectedLine(NamedTuple):
     sentence: str
 
 
-_COUNTED = {
+COUNTERS: Final[dict[str, str]] = {
     "charge": "charged",
     "trial_charge": "trial_charged",
     "free": "free",
@@ -85,6 +85,7 @@ _COUNTED = {
     "failed": "failed",
     "duplicate": "duplicates",
 }
+"""Kinds of ledger lines, and the figure of an app's capability that they add to."""
 
 
 def rate(
@@ -137,7 +138,7 @@ class _Tally:
         for entry in entries:
             if entry.kind == "rejection":
                 self._rejected += 1
-            elif entry.kind in _COUNTED:
+            elif entry.kind in COUNTERS:
                 self._count(entry)
 
     def rating(self, state: PartitionState, rules: Rules) -> Rating:
@@ -148,7 +149,7 @@ class _Tally:
 
     def _count(self, entry: Entry) -> None:
         use = self._uses[entry.appid, entry.capability]
-        counter = _COUNTED[entry.kind]
+        counter = COUNTERS[entry.kind]
         if entry.kind in CALL_KINDS:
             use.succeeded += entry.calls
             setattr(use, counter, getattr(use, counter) + entry.calls)

@@ -15,21 +15,12 @@ import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from metering.rating import COUNTERS
 from phonemeter.stack.services import Name
 from phonemeter.stack.stack import Stack
 from tests.waiting import blocking_until
 
 VICTIMS: tuple[Name, ...] = ("worker", "sink", "worker", "engine")
-COUNTED = {
-    "charge": "charged",
-    "trial_charge": "trial_charged",
-    "free": "free",
-    "exempt": "exempt",
-    "uncovered": "uncovered",
-    "denied": "denied",
-    "failed": "failed",
-    "duplicate": "duplicates",
-}
 
 
 def phonemeter(stack: Stack, *arguments: str | Path) -> str:
@@ -64,9 +55,9 @@ def stored(client: Client, appids: Sequence[str]) -> dict[str, Any]:
         parameters={"apps": list(appids)},
     ).result_rows
     for appid, capability, kind, calls, count, amount in lines:
-        if kind in COUNTED:
+        if kind in COUNTERS:
             number = count if kind in {"denied", "failed", "duplicate"} else calls
-            figures[appid, capability][COUNTED[kind]] += number
+            figures[appid, capability][COUNTERS[kind]] += number
         if kind == "charge":
             figures[appid, capability]["amount_micro_yuan"] += amount
     return {"|".join(place): dict(found) for place, found in figures.items()}
@@ -89,7 +80,7 @@ def rated(stack: Stack, file: Path) -> dict[str, Any]:
 
 
 def rated_figures(apps: dict[str, Any]) -> dict[str, Any]:
-    names = (*COUNTED.values(), "amount_micro_yuan")
+    names = (*COUNTERS.values(), "amount_micro_yuan")
     figures = {
         f"{appid}|{capability}": {name: use[name] for name in names if use[name]}
         for appid, app in apps.items()

@@ -2,22 +2,19 @@
 
 import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from phonemeter.cli.foreground import stopped_by_signals
 from phonemeter.settings import load
 from phonemeter.stack.stack import Stack
 
 CHECK_INTERVAL_S: Final = 0.5
-STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def up(
@@ -37,7 +34,7 @@ def up(
     """
     stack = Stack(load())
     talk = Console(stderr=True, quiet=as_json)
-    with _stopped_by_signals(stack, talk):
+    with stopped_by_signals(stack, talk):
         began = time.monotonic()
         with talk.status("Preparing Kafka (the first time it is downloaded) ..."):
             stack.start()
@@ -53,24 +50,6 @@ def up(
         while True:
             stack.check()
             time.sleep(CHECK_INTERVAL_S)
-
-
-@contextmanager
-def _stopped_by_signals(stack: Stack, talk: Console) -> Iterator[None]:
-    """End the block, without error, on a signal that asks for it; stop the stack however the block ends."""
-    for number in STOP_SIGNALS:
-        # nohup and job control ignore some on purpose.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        talk.print("Stopping ...")
-    finally:
-        # It takes a few seconds at most, and half a stop would leave processes behind.
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        stack.stop()
 
 
 def _wait_ready(stack: Stack, talk: Console) -> None:

@@ -7,21 +7,9 @@ from typing import Final
 
 from metering.events import CAPABILITIES
 from metering.ledger import CALL_KINDS
-from metering.rating import PackReport, Rating, TrialReport, UseReport
+from metering.rating import COUNTERS, PackReport, Rating, TrialReport, UseReport
 from phonemeter.errors import OperationError
 from sinks.connection import FAILURES, connect, rows, sentence
-
-COUNTERS: Final = {
-    "charge": "charged",
-    "trial_charge": "trial_charged",
-    "free": "free",
-    "exempt": "exempt",
-    "uncovered": "uncovered",
-    "denied": "denied",
-    "failed": "failed",
-    "duplicate": "duplicates",
-}
-"""Kinds of ledger lines, and the figure of an app's capability that they add to."""
 
 BY_KIND: Final = """
     SELECT appid, capability, toString(kind), sum(calls), count(), sum(amount_micro_yuan)
