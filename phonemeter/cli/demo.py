@@ -22,6 +22,7 @@ from phonemeter.stack.stack import Stack
 from producers.client import wall_clock_ms
 
 UNACCOUNTED: Final = 1
+INTERRUPTED: Final = 130
 CHECK_INTERVAL_S: Final = 0.5
 PLAIN_COLUMNS: Final = 160
 """Width of the output where there is no terminal that has one."""
@@ -59,7 +60,7 @@ def demo(
     that the events would run dry; the events that it published are left in traffic.jsonl in its directory.
 
     The exit status is 0 if every event is accounted for and ClickHouse holds what the rules alone make of the
-    same events; else 1.
+    same events, 130 if it was stopped before that was known; else 1.
     """
     began_s = time.monotonic()
     settings = _settings(load())
@@ -69,18 +70,19 @@ def demo(
     if not continue_:
         StackDirectory(settings.data_dir).wipe()
     stack = Stack(settings)
-    failed = False
+    outcome = None
     with stopped_by_signals(stack, console):
         _start(stack, console)
         traffic.write_lines(kept, lines)
         with _shown(console) as show:
             outcome = run(settings, lines, show=show, check_stack=stack.check)
-        _tell(outcome, console)
+        _tell(outcome, kept, console)
         console.print(f"The whole demo took {time.monotonic() - began_s:.1f} s.")
-        failed = bool(outcome.problems)
         if not exit_:
             _serve(stack, kept, console)
-    if failed:
+    if outcome is None:
+        raise typer.Exit(INTERRUPTED)
+    if outcome.problems:
         raise typer.Exit(UNACCOUNTED)
 
 
@@ -167,9 +169,10 @@ def _shown(console: Console) -> Iterator[_Shown]:
         yield _Shown(console, live)
 
 
-def _tell(outcome: Outcome, console: Console) -> None:
+def _tell(outcome: Outcome, kept: Path, console: Console) -> None:
     for refusal in outcome.refusals:
-        console.print(f"line {refusal.line} was refused: {refusal.reason}: {refusal.sentence}", markup=False)
+        told = f"Line {refusal.line} of {kept} was refused: {refusal.reason}: {refusal.sentence}"
+        console.print(told, markup=False, soft_wrap=True)
     console.print()
     console.print(report.table_of(report.rows_of(outcome.stored, outcome.rated), outcome.rated))
     console.print()

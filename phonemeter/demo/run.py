@@ -44,7 +44,7 @@ class Outcome:
     Attributes:
         events: lines that this run was to publish.
         published: those that Kafka has confirmed.
-        refused: those that are no events; `refusals` has the first of them.
+        refused: those that are no events; `refusals` has the first of them, by their place among all lines.
         log_records: events in the log, with those of earlier runs.
         publish_s: until the last one was confirmed.
         elapsed_s: until the last one was visible in ClickHouse.
@@ -136,7 +136,7 @@ def run(
 
         def look(progress: Progress) -> None:
             check_stack()
-            show(progress, len(new))
+            show(progress, len(new) - emission.totals.refused)
 
         began_s = time.monotonic()
         with _publishing(settings, new, taken, refusals) as (emission, publishing):
@@ -149,7 +149,10 @@ def run(
         events=len(new),
         published=totals.delivered,
         refused=totals.refused,
-        refusals=refusals[:REFUSALS_SHOWN_MAX],
+        refusals=[
+            refusal._replace(line=lines.index(new[refusal.line - 1]) + 1)
+            for refusal in refusals[:REFUSALS_SHOWN_MAX]
+        ],
         log_records=log_records,
         publish_s=publishing.result(),
         elapsed_s=elapsed_s,

@@ -127,7 +127,8 @@ def test_the_demo_serves_a_checked_ledger_until_ctrl_c_and_goes_on_with_it_later
         assert "bought on top: one for wxbusy quick." in output
         assert re.search(r"wxbusy +quick +25 +10 +15 +0 +0 +235 +0 +0\.45 +250 to 2026-12-30", output)
         assert re.search(r"wxquiet +realtime +4 +4 +0 +0 +6 +- +0 +0\.00", output)
-        assert "line 28 was refused: not_json: " in output
+        assert re.search(r"Line 28 of \S+/demo/traffic\.jsonl was refused: not_json: ", output)
+        assert "stored    33 of 33" in output
         assert "░" in output
         assert "33 events in the log, 2 refused, 33 outcomes in ClickHouse" in output
         with clickhouse_connect.get_client(
@@ -149,6 +150,18 @@ def test_the_demo_serves_a_checked_ledger_until_ctrl_c_and_goes_on_with_it_later
     assert again.returncode == 0, again.stdout
     assert "the log has all of these events already" in again.stdout
     assert "Checked: 33 events in the log" in again.stdout
+    assert processes_of(stack_settings.data_dir) == []
+
+
+def test_a_demo_stopped_before_its_check_does_not_claim_success(
+    environ: dict[str, str], stack_settings: Settings
+) -> None:
+    with started(environ, "--exit") as demo:
+        read_until(demo, "of a simulated month")
+        read_until(demo, "bought on top")
+        demo.send_signal(signal.SIGTERM)
+        demo.communicate(timeout=LIMIT_S)
+    assert demo.returncode != 0
     assert processes_of(stack_settings.data_dir) == []
 
 
