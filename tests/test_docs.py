@@ -124,7 +124,7 @@ def test_every_command_on_the_page_exists_with_its_options(page: str) -> None:
 @pytest.mark.parametrize("page", READMES)
 def test_the_options_of_the_demo_on_the_page_exist(page: str) -> None:
     section = text_of(page).split("make demo ARGS=", 1)[1].split("##", 1)[0]
-    named = {option for option in re.findall(r"[`\"](--[a-z-]+)", section) if option != "--wait"}
+    named = set(re.findall(r"[`\"](--[a-z-]+)", section))
     assert named == {"--file", "--as-is", "--continue", "--exit"}
     assert named <= options_of("demo")
 
