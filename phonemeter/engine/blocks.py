@@ -64,9 +64,9 @@ class Cursor:
         return bool(self.buffer)
 
     @property
-    def exhausted_buffer(self) -> bool:
-        """Whether everything fetched so far has been read."""
-        return self.position >= len(self.buffer)
+    def unread(self) -> bytes:
+        """The first byte that was fetched and not yet read, if there is one."""
+        return self.buffer[self.position : self.position + 1]
 
     def byte(self) -> int:
         """The next byte."""

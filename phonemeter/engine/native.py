@@ -240,7 +240,7 @@ class NativeConnection:
             self._expect_data()
             blocks = Cursor(partial(frames.unpack, self._cursor.take)) if self._compressed else self._cursor
             head = copy_block(blocks, spool.write if spool else len, WIRE, PLAIN)
-            if self._compressed and not blocks.exhausted_buffer:
+            if self._compressed and blocks.unread:
                 raise EngineError(
                     INCORRECT_DATA, "A compressed block goes on after its end: closing the connection."
                 )
@@ -282,6 +282,7 @@ class NativeConnection:
             self._send(progress, varint(ToClient.END_OF_STREAM))
             return
         with self._watch.over(self._sock, session.tag, native=True) as watched:
+            watched.hear(self._cursor.unread)
             try:
                 self._select(session, statement, watched)
             except EngineError:
@@ -305,6 +306,7 @@ class NativeConnection:
                     self._send(self._progress(Written(chunk.read_rows, chunk.read_bytes)))
                 self._send_block(BLOCK_INFO + chunk.data)
                 rows, blocks = rows + chunk.rows, blocks + 1
+                watched.look()
                 if watched.stopped:
                     return
         finally:

@@ -27,6 +27,29 @@ class Watched:
     ignore: bool = False
     killed_at: float = 0.0
 
+    def look(self) -> None:
+        """Notice a hang-up or a Cancel packet; other bytes are the next request's and end the watching."""
+        if self.stopped or self.ignore:
+            return
+        try:
+            poll = select.poll()
+            poll.register(self.sock, select.POLLIN)
+            if not poll.poll(0):
+                return
+            peeked = self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except (OSError, ValueError):
+            peeked = b""
+        if peeked:
+            self.hear(peeked)
+        else:
+            self.stopped = True
+
+    def hear(self, early: bytes) -> None:
+        """Take what the client sent while, or before, its query runs: nothing, a Cancel packet, or more."""
+        if early:
+            self.stopped = self.native and early == CANCEL_PACKET
+            self.ignore = not self.stopped
+
 
 class Watch:
     """Kills the query of every client that hangs up or sends Cancel while it runs."""
@@ -55,24 +78,7 @@ class Watch:
             with self._lock:
                 current = [w for w in self._watched.values() if not w.ignore]
             for watched in current:
-                if not watched.stopped:
-                    self._look(watched)
+                watched.look()
                 if watched.stopped and time.monotonic() - watched.killed_at > KILL_AGAIN_S:
                     watched.killed_at = time.monotonic()
                     self._engine.kill(watched.tag)
-
-    @staticmethod
-    def _look(watched: Watched) -> None:
-        try:
-            poll = select.poll()
-            poll.register(watched.sock, select.POLLIN)
-            if not poll.poll(0):
-                return
-            peeked = watched.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except (OSError, ValueError):
-            watched.stopped = True
-            return
-        if not peeked or (watched.native and peeked == CANCEL_PACKET):
-            watched.stopped = True
-        else:
-            watched.ignore = True

@@ -174,3 +174,15 @@ def test_broken_http_requests_are_answered_or_closed(engine: EngineProcess, sent
     assert b" 200 " not in bytes(answer)
     assert b"Traceback" not in answer
     assert engine.curl("SELECT 1") == b"1\n"
+
+
+def test_a_cancel_that_arrives_with_its_query_ends_it(engine: EngineProcess) -> None:
+    endless = query("SELECT count() FROM numbers(5e12) WHERE NOT ignore(sipHash64(number))")
+    with socket.create_connection((HOST, engine.native_port), timeout=20) as sock:
+        sock.sendall(HELLO + endless + NOTHING + varint(3) + varint(4))
+        received = b""
+        while not received.endswith(b"\x05\x04"):
+            part = sock.recv(MEGABYTE)
+            assert part
+            received += part
+    assert b"Exception" not in received
