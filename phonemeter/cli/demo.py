@@ -174,7 +174,8 @@ def _tell(outcome: Outcome, kept: Path, console: Console) -> None:
         told = f"Line {refusal.line} of {kept} was refused: {refusal.reason}: {refusal.sentence}"
         console.print(told, markup=False, soft_wrap=True)
     console.print()
-    console.print(report.table_of(report.rows_of(outcome.stored, outcome.rated), outcome.rated))
+    rows = report.rows_of(outcome.stored, outcome.rated)
+    console.print(report.table_of(rows, outcome.rated, console.width))
     console.print()
     console.print(curve.draw(outcome.stored.days, console.width))
     console.print()

@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table
 
 from metering.money import MICRO_YUAN
@@ -11,7 +12,24 @@ from metering.times import parse_time, shanghai_date
 from phonemeter.demo.totals import FIGURES, Stored, trial_of, uses_of
 
 APPS_SHOWN_MAX: Final = 15
-PACKS_COLUMNS_MIN: Final = len("100,000 to 2027-11-09")
+WIDE_COLUMNS: Final = 128
+HEADINGS: Final = (
+    "app",
+    "capa-\nbility",
+    "used",
+    "trial",
+    "packs",
+    "un-\ncovered",
+    "trial\nleft",
+    "packs\nleft",
+    "lap-\nsed",
+    "cost ¥",
+    "which packs",
+)
+NARROW_HEADINGS: Final = 9
+"""What fits into eighty columns: without cost and packs."""
+
+TEXTS: Final = frozenset({HEADINGS[0], HEADINGS[1], HEADINGS[-1]})
 
 
 class Row(NamedTuple):
@@ -43,24 +61,29 @@ def rows_of(stored: Stored, rated: Rating) -> list[Row]:
     return sorted(present, key=lambda row: (-used[row.appid], row.appid, row.capability))
 
 
-def table_of(rows: list[Row], rated: Rating) -> Table:
-    """The busiest apps, and a line for all."""
+def table_of(rows: list[Row], rated: Rating, columns: int) -> Group:
+    """The busiest apps, and a line for all; in a narrow terminal the packs are a list below the table."""
+    wide = columns >= WIDE_COLUMNS
+    headings = HEADINGS if wide else HEADINGS[:NARROW_HEADINGS]
     appids = list(dict.fromkeys(row.appid for row in rows))
-    shown = set(appids[:APPS_SHOWN_MAX])
-    table = Table(title="Calls by app and capability", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("app", "capability"):
-        table.add_column(name, no_wrap=True)
-    for name in ("used", "trial", "packs", "uncovered", "trial\nleft", "packs\nleft", "lapsed", "cost ¥"):
-        table.add_column(name, justify="right")
-    table.add_column("which packs", overflow="fold", min_width=PACKS_COLUMNS_MIN)
+    shown = [row for row in rows if row.appid in appids[:APPS_SHOWN_MAX]]
+    table = Table(
+        title="Calls by app and capability",
+        title_justify="left",
+        box=SIMPLE_HEAD if wide else None,
+        padding=(0, 1) if wide else (0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for heading in headings:
+        text = heading in TEXTS
+        table.add_column(heading, justify="left" if text else "right", no_wrap=heading != HEADINGS[-1])
     told: set[str] = set()
-    for row in rows:
-        if row.appid in shown:
-            table.add_row(*_cells(row, rated, first=row.appid not in told))
-            told.add(row.appid)
+    for row in shown:
+        table.add_row(*_cells(row, rated, first=row.appid not in told)[: len(headings)])
+        told.add(row.appid)
     table.add_section()
-    table.add_row(*_total(rows, rated, appids), style="bold")
-    return table
+    table.add_row(*_total(rows, rated, appids)[: len(headings)], style="bold")
+    return Group(table) if wide else Group(table, *_pack_list(shown))
 
 
 def yuan(micro_yuan: int) -> str:
@@ -103,19 +126,29 @@ def _cells(row: Row, rated: Rating, *, first: bool) -> tuple[str, ...]:
         f"{row.left:,}" if row.packs else "-",
         _alarming(row.lapsed),
         yuan(row.use["amount_micro_yuan"]),
-        "; ".join(filter(None, (row.packs, *_uncharged(row)))),
+        _which(row),
     )
 
 
-def _uncharged(row: Row) -> list[str]:
-    """What happened to calls that are in no other column."""
-    return [f"{row.use[name]:,} {name}" for name in ("free", "exempt") if row.use[name]]
+def _which(row: Row) -> str:
+    """The packs, and what happened to calls that are in no other column."""
+    uncharged = [f"{row.use[name]:,} {name}" for name in ("free", "exempt") if row.use[name]]
+    return "; ".join(filter(None, (row.packs, *uncharged)))
+
+
+def _pack_list(rows: list[Row]) -> list[str]:
+    lines = [
+        f"{row.appid} {row.capability}: {_which(row)}; ¥{yuan(row.use['amount_micro_yuan'])}"
+        for row in rows
+        if _which(row)
+    ]
+    return ["", "Packs", *lines] if lines else []
 
 
 def _total(rows: list[Row], rated: Rating, appids: list[str]) -> tuple[str, ...]:
     more = len(appids) - APPS_SHOWN_MAX
     return (
-        f"{len(appids)} apps with calls" + (f", {more} not shown" if more > 0 else ""),
+        f"{len(appids)} apps" + (f", {more} hidden" if more > 0 else ""),
         "",
         f"{sum(row.used for row in rows):,}",
         f"{sum(row.use['trial_charged'] for row in rows):,}",

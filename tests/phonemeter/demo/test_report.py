@@ -27,10 +27,10 @@ def rated(apps: int) -> Rating:
     return rate(with_packs(calls, RULES)[0], RULES)
 
 
-def shown(rating: Rating) -> list[list[str]]:
-    console = Console(width=160)
+def shown(rating: Rating, columns: int = 160) -> list[list[str]]:
+    console = Console(width=columns)
     with console.capture() as captured:
-        console.print(table_of(rows_of(as_stored(rating), rating), rating))
+        console.print(table_of(rows_of(as_stored(rating), rating), rating, columns))
     return [line.split() for line in captured.get().splitlines() if line.strip()]
 
 
@@ -44,8 +44,8 @@ def test_the_busiest_fifteen_apps_are_shown_and_all_are_in_the_total() -> None:
     lines = shown(rated(17))
     assert sum(line[0].startswith("wx") for line in lines) == APPS_SHOWN_MAX
     total = lines[-1]
-    assert " ".join(total[:7]) == "17 apps with calls, 2 not shown"
-    assert total[7] == str(17 * 18 // 2)
+    assert total[:4] == ["17", "apps,", "2", "hidden"]
+    assert total[4] == str(17 * 18 // 2)
 
 
 def test_an_app_without_packs_says_so() -> None:
@@ -63,3 +63,11 @@ def test_calls_of_an_exempt_app_are_named_as_such() -> None:
     call = authorization_succeeded(appid="wxcity", code="a", capability="quick", time=START)
     row = next(line for line in shown(rate([to_json(owner), to_json(call)], RULES)) if line[0] == "wxcity")
     assert row[2:] == ["1", "0", "0", "0", "3", "-", "0", "0.00", "1", "exempt"]
+
+
+def test_eighty_columns_are_enough_for_every_figure() -> None:
+    lines = shown(rated(17), 80)
+    busiest = next(line for line in lines if line[0] == "wx17")
+    assert busiest == ["wx17", "quick", "17", "3", "14", "0", "0", "236", "0"]
+    assert ["wx17", "quick:", "250", "to", "2026-12-30;", "¥0.42"] in lines
+    assert not any("…" in word for line in lines for word in line)
