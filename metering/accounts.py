@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from metering.events import CAPABILITIES, Capability
-from metering.packs import ClosedPack, Pack
+from metering.packs import ClosedPack, Ending, Pack
 from metering.rules import Rules
 
 NEVER_MS: Final = 2**62
@@ -33,9 +33,9 @@ class Use(Struct, array_like=True):
         run_out_fired: whether the run-out alert was given and waits for a top-up.
     """
 
-    open: list[Pack] = []
-    spent: list[Pack] = []
-    closed: list[ClosedPack] = []
+    open: tuple[Pack, ...] = ()
+    spent: tuple[Pack, ...] = ()
+    closed: tuple[ClosedPack, ...] = ()
     remaining: dict[str, int] = {}
     active_size: int = 0
     active_remaining: int = 0
@@ -48,11 +48,14 @@ class Use(Struct, array_like=True):
     run_out_fired: bool = False
 
     def copy(self) -> "Use":
-        """An independent copy: packs themselves never change, so that lists and dicts suffice."""
+        """An independent copy; only the counts by pack and by day are ever changed in place."""
+        if not self.remaining and not self.calls_by_day:
+            # A capability that an app does not use is every app's second one.
+            return Use()
         return Use(
-            self.open.copy(),
-            self.spent.copy(),
-            self.closed.copy(),
+            self.open,
+            self.spent,
+            self.closed,
             self.remaining.copy(),
             self.active_size,
             self.active_remaining,
@@ -64,6 +67,26 @@ class Use(Struct, array_like=True):
             self.newest_day,
             self.run_out_fired,
         )
+
+    def add_open(self, pack: Pack) -> None:
+        """Take a new pack into the burn order."""
+        self.open = tuple(sorted((*self.open, pack)))
+
+    def close(self, pack: Pack, how: Ending, lapsed: int = 0) -> None:
+        """Move an open or spent pack to those that ended."""
+        self.open = without(self.open, pack)
+        self.spent = without(self.spent, pack)
+        self.closed = (*self.closed, ClosedPack(pack, how, lapsed))
+
+    def spend(self, pack: Pack) -> None:
+        """Set aside an open pack that holds nothing any more but has not expired."""
+        self.open = without(self.open, pack)
+        self.spent = (*self.spent, pack)
+
+
+def without(packs: tuple[Pack, ...], pack: Pack) -> tuple[Pack, ...]:
+    """The packs but one."""
+    return tuple(other for other in packs if other is not pack and other != pack)
 
 
 class Alerting(Struct, frozen=True, array_like=True):

@@ -4,10 +4,10 @@ from typing import Literal
 
 from metering import alerting
 from metering.accounts import Account, Use, trial_quota
-from metering.events import Authorization, Succeeded
+from metering.events import Authorization, Unsuccessful
 from metering.lines import Lines
 from metering.money import cost_of_call
-from metering.packs import ClosedPack, Pack
+from metering.packs import Pack
 from metering.rules import Rules
 from metering.times import shanghai_day
 from metering.uncovered import UncoveredCall
@@ -23,7 +23,7 @@ def authorize(
     Returns:
         The call, if nothing could cover it, to be remembered for a pack that is recorded late.
     """
-    if not isinstance(event, Succeeded):
+    if isinstance(event, Unsuccessful):
         lines.authorization(event, time_ms, calls=0, errno=event.data.errno)
         return None
     if time_ms < rules.billing_start_ms:
@@ -51,7 +51,7 @@ def take_call(account: Account, use: Use, pack: Pack) -> tuple[int, int]:
 
 
 def _charge(
-    account: Account, event: Succeeded, time_ms: int, lines: Lines, rules: Rules
+    account: Account, event: Authorization, time_ms: int, lines: Lines, rules: Rules
 ) -> UncoveredCall | None:
     data = event.data
     use = account.uses[data.capability]
@@ -89,8 +89,7 @@ def _why_uncovered(use: Use, time_ms: int) -> UncoveredReason:
 
 def _set_aside(account: Account, use: Use, pack: Pack) -> None:
     """An exhausted pack counts towards the active size until it expires; a late one has expired already."""
-    use.open.remove(pack)
     if account.clock_ms < pack.expires_at_ms:
-        use.spent.append(pack)
+        use.spend(pack)
     else:
-        use.closed.append(ClosedPack(pack, "exhausted"))
+        use.close(pack, "exhausted")

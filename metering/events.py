@@ -2,12 +2,13 @@
 
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
 
-from metering.times import CLOCK_SKEW_MS, EARLIEST_MS, LATEST_MS, format_time, to_ms
+from metering.times import CLOCK_SKEW_MS, EARLIEST_MS, LATEST_MS, from_ms
 
 Capability = Literal["quick", "realtime"]
 CAPABILITIES: Final[tuple[Capability, ...]] = ("quick", "realtime")
@@ -99,22 +100,28 @@ class Event(Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
     time: Zoned
 
 
-class Succeeded(Event, frozen=True, kw_only=True, gc=False, tag="phone.authorization.succeeded"):
-    """A user gave the number: exactly one call."""
+class Authorization(Event, frozen=True, kw_only=True, gc=False):
+    """One tap's outcome."""
 
     data: AuthorizationData
 
 
-class Denied(Event, frozen=True, kw_only=True, gc=False, tag="phone.authorization.denied"):
-    """A user refused: counted, never charged."""
+class Succeeded(Authorization, frozen=True, kw_only=True, gc=False, tag="phone.authorization.succeeded"):
+    """A user gave the number: exactly one call."""
+
+
+class Unsuccessful(Authorization, frozen=True, kw_only=True, gc=False):
+    """A tap that gave no number: counted, never charged."""
 
     data: UnsuccessfulData
 
 
-class Failed(Event, frozen=True, kw_only=True, gc=False, tag="phone.authorization.failed"):
-    """The component failed: counted, never charged."""
+class Denied(Unsuccessful, frozen=True, kw_only=True, gc=False, tag="phone.authorization.denied"):
+    """A user refused."""
 
-    data: UnsuccessfulData
+
+class Failed(Unsuccessful, frozen=True, kw_only=True, gc=False, tag="phone.authorization.failed"):
+    """The component failed."""
 
 
 class Purchased(Event, frozen=True, kw_only=True, gc=False, tag="pack.purchased"):
@@ -151,7 +158,6 @@ class ClockTicked(Event, frozen=True, kw_only=True, gc=False, tag="clock.ticked"
     """Time passed for every app of the partition."""
 
 
-Authorization = Succeeded | Denied | Failed
 AnyEvent = (
     Succeeded
     | Denied
@@ -200,6 +206,7 @@ class Rejection(NamedTuple):
 
 
 _decoder = msgspec.json.Decoder(AnyEvent)
+_EARLIEST: Final = from_ms(EARLIEST_MS)
 
 
 def read_event(value: bytes, *, now_ms: int | None) -> AnyEvent | Rejection:
@@ -243,40 +250,50 @@ def read_record(key: bytes | None, value: bytes | None, *, now_ms: int | None) -
 
 
 def _implausible(event: AnyEvent, now_ms: int | None) -> Rejection | None:
-    latest_ms = LATEST_MS if now_ms is None else min(LATEST_MS, now_ms + CLOCK_SKEW_MS)
-    if not EARLIEST_MS <= to_ms(event.time) <= latest_ms:
-        return _out_of_range("time", event.time, latest_ms)
+    latest = _latest(now_ms)
+    if not _EARLIEST <= event.time <= latest:
+        return _out_of_range("time", event.time, latest)
     if isinstance(event, Purchased):
-        return _implausible_purchase(event.data, latest_ms)
-    if isinstance(event, Succeeded | Denied | Failed) and looks_like_phone_number(event.data.client):
+        return _implausible_purchase(event.data, latest)
+    if isinstance(event, Authorization) and looks_like_phone_number(event.data.client):
         return Rejection(
             "phone_number", "data.client looks like a phone number; send a keyed hash of the user."
         )
     return None
 
 
-def _implausible_purchase(data: PurchaseData, latest_ms: int) -> Rejection | None:
-    if not EARLIEST_MS <= to_ms(data.paid_at) <= latest_ms:
-        return _out_of_range("data.paid_at", data.paid_at, latest_ms)
-    if data.starts_at is not None and not EARLIEST_MS <= to_ms(data.starts_at) <= LATEST_MS:
-        return _out_of_range("data.starts_at", data.starts_at, LATEST_MS)
+@lru_cache(maxsize=1024)
+def _latest(now_ms: int | None) -> datetime:
+    """Records that arrive together share their broker time."""
+    return from_ms(LATEST_MS if now_ms is None else min(LATEST_MS, now_ms + CLOCK_SKEW_MS))
+
+
+def _implausible_purchase(data: PurchaseData, latest: datetime) -> Rejection | None:
+    if not _EARLIEST <= data.paid_at <= latest:
+        return _out_of_range("data.paid_at", data.paid_at, latest)
+    if data.starts_at is not None and not _EARLIEST <= data.starts_at <= _latest(None):
+        return _out_of_range("data.starts_at", data.starts_at, _latest(None))
     return None
 
 
-def _out_of_range(field: str, moment: datetime, latest_ms: int) -> Rejection:
+def _out_of_range(field: str, moment: datetime, latest: datetime) -> Rejection:
     """The moment is shown as it was given: near the years 1 and 9999 it need not exist in UTC."""
     return Rejection(
         "time_out_of_range",
-        f"{field} {moment.isoformat()} is outside {format_time(EARLIEST_MS)} to {format_time(latest_ms)}.",
+        f"{field} {moment.isoformat()} is outside {_EARLIEST.isoformat()} to {latest.isoformat()}.",
     )
 
 
+PHONE_NUMBER_DIGITS: Final = 11
+_PUNCTUATION: Final = re.compile(r"[\s().+-]")
 _PHONE_NUMBER: Final = re.compile(r"(?:(?:00)?86)?1[3-9][0-9]{9}")
 
 
 def looks_like_phone_number(text: str) -> bool:
     """Whether a text has the form of a Chinese mobile number, however it is punctuated."""
-    return _PHONE_NUMBER.fullmatch(re.sub(r"[\s().+-]", "", text)) is not None
+    if len(text) < PHONE_NUMBER_DIGITS or (text.isalnum() and not text.isdecimal()):
+        return False
+    return _PHONE_NUMBER.fullmatch(_PUNCTUATION.sub("", text)) is not None
 
 
 def _invalid(problem: str) -> Rejection:

@@ -56,9 +56,12 @@ class Pack(Struct, frozen=True, array_like=True, order=True, gc=False):
         return self.expires_at_ms + rules.allowed_lateness_ms
 
 
+Ending = Literal["exhausted", "lapsed", "refunded"]
+
+
 class ClosedPack(Struct, frozen=True, array_like=True, gc=False):
     """A pack that nothing can be charged to any more, and how it ended."""
 
     pack: Pack
-    status: Literal["exhausted", "lapsed", "refunded"]
+    status: Ending
     lapsed: int = 0

@@ -1,6 +1,5 @@
 """Buying and giving back packs; late recorded packs take over calls (DESIGN rules 6, 7 and 10)."""
 
-import bisect
 from typing import Final, Literal
 
 from metering import alerting
@@ -8,7 +7,7 @@ from metering.accounts import Account, Use, encode_account
 from metering.charging import take_call
 from metering.events import Capability, Purchased, Refunded
 from metering.lines import Lines, details_json
-from metering.packs import ClosedPack, Pack
+from metering.packs import Pack
 from metering.rules import Rules
 from metering.time_passing import lapse, schedule, schedule_pack
 from metering.times import DAY_MS, shanghai_day
@@ -59,7 +58,7 @@ def purchase(
     if refusal:
         return uncovered
     use.remaining[pack.pack_id] = pack.calls
-    bisect.insort(use.open, pack)
+    use.add_open(pack)
     if pack.covers(account.clock_ms):
         use.active_size += pack.calls
         use.active_remaining += pack.calls
@@ -93,8 +92,7 @@ def refund(account: Account, event: Refunded, time_ms: int, lines: Lines, rules:
         return
     use = account.uses[capability]
     use.remaining[pack_id] = 0
-    use.open.remove(pack)
-    use.closed.append(ClosedPack(pack, "refunded"))
+    use.close(pack, "refunded")
     if pack.covers(account.clock_ms):
         use.active_size -= pack.calls
         use.active_remaining -= pack.calls

@@ -38,8 +38,9 @@ def changed_items(before: PartitionState, metered: Metered) -> dict[str, bytes |
     items: dict[str, bytes | None] = {}
     for appid in sorted(metered.touched):
         items[_ACCOUNT + appid] = encode_account(after.accounts[appid])
-        for capability in CAPABILITIES:
-            items |= _changed_uncovered(before, after, (appid, capability))
+        if before.uncovered is not after.uncovered:
+            for capability in CAPABILITIES:
+                items |= _changed_uncovered(before, after, (appid, capability))
     chunks = duplicates.chunks_since(before.ids, after.ids, metered.sightings)
     items |= {f"{_IDS}{number}": duplicates.encode_chunk(chunk) for number, chunk in chunks.items()}
     items |= {f"{_IDS}{number}": None for number in range(before.ids.first_chunk, after.ids.first_chunk)}

@@ -7,7 +7,7 @@ from metering import alerting
 from metering.accounts import NEVER_MS, Account, Use
 from metering.events import Capability
 from metering.lines import Lines
-from metering.packs import ClosedPack, Pack
+from metering.packs import Pack
 from metering.rules import Rules
 from metering.times import DAY_MS
 
@@ -61,8 +61,7 @@ def lapse(account: Account, capability: Capability, pack: Pack, lines: Lines) ->
     use = account.uses[capability]
     left = use.remaining[pack.pack_id]
     use.remaining[pack.pack_id] = 0
-    use.open.remove(pack)
-    use.closed.append(ClosedPack(pack, "lapsed", left))
+    use.close(pack, "lapsed", left)
     lines.add(
         "lapse",
         pack.expires_at_ms,
@@ -133,6 +132,5 @@ def _expire(account: Account, milestone: Milestone, use: Use, lines: Lines) -> N
     use.active_size -= pack.calls
     use.active_remaining -= use.remaining[pack.pack_id]
     if pack in use.spent:
-        use.spent.remove(pack)
-        use.closed.append(ClosedPack(pack, "exhausted"))
+        use.close(pack, "exhausted")
     alerting.balance_fell(account, milestone.capability, milestone.moment_ms, lines)

@@ -84,7 +84,7 @@ def assert_balanced(account: Account, entries: list[Entry]) -> None:
             assert remaining > 0 or price == cost + lost + returned
         packs = [*use.open, *use.spent, *(closed.pack for closed in use.closed)]
         assert sorted(pack.pack_id for pack in packs) == sorted(use.remaining)
-        assert use.open == sorted(use.open)
+        assert list(use.open) == sorted(use.open)
         active = [pack for pack in (*use.open, *use.spent) if pack.covers(account.clock_ms)]
         assert use.active_size == sum(pack.calls for pack in active)
         assert use.active_remaining == sum(use.remaining[pack.pack_id] for pack in active)
