@@ -26,6 +26,9 @@ POLL_RECORDS_MAX = 20_000
 WAITING_BATCHES_MAX = 2
 """Batches per partition that wait in memory: with the limits above, what a worker holds unread."""
 
+BATCH_BYTES_MAX = 900_000
+"""Below the 1 MB that a broker takes at once unless told otherwise."""
+
 REQUEST_BYTES_MAX = 2 * 1024 * 1024
 """A dead letter carries a record of up to 1 MB in base64."""
 
@@ -52,6 +55,7 @@ def create_app(settings: WorkerSettings) -> RecordBatchApp:
         stream_wait_empty=False,
         stream_buffer_maxsize=WAITING_BATCHES_MAX,
         producer_acks=-1,
+        producer_max_batch_size=BATCH_BYTES_MAX,
         producer_max_request_size=REQUEST_BYTES_MAX,
         producer_compression_type="lz4",
         web_bind=settings.listen_host,

@@ -6,6 +6,8 @@ record's. Everything else is Faust's: groups, flow control, acks, commits. Writt
 0.15.3, which is pinned for that reason; `tests/streams/test_record_batches.py` checks what this relies on.
 """
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -19,6 +21,7 @@ from faust.types.transports import ConsumerT, ProducerT, TransportT
 
 from metering import topics
 from metering.partition import Record
+from streams.batch_step import Outgoing
 
 CODEC = "record_batch"
 
@@ -72,6 +75,28 @@ class Producer(driver.Producer):
 
     def _settings_extra(self) -> Mapping[str, Any]:
         return {**super()._settings_extra(), "enable_idempotence": True}
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        """Publish records, in order per partition, and return once the broker has acknowledged all of them.
+
+        They are packed into batches here: sending them one by one costs several times what metering does.
+        """
+        places: defaultdict[tuple[str, int], list[Outgoing]] = defaultdict(list)
+        for record in records:
+            places[record.topic, record.partition].append(record)
+        await asyncio.gather(*(self._publish_to(*place, there) for place, there in places.items()))
+
+    async def _publish_to(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+        producer = self._ensure_producer()
+        sent = []
+        batch = producer.create_batch()
+        for record in records:
+            if batch.append(key=record.key, value=record.value, timestamp=None) is None:
+                sent.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                batch.append(key=record.key, value=record.value, timestamp=None)
+        sent.append(await producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*sent)
 
 
 class Transport(driver.Transport):

@@ -22,7 +22,7 @@ from metering.partition import OffsetGapError
 from metering.rules import Rules
 from streams import metrics
 from streams.batch_step import Held, Outgoing, Work, carry_out, claim, plan
-from streams.record_batches import RecordBatch, RecordBatchApp
+from streams.record_batches import Producer, RecordBatch, RecordBatchApp
 from streams.stall_guard import StalledError, StallGuard
 from streams.state_log import StateDamagedError
 from streams.state_reading import LogTruncatedError, read_held
@@ -120,15 +120,7 @@ class Worker:
         async for attempt in self._retrying():
             with attempt:
                 self._check_ownership()
-                await self._send(records)
-
-    async def _send(self, records: Sequence[Outgoing]) -> None:
-        producer = self._app.producer
-        sent = [
-            await producer.send(record.topic, record.key, record.value, record.partition, None, None)
-            for record in records
-        ]
-        await asyncio.gather(*sent)
+                await cast("Producer", self._app.producer).publish(records)
 
     def _check_ownership(self) -> None:
         if self._app.consumer_generation_id != self._generation:
