@@ -34,6 +34,10 @@ demo: $(SYNCED) | java ## Start everything on this machine and watch traffic bur
 test: $(SYNCED) | java ## Run all tests, the end-to-end ones against the real broker and engine
 	@$(RUN) pytest $(ARGS)
 
+.PHONY: bench
+bench: $(SYNCED) | java ## Measure the worker on this machine: one JSON line per run
+	@$(RUN) python -m bench.stream $(ARGS)
+
 .PHONY: check
 check: $(SYNCED) ## Check style, types, import directions, the lock file and the hooks
 	$(RUN) ruff check .
