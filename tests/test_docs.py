@@ -102,9 +102,13 @@ def command_lines(page: str) -> list[list[str]]:
 def options_of(command: str) -> set[str]:
     where = next(one.where for one in COMMANDS if one.name == command)
     module, _, name = where.partition(":")
-    app = typer.Typer(add_completion=False)
-    app.command()(getattr(importlib.import_module(module), name))
-    return {option for parameter in typer.main.get_command(app).params for option in parameter.opts}
+    loaded = getattr(importlib.import_module(module), name)
+    app = loaded if isinstance(loaded, typer.Typer) else typer.Typer(add_completion=False)
+    if app is not loaded:
+        app.command()(loaded)
+    commands = [typer.main.get_command(app)]
+    commands += getattr(commands[0], "commands", {}).values()
+    return {option for one in commands for parameter in one.params for option in parameter.opts}
 
 
 @pytest.mark.parametrize("page", [*READMES, "CONTRIBUTING.md"])

@@ -37,6 +37,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
         EVENTS,
     ),
     Command("balance", "phonemeter.cli.balance:balance", "What an app has left, and its packs.", STACK),
+    Command(
+        "dead-letters",
+        "phonemeter.cli.dead_letters:GROUP",
+        "Records that are no events: list, explain, put back.",
+        EVENTS,
+    ),
     Command("rate", "phonemeter.cli.rate:rate", "Meter a file by the rules alone, offline.", STACK),
     Command("status", "phonemeter.cli.status:status", "Health, lag and freshness.", STACK),
     Command("settings", "phonemeter.cli.settings:settings", "Every setting, its value and meaning.", STACK),
@@ -47,7 +53,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("sink", "phonemeter.cli.services:sink", "Run the sink: the ledger into ClickHouse.", SERVICES),
     Command("engine", "phonemeter.cli.services:engine", "Run the embedded ClickHouse.", SERVICES),
 )
-"""Every command, in the order of the list. To add one: a module with a typer function, and its line here."""
+"""Every command, in the order of the list. To add one: a module with a typer function (or a Typer with
+commands of its own), and its line here."""
 
 CHATTY: Final = ("kafka", "clickhouse_driver")
 """Libraries that would log to stderr, by Python's last resort, what the command tells in its own sentence."""
@@ -85,15 +92,20 @@ def _app(wanted: str | None) -> typer.Typer:
     )
     app.callback()(_options)
     for command in COMMANDS:
-        function = _load(command.where) if wanted in {None, command.name} else _unloaded
-        app.command(command.name, short_help=command.summary, rich_help_panel=command.panel)(function)
+        loaded = _load(command.where) if wanted in {None, command.name} else _unloaded
+        if isinstance(loaded, typer.Typer):
+            app.add_typer(
+                loaded, name=command.name, short_help=command.summary, rich_help_panel=command.panel
+            )
+        else:
+            app.command(command.name, short_help=command.summary, rich_help_panel=command.panel)(loaded)
     return app
 
 
-def _load(where: str) -> Callable[..., Any]:
+def _load(where: str) -> Callable[..., Any] | typer.Typer:
     module, _, name = where.partition(":")
-    function: Callable[..., Any] = getattr(import_module(module), name)
-    return function
+    loaded: Callable[..., Any] | typer.Typer = getattr(import_module(module), name)
+    return loaded
 
 
 def _unloaded() -> None:

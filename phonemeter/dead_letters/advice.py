@@ -1,0 +1,64 @@
+"""What would make a dead letter an event: one sentence, with the option that does it where there is one."""
+
+import difflib
+import re
+from typing import Any, Final
+
+import msgspec
+
+from metering.dead_letters import DeadLetter
+from metering.events import EVENT_TYPES, VALUE_BYTES_MAX
+
+_AT: Final = re.compile(r"at `\$\.([\w.]+)`")
+_MISSING: Final = re.compile(r"missing required field `(\w+)`(?: - at `\$\.([\w.]+)`)?")
+_TIME_FIELD: Final = re.compile(r"(data\.\w+|time) ")
+
+_ADVICE: Final[dict[str, str]] = {
+    "too_large": f"An event has at most {VALUE_BYTES_MAX:,} bytes: leave out what the rules do not know "
+    f"(retry --unset data.NAME, or --edit FILE).",
+    "not_utf8": "The bytes are not UTF-8: write the event again as JSON in UTF-8 (retry --edit FILE).",
+    "not_json": "An event is one JSON object: write it again (retry --edit FILE).",
+    "key_missing": "Nothing in the event is wrong: retry publishes it with its subject as the key.",
+    "key_mismatch": "If the subject is the right app, retry publishes it with that as the key; if the key "
+    "was right: retry --set subject=APPID.",
+    "phone_number": "Leave the field out (retry --unset FIELD), or put a keyed hash of the user there "
+    "(retry --set data.client=HASH).",
+}
+
+
+def advice_for(letter: DeadLetter) -> str:
+    """What would make a letter an event."""
+    if letter.reason == "unknown_type":
+        return _type_advice(letter)
+    if letter.reason == "time_out_of_range":
+        match = _TIME_FIELD.match(letter.sentence)
+        field = match[1] if match else "time"
+        return (
+            f"Correct the time (retry --set {field}=TIME); a time that was ahead of the broker's is accepted "
+            f"once it has come: then retry as it is."
+        )
+    if letter.reason == "invalid_field":
+        return _field_advice(letter)
+    return _ADVICE.get(letter.reason, "Correct what the sentence names (retry --set, --unset or --edit).")
+
+
+def _field_advice(letter: DeadLetter) -> str:
+    missing = _MISSING.search(letter.sentence)
+    if missing:
+        path = f"{missing[2]}.{missing[1]}" if missing[2] else missing[1]
+        return f"Give the field that is missing: retry --set {path}=VALUE."
+    at = _AT.search(letter.sentence)
+    if at:
+        return f"Correct the field: retry --set {at[1]}=VALUE."
+    return "Correct the field that the sentence names: retry --set PATH=VALUE."
+
+
+def _type_advice(letter: DeadLetter) -> str:
+    try:
+        event: Any = msgspec.json.decode(letter.value or b"")
+        given = str(event["type"])
+    except (ValueError, RecursionError, TypeError, KeyError):
+        given = ""
+    near = difflib.get_close_matches(given[:100], EVENT_TYPES, n=1, cutoff=0.4)
+    wanted = near[0] if near else "TYPE"
+    return f"Give one of the known types: retry --set type={wanted}."
