@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from immutables import Map
+from msgspec import Struct
 
 from metering import alerting, topics
 from metering.accounts import Account, Alerting
@@ -39,7 +40,7 @@ from metering.times import to_ms
 from metering.uncovered import UncoveredCalls
 
 
-class Record(NamedTuple):
+class Record(Struct, frozen=True, gc=False):
     """One record of the log.
 
     Attributes:
