@@ -9,7 +9,9 @@ without its header is as if it had never been begun.
 Every takeover of a partition begins an epoch, and slots and headers belong to an epoch. What a worker that
 has lost the partition still has in flight can therefore never overwrite what its successor wrote, neither in
 the topic nor when compaction keeps only the last record of a key. A takeover's first record is its claim: a
-header in the new epoch for the checkpoint it found, which makes every header of older epochs void.
+header in the new epoch for the checkpoint it found, which makes every header of older epochs void. Headers
+also say where each of the last epochs began: of epochs before it, what is newer than that was never valid,
+however late it arrives.
 
 The header also carries a fingerprint of all valid versions, so that a state with a piece missing is noticed
 instead of metered with.
@@ -30,6 +32,9 @@ from metering.state_items import Header, header_of, restore
 
 _HEADER: Final = "header"
 _VERSION: Final = struct.Struct("<Q?")
+_EPOCHS_MAX: Final = 16
+"""Takeovers whose beginnings a header tells; no record is on its way for longer than so many take."""
+
 _MASK: Final = 2**64 - 1
 _MIX_KEY: Final = 0x9E37_79B9_7F4A_7C15
 _MIX_EPOCH: Final = 0xC2B2_AE3D_27D4_EB4F
@@ -59,6 +64,7 @@ class _StoredHeader(Struct, frozen=True, array_like=True):
     header: Header
     items: int
     fingerprint: int
+    begun: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +84,36 @@ class Placement:
         epoch: of the worker that holds the partition, larger than that of any before it.
         placed: by item key.
         litter: record keys that hold nothing valid, to be cleared by the next checkpoint, in this order.
+        gone: where the newest checkpoint says of items that they are gone; part of the litter.
         fingerprint: of all items and where they are, independent of order.
+        stands_at: the next offset of the newest checkpoint.
+        begun: the last epochs, oldest first, each with the next offset of the checkpoint it began from.
     """
 
     epoch: int = 0
     placed: Map[str, Placed] = field(default_factory=Map)
     litter: tuple[bytes, ...] = ()
     fingerprint: int = 0
+    gone: Mapping[str, Placed] = field(default_factory=dict)
+    stands_at: int = 0
+    begun: tuple[tuple[int, int], ...] = ()
 
     def taken_over(self, now_ms: int) -> "Placement":
         """The same, for a worker that takes the partition over now; time tells two such workers apart."""
-        return replace(self, epoch=max(now_ms, self.epoch + 1))
+        epoch = max(now_ms, self.epoch + 1)
+        return replace(self, epoch=epoch, begun=(*self.begun, (epoch, self.stands_at))[-_EPOCHS_MAX:])
 
     def checkpoint(self, state: PartitionState, changes: Mapping[str, bytes | None]) -> Checkpoint:
         """Lay out the checkpoint that brings the stored state to `state`, given what changed."""
         records: list[StateRecord] = []
         litter: list[bytes] = []
+        gone: dict[str, Placed] = {}
         placed = self.placed.mutate()
         fingerprint = self.fingerprint
         for key, value in changes.items():
             was = placed.get(key)
-            now = Placed(self.epoch, state.next_offset, self._free_slot(was))
+            # What says that the item is gone must stay until this checkpoint is whole, as a version would.
+            now = Placed(self.epoch, state.next_offset, self._free_slot(was or self.gone.get(key)))
             flagged = _VERSION.pack(now.version, value is None) + (value or b"")
             records.append(StateRecord(_record_key(key, now), flagged))
             if was is not None:
@@ -110,14 +125,18 @@ class Placement:
                 fingerprint ^= _mark(key, now)
             else:
                 placed.pop(key, None)
+                gone[key] = now
                 litter.append(_record_key(key, now))
-        records += [StateRecord(key, None) for key in self.litter]
-        after = Placement(self.epoch, placed.finish(), tuple(litter), fingerprint)
+        written = {record.key for record in records}
+        records += [StateRecord(key, None) for key in self.litter if key not in written]
+        after = Placement(
+            self.epoch, placed.finish(), tuple(litter), fingerprint, gone, state.next_offset, self.begun
+        )
         return Checkpoint(tuple(records), after.header(state), after)
 
     def header(self, state: PartitionState) -> StateRecord:
         """The record that makes `state`, stored as this says, the valid one; a claim if it was so already."""
-        header = _StoredHeader(header_of(state), len(self.placed), self.fingerprint)
+        header = _StoredHeader(header_of(state), len(self.placed), self.fingerprint, self.begun)
         return StateRecord(f"{_HEADER}#{self.epoch}".encode(), msgspec.msgpack.encode(header))
 
     def _free_slot(self, was: Placed | None) -> int:
@@ -157,7 +176,7 @@ class StateReader:
             return PartitionState(self._partition), empty
         epoch = max(headers)
         stored = headers[epoch]
-        valid = _valid(versions, epoch, stored.header.next_offset)
+        valid = _valid(versions, epoch, stored)
         kept = {key: version for key, version in valid.items() if not version.gone}
         fingerprint = 0
         for key, version in kept.items():
@@ -171,7 +190,10 @@ class StateReader:
         state = restore(self._partition, stored.header, {key: version.value for key, version in kept.items()})
         placed = {key: version.placed for key, version in kept.items()}
         litter = self._litter(valid)
-        return state, Placement(self._newest_epoch(), Map(placed), litter, fingerprint)
+        next_offset = stored.header.next_offset
+        return state, Placement(
+            self._newest_epoch(), Map(placed), litter, fingerprint, {}, next_offset, stored.begun
+        )
 
     def _read(self) -> tuple[dict[int, _StoredHeader], dict[str, list[_Version]]]:
         headers: dict[int, _StoredHeader] = {}
@@ -201,17 +223,25 @@ class StateReader:
         return (*(key for key in self._records if key not in needed), *gone)
 
 
-def _valid(versions: Mapping[str, Iterable[_Version]], epoch: int, newest: int) -> dict[str, _Version]:
+def _valid(
+    versions: Mapping[str, Iterable[_Version]], epoch: int, stored: _StoredHeader
+) -> dict[str, _Version]:
     valid: dict[str, _Version] = {}
     for key, candidates in versions.items():
         whole = [
             candidate
             for candidate in candidates
-            if candidate.placed.epoch <= epoch and candidate.placed.version <= newest
+            if candidate.placed.epoch <= epoch
+            and candidate.placed.version <= _newest_of(candidate.placed.epoch, stored)
         ]
         if whole:
             valid[key] = max(whole, key=lambda candidate: candidate.placed)
     return valid
+
+
+def _newest_of(epoch: int, stored: _StoredHeader) -> int:
+    """The newest version of an epoch that can be valid: where the next one began, or the newest of all."""
+    return next((began_at for begun, began_at in stored.begun if begun > epoch), stored.header.next_offset)
 
 
 def _record_key(key: str, placed: Placed) -> bytes:

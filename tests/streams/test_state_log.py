@@ -138,3 +138,37 @@ def test_slots_of_removed_items_are_cleared_in_an_order_that_never_brings_them_b
         reader.add(topic[:length])
         assert reader.finished()[0].ids.tail == ()
     assert [record.key for record in compacted(topic)] == [b"header#0"]
+
+
+def test_an_item_that_comes_back_right_after_it_was_removed_is_kept() -> None:
+    placement, topic = Placement(), []
+    for next_offset, value in enumerate((b"a" * 16, None, b"b" * 16, None, b"c" * 16), 1):
+        checkpoint = placement.checkpoint(PartitionState(0, next_offset), {"ids/0": value})
+        for length in range(len(checkpoint.items) + 1):
+            read(topic + list(checkpoint.items[:length]))
+        topic += [*checkpoint.items, checkpoint.header]
+        placement = checkpoint.after
+        assert bool(read(topic).state.ids.tail) == (value is not None)
+        assert bool(read(compacted(topic)).state.ids.tail) == (value is not None)
+
+
+def test_what_a_lost_worker_sends_after_its_successor_forgot_the_item_is_passed_over() -> None:
+    lost = Placement().taken_over(1)
+    one = lost.checkpoint(PartitionState(0, 1), {"ids/0": b"a" * 16})
+    late = one.after.checkpoint(PartitionState(0, 2), {"ids/0": b"b" * 16})
+    topic = [*one.items, one.header]
+    successor = read(topic).placement.taken_over(2)
+    gone = successor.checkpoint(PartitionState(0, 3), {"ids/0": None})
+    cleared = gone.after.checkpoint(PartitionState(0, 4), {})
+    topic += [
+        successor.header(PartitionState(0, 1)),
+        *gone.items,
+        gone.header,
+        *cleared.items,
+        cleared.header,
+    ]
+    assert read([*topic, *late.items]).state.ids.tail == ()
+    third = read([*topic, *late.items]).placement.taken_over(3)
+    later = third.checkpoint(PartitionState(0, 9), {})
+    topic += [third.header(PartitionState(0, 4)), *later.items, later.header]
+    assert read([*topic, *late.items]).state.ids.tail == ()
