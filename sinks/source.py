@@ -132,7 +132,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python s
         committed = self._consumer.committed(at, metadata=True, timeout_ms=REQUEST_TIMEOUT_MS)
         if committed is None or committed.offset < 0:
             return Start(self.beginning_of(partition), BEFORE_ALL)
-        return Start(committed.offset, _position_of(committed.metadata))
+        return Start(committed.offset, position_of(committed.metadata))
 
     def beginning_of(self, partition: int) -> int:
         """Offset of the first record that the topic still has."""
@@ -186,8 +186,8 @@ def _metadata_of(stored: Position) -> str:
     return f"stored {stored.offset} {stored.line}"
 
 
-def _position_of(metadata: str | None) -> Position:
-    """The position of a commit's metadata; commits made by other tools have none."""
+def position_of(metadata: str | None) -> Position:
+    """The stored position in the metadata of the group's commit; commits made by other tools have none."""
     match (metadata or "").split():
         case ["stored", offset, line] if offset.lstrip("-").isdigit() and line.lstrip("-").isdigit():
             return Position(int(offset), int(line))

@@ -44,6 +44,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         EVENTS,
     ),
     Command("rate", "phonemeter.cli.rate:rate", "Meter a file by the rules alone, offline.", STACK),
+    Command("audit", "phonemeter.cli.audit:audit", "Recompute the ledger, compare it everywhere.", STACK),
     Command("status", "phonemeter.cli.status:status", "Health, lag and freshness.", STACK),
     Command("settings", "phonemeter.cli.settings:settings", "Every setting, its value and meaning.", STACK),
     Command("topics", "phonemeter.cli.topics:topics", "Create Kafka's topics, or check them.", SERVICES),

@@ -1,0 +1,173 @@
+"""Reading topics from Kafka for an audit: one partition in order, up to a place that is fixed beforehand."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+import aiokafka
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.structs import OffsetAndMetadata
+
+from metering.topics import EVENTS, LEDGER, SINK_GROUP, WORKER_GROUP
+from phonemeter.errors import OperationError
+from phonemeter.stack.health import NO_COORDINATOR_YET
+from phonemeter.stack.kafka.topics import admin
+from sinks.lines import Position
+from sinks.source import position_of
+
+FETCH_BYTES: Final = 4 * 1024 * 1024
+RECORDS_MAX: Final = 20_000
+FETCH_WAIT_MS: Final = 500
+REQUEST_TIMEOUT_MS: Final = 15_000
+SILENCE_S_MAX: Final = 30.0
+"""How long Kafka may hold records back before that is told."""
+
+
+class Reached(NamedTuple):
+    """How far the services say they have come.
+
+    Attributes:
+        metered: per partition, the offset of the next event to be metered; all before it are in the ledger.
+        stored: per partition, the last line that ClickHouse has acknowledged.
+    """
+
+    metered: dict[int, int]
+    stored: dict[int, Position]
+
+
+class Span(NamedTuple):
+    """The offsets that a partition holds: from `begin` to before `end`."""
+
+    begin: int
+    end: int
+
+
+def how_far(kafka: str) -> Reached:
+    """What the worker and the sink have told Kafka.
+
+    The sink is asked first: what it has stored was metered before, so the worker is never behind it.
+
+    Raises:
+        OperationError: Kafka does not answer.
+    """
+    with admin(kafka) as client:
+        stored = _committed(client, SINK_GROUP)
+        metered = _committed(client, WORKER_GROUP)
+    return Reached(
+        {at.partition: max(0, done.offset) for at, done in metered.items() if at.topic == EVENTS},
+        {at.partition: position_of(done.metadata) for at, done in stored.items() if at.topic == LEDGER},
+    )
+
+
+def spans(kafka: str, topic: str) -> dict[int, Span]:
+    """What each partition of a topic holds now.
+
+    Raises:
+        OperationError: there is no such topic, or Kafka does not answer.
+    """
+    with admin(kafka) as client:
+        described = client.describe_topics([topic])[0]
+        if described["error_code"] != 0:
+            raise OperationError(f"Kafka at {kafka} has no topic {topic}; phonemeter up creates it.")
+        at = [TopicPartition(topic, one["partition_index"]) for one in described["partitions"]]
+        begins = client.list_partition_offsets(dict.fromkeys(at, OffsetSpec.EARLIEST))
+        ends = client.list_partition_offsets(dict.fromkeys(at, OffsetSpec.LATEST))
+    return {one.partition: Span(begins[one].offset, ends[one].offset) for one in sorted(at)}
+
+
+class Log:
+    """The topics of one Kafka, for reading. Made by `reading`; blocking, for one thread."""
+
+    def __init__(self, kafka: str, runner: asyncio.Runner) -> None:
+        self._kafka = kafka
+        self._runner = runner
+        self._open: set[AIOKafkaConsumer] = set()
+
+    def close(self) -> None:
+        """Stop what is still being read."""
+        while self._open:
+            self._runner.run(self._open.pop().stop())
+
+    def batches(self, topic: str, partition: int, span: Span) -> Iterator[list[ConsumerRecord]]:
+        """The records of a span in order. Several may be read side by side; close those not read to the end.
+
+        Raises:
+            OperationError: Kafka does not deliver them.
+        """
+        if span.begin >= span.end:
+            return
+        at = aiokafka.TopicPartition(topic, partition)
+        consumer = self._runner.run(_started(self._kafka, at, span.begin))
+        self._open.add(consumer)
+        try:
+            heard_s = time.monotonic()
+            next_offset = span.begin
+            while next_offset < span.end:
+                got = self._runner.run(_fetch(consumer, at))
+                if got:
+                    heard_s = time.monotonic()
+                    next_offset = got[-1].offset + 1
+                    yield [record for record in got if record.offset < span.end]
+                elif time.monotonic() - heard_s > SILENCE_S_MAX:
+                    raise OperationError(
+                        f"Kafka at {self._kafka} has not delivered the records of {topic} partition "
+                        f"{partition} for {SILENCE_S_MAX:g} s; see its log, and try again."
+                    )
+        finally:
+            if consumer in self._open:
+                self._open.remove(consumer)
+                self._runner.run(consumer.stop())
+
+
+@contextmanager
+def reading(kafka: str) -> Iterator[Log]:
+    """A log to read, closed at the end.
+
+    Raises:
+        OperationError: Kafka stops answering.
+    """
+    with asyncio.Runner() as runner:
+        log = Log(kafka, runner)
+        try:
+            yield log
+        except KafkaError as error:
+            raise OperationError(f"Kafka at {kafka} stopped answering ({error}); try again.") from error
+        finally:
+            log.close()
+
+
+def _committed(client: KafkaAdminClient, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
+    try:
+        committed: dict[TopicPartition, OffsetAndMetadata] = client.list_group_offsets(group)[group]
+    except NO_COORDINATOR_YET:
+        # Kafka begins to coordinate when the first consumer asks.
+        return {}
+    return committed
+
+
+async def _started(kafka: str, at: aiokafka.TopicPartition, offset: int) -> AIOKafkaConsumer:
+    # The consumer binds to the loop that runs when it is made.
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka,
+        client_id="phonemeter-audit",
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        max_partition_fetch_bytes=FETCH_BYTES,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+    )
+    await consumer.start()
+    consumer.assign([at])
+    consumer.seek(at, offset)
+    return consumer
+
+
+async def _fetch(consumer: AIOKafkaConsumer, at: aiokafka.TopicPartition) -> list[ConsumerRecord]:
+    got = await consumer.getmany(at, timeout_ms=FETCH_WAIT_MS, max_records=RECORDS_MAX)
+    records: list[ConsumerRecord] = got.get(at, [])
+    return records

@@ -1,0 +1,77 @@
+"""The audit as a service: again and again, with its results as metrics, until it is told to stop."""
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from prometheus_client import start_http_server
+
+from phonemeter.audit.metrics import Metrics
+from phonemeter.audit.report import Report
+from phonemeter.audit.wording import scope, verdict
+from phonemeter.errors import OperationError, UserError
+
+log = logging.getLogger(__name__)
+
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def audit_again_and_again(carry_out: Callable[[], Report], every_s: float, host: str, port: int) -> None:
+    """Audit at once and then every so many seconds, counted from begin to begin, until SIGTERM or SIGINT.
+
+    An audit that cannot be carried out is told, counted, and tried again at its next turn.
+
+    Raises:
+        UserError: the port is taken.
+    """
+    metrics = Metrics()
+    with _served(metrics, host, port), _ended_by_signals():
+        while True:
+            began_s = time.monotonic()
+            _audit_once(carry_out, metrics)
+            time.sleep(max(0.0, began_s + every_s - time.monotonic()))
+    log.info("The audit has ended.")
+
+
+def _audit_once(carry_out: Callable[[], Report], metrics: Metrics) -> None:
+    try:
+        report = carry_out()
+    except OperationError as error:
+        metrics.failed()
+        log.warning("No audit this time: %s", error)
+        return
+    metrics.audited(report)
+    log.log(logging.INFO if report.clean else logging.ERROR, "%s %s", verdict(report), scope(report))
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """End the block, without error, on a signal: an audit changes nothing and can be broken off anywhere."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in STOP_SIGNALS}
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.info("Stopping ...")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _served(metrics: Metrics, host: str, port: int) -> Iterator[None]:
+    try:
+        server, thread = start_http_server(port, addr=host, registry=metrics.registry)
+    except OSError as error:
+        raise UserError(
+            f"port {port} for the audit's metrics cannot be opened ({error.strerror}): free it, or give "
+            f"another with --port"
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
