@@ -196,14 +196,8 @@ def test_a_worker_that_stood_still_until_it_was_replaced_changes_nothing(
 def test_by_the_wall_clock_every_partition_is_told_the_time(
     topics: RunningKafka, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
-    with WorkerProcess(topics.bootstrap, free_port(), tmp_path, clock="wall") as worker:
-        blocking_until(lambda: worker.metric("phonemeter_worker_records_total") >= 4, 30)
-    told = {
-        partition
-        for partition, _, value in records_of(topics.bootstrap, names.EVENTS)
-        if b"clock.ticked" in (value or b"")
-    }
-    assert told == {0, 1, 2, 3}
+    with WorkerProcess(topics.bootstrap, free_port(), tmp_path, clock="wall"):
+        blocking_until(lambda: _partitions_told_the_time(topics.bootstrap) == {0, 1, 2, 3}, 30)
     assert ledger(topics.bootstrap) == {}
 
 
@@ -220,6 +214,11 @@ def test_a_log_that_was_emptied_under_the_state_is_refused_in_a_sentence(
         assert worker.process.wait(timeout=30) != 0
         assert "the topic was deleted or cut" in worker.log
         assert "Traceback" not in worker.log.rpartition("the worker stops")[2].partition("\n[")[0]
+
+
+def _partitions_told_the_time(kafka: str) -> set[int]:
+    records = records_of(kafka, names.EVENTS)
+    return {partition for partition, _, value in records if b"clock.ticked" in (value or b"")}
 
 
 def _ledger_grew(kafka: str, records: int) -> bool:
