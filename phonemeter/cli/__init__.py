@@ -44,6 +44,9 @@ COMMANDS: Final[tuple[Command, ...]] = (
         EVENTS,
     ),
     Command("rate", "phonemeter.cli.rate:rate", "Meter a file by the rules alone, offline.", STACK),
+    Command(
+        "replay", "phonemeter.cli.replay:replay", "Rate the log again: what would differ; rebuild.", STACK
+    ),
     Command("audit", "phonemeter.cli.audit:audit", "Recompute the ledger, compare it everywhere.", STACK),
     Command("status", "phonemeter.cli.status:status", "Health, lag and freshness.", STACK),
     Command("settings", "phonemeter.cli.settings:settings", "Every setting, its value and meaning.", STACK),

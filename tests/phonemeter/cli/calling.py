@@ -23,12 +23,15 @@ def called(
     cwd: Path,
     kafka: str,
     *arguments: object,
+    **environ: str,
 ) -> Done:
-    """Call `phonemeter` with these arguments, on this Kafka, in this directory."""
+    """Call `phonemeter` with these arguments, on this Kafka, in this directory and environment."""
     with monkeypatch.context() as here:
         here.chdir(cwd)
         here.setenv("PHONEMETER_KAFKA", kafka)
         here.setenv("COLUMNS", "200")
+        for name, value in environ.items():
+            here.setenv(name, value)
         here.setattr(sys, "argv", ["phonemeter", *map(str, arguments)])
         try:
             main()
