@@ -1,7 +1,7 @@
 """Noticing that this process stood still: suspended, frozen or starved, and maybe replaced meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 
@@ -16,11 +16,17 @@ class StalledError(Exception):
 
 
 class StallGuard:
-    """A heart that beats on the event loop; a beat that comes too late is remembered until forgotten."""
+    """A heart that beats on the event loop; a beat that comes too late is remembered until forgotten.
 
-    def __init__(self) -> None:
+    Args:
+        generation: asks which division of the group this process knows of.
+    """
+
+    def __init__(self, generation: Callable[[], int | None]) -> None:
+        self._generation = generation
         self._beat_s = monotonic()
         self._stalled_s = 0.0
+        self._stalled_in: int | None = None
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
@@ -44,10 +50,12 @@ class StallGuard:
                 f"the process stood still for {self._stalled_s:.1f} s and may have been replaced"
             )
 
-    def forget(self) -> None:
-        """The group was divided anew: what this process owns now, it owns since after the stall."""
-        self._beat_s = monotonic()
-        self._stalled_s = 0.0
+    def forget(self, generation: int) -> None:
+        """What this process owns by this division it owns since after the stall, unless it knew it before."""
+        self._notice()
+        if generation != self._stalled_in:
+            self._stalled_s = 0.0
+            self._stalled_in = None
 
     async def _beat(self) -> None:
         while True:
@@ -58,4 +66,5 @@ class StallGuard:
         now_s = monotonic()
         if now_s - self._beat_s > STALL_MAX_S:
             self._stalled_s = now_s - self._beat_s
+            self._stalled_in = self._generation()
         self._beat_s = now_s

@@ -49,7 +49,7 @@ class Worker:
         self._generation: int | None = None
         self._held: dict[int, Held] = {}
         self._gone_back_to: dict[int, int] = {}
-        self._stall = StallGuard()
+        self._stall = StallGuard(lambda: app.consumer_generation_id)
         self._one_at_a_time = asyncio.Lock()
 
     async def run(self, stream: AsyncIterable[EventT[Any]]) -> None:
@@ -97,7 +97,7 @@ class Worker:
             self._held.clear()
             self._gone_back_to.clear()
             self._generation = generation
-            self._stall.forget()
+            self._stall.forget(generation)
         if partition not in self._held:
             await self._take_over({partition, *self._assigned()})
         return self._held[partition]
@@ -173,7 +173,7 @@ class Worker:
 
     def _retrying(self) -> AsyncRetrying:
         return AsyncRetrying(
-            wait=wait_exponential_jitter(initial=0.1, max=RETRY_WAIT_MAX_S),
+            wait=wait_exponential_jitter(multiplier=0.1, max=RETRY_WAIT_MAX_S),
             retry=retry_if_exception(lambda error: isinstance(error, KafkaError) and error.retriable),
             before_sleep=_tell_retry,
             reraise=True,

@@ -141,7 +141,8 @@ def test_slots_of_removed_items_are_cleared_in_an_order_that_never_brings_them_b
 
 
 def test_an_item_that_comes_back_right_after_it_was_removed_is_kept() -> None:
-    placement, topic = Placement(), []
+    placement = Placement()
+    topic: list[StateRecord] = []
     for next_offset, value in enumerate((b"a" * 16, None, b"b" * 16, None, b"c" * 16), 1):
         checkpoint = placement.checkpoint(PartitionState(0, next_offset), {"ids/0": value})
         for length in range(len(checkpoint.items) + 1):

@@ -1,0 +1,129 @@
+"""Planted bugs: each takes one guard out of the product's code. The simulation has to find every one."""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from unittest.mock import patch
+
+from metering.ledger import Entry, encode_records
+from metering.partition import Metered, PartitionState, Record, meter
+from metering.rules import Rules
+from sinks.lines import BEFORE_ALL, Position
+from sinks.sink import Sink
+from sinks.source import Start
+from sinks.store import Store
+from streams.batch_step import Held, Outgoing, Publish, Work
+from streams.record_batches import Producer
+from streams.state_log import Placed, Placement
+
+LINES_KEPT: Final = 4
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A bug: what it does, and the code that is put in another's place."""
+
+    name: str
+    target: str
+    code: Callable[..., Any]
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(patch(self.target, self.code))
+            yield
+
+
+async def _header_first(work: Work, publish: Publish) -> Held:
+    await publish((work.header,))
+    await publish(work.outcome)
+    return work.after
+
+
+async def _header_without_waiting(work: Work, publish: Publish) -> Held:
+    await asyncio.gather(publish(work.outcome), publish((work.header,)))
+    return work.after
+
+
+async def _sent_and_forgotten(
+    self: Producer, topic: str, partition: int, records: Sequence[Outgoing]
+) -> None:
+    producer = self._ensure_producer()
+    for record in records:
+        batch = producer.create_batch()
+        batch.append(key=record.key, value=record.value, timestamp=None)
+        await producer.send_batch(batch, topic, partition=partition)
+
+
+def _one_slot(key: str, placed: Placed) -> bytes:
+    return f"{key}#{placed.epoch}.0".encode()
+
+
+def _one_epoch(placement: Placement, _now_ms: int) -> Placement:
+    return placement
+
+
+def _last_line_cut_off(partition: int, entries: Sequence[Entry]) -> list[bytes]:
+    return encode_records(partition, entries[:-1] if len(entries) > LINES_KEPT else entries)
+
+
+def _no_offset_guard(state: PartitionState, records: Iterable[Record], rules: Rules) -> Metered:
+    batch = list(records)
+    if batch[0].offset > state.next_offset:
+        state = replace(state, next_offset=batch[0].offset)
+    return meter(state, batch, rules)
+
+
+def _nothing(*_arguments: object) -> tuple[()]:
+    return ()
+
+
+_write_due = Sink._write_due
+_position = Store.position
+
+
+def _commits_first(self: Sink) -> None:
+    held = {batch.partition: Start(batch.next_offset, batch.stored) for batch in self._batches.values()}
+    self._source.commit(held)
+    _write_due(self)
+
+
+def _committed_is_stored(self: Store, partition: int) -> Position:
+    """Once it has begun it knows better, but what it finds at the beginning it does not believe."""
+    if partition in self._unsure:
+        self._unsure.discard(partition)
+        return BEFORE_ALL
+    return _position(self, partition)
+
+
+def _every_gap_is_honest(_self: Sink, batch: Any, offset: int) -> bool:  # noqa: ANN401 - a batch
+    batch.next_offset = offset
+    return True
+
+
+ALL: Final = (
+    Mutation("the header goes before the outcome", "streams.worker.carry_out", _header_first),
+    Mutation("the header does not wait for the outcome", "streams.worker.carry_out", _header_without_waiting),
+    Mutation(
+        "acknowledgements are not waited for",
+        "tests.simulation.kafka.Producer._publish_to",
+        _sent_and_forgotten,
+    ),
+    Mutation("versions share one slot", "streams.state_log._record_key", _one_slot),
+    Mutation("workers share one epoch", "streams.state_log.Placement.taken_over", _one_epoch),
+    Mutation("the last line is cut off", "streams.batch_step.encode_records", _last_line_cut_off),
+    Mutation("records ahead are metered as if they came next", "streams.batch_step.meter", _no_offset_guard),
+    Mutation("dead letters are left out", "streams.batch_step._dead_letters", _nothing),
+    Mutation("the sink commits before it inserts", "sinks.sink.Sink._write_due", _commits_first),
+    Mutation(
+        "the sink begins without asking what is stored", "sinks.store.Store.position", _committed_is_stored
+    ),
+    Mutation("the sink does not wait for INSERTs under way", "sinks.store.Store._settle", _nothing),
+    Mutation(
+        "the sink takes every gap for an honest one", "sinks.sink.Sink._is_honest_gap", _every_gap_is_honest
+    ),
+    Mutation("the sink stores the newest line again", "sinks.lines.bisect_right", bisect_left),
+)

@@ -1,0 +1,80 @@
+"""Many seeds, every fault, every planted bug. A failure names its seed, which replays exactly."""
+
+from collections import Counter
+
+import pytest
+
+from streams.state_log import StateDamagedError
+from tests.simulation import mutations
+from tests.simulation.checks import WrongOutcomeError
+from tests.simulation.world import World
+
+SEEDS = range(60)
+SEEDS_TO_FIND_A_BUG = range(1_000, 1_100)
+
+FAULTS = {
+    "kill -9 of worker",
+    "kill -9 of sink",
+    "freeze of worker",
+    "freeze of sink",
+    "zombie worker woke up",
+    "zombie sink woke up",
+    "zombie's record arrives after its sleep",
+    "record of a dead worker arrives",
+    "record of a dead worker lost",
+    "workers' partitions divided anew",
+    "sinks' partitions divided anew",
+    "sink's partitions taken without its knowledge",
+    "delivery skips forward",
+    "delivery rewinds",
+    "stale delivery",
+    "worker went back",
+    "worker stopped by StalledError",
+    "sink's delivery skips forward",
+    "sink's delivery rewinds",
+    "broker away",
+    "publication failed",
+    "acknowledgement lost",
+    "commit of offsets lost",
+    "sink's commit refused",
+    "sink's commit unheard of",
+    "compaction",
+    "engine crash",
+    "engine crashed within an INSERT",
+    "engine in trouble",
+    "INSERT refused",
+    "INSERT reply lost",
+    "INSERT stored later",
+    "INSERT broken off",
+}
+
+
+def test_whatever_happens_every_line_is_stored_once_and_every_fault_fires() -> None:
+    fired: Counter[str] = Counter()
+    for seed in SEEDS:
+        world = World(seed)
+        world.run()
+        fired += world.faults
+    assert fired.keys() >= FAULTS, FAULTS - fired.keys()
+
+
+def test_a_seed_replays_exactly() -> None:
+    stories: list[list[str]] = [[], []]
+    for story in stories:
+        world = World(7, story.append)
+        world.run()
+        story.append(repr((sorted(world.faults.items()), world.rows())))
+    assert stories[0] == stories[1]
+
+
+@pytest.mark.parametrize("mutation", mutations.ALL, ids=lambda mutation: mutation.name)
+def test_a_planted_bug_is_found(mutation: mutations.Mutation) -> None:
+    with mutation.planted():
+        for seed in SEEDS_TO_FIND_A_BUG:
+            try:
+                World(seed).run()
+            except (WrongOutcomeError, StateDamagedError):
+                break
+        else:
+            pytest.fail(f"not found within {len(SEEDS_TO_FIND_A_BUG)} seeds")
+    World(seed).run()
