@@ -10,12 +10,19 @@ from typing import Final
 NAMES: Final = (
     "usage_hourly",
     "usage_daily",
+    "usage_monthly",
     "usage_curve",
+    "authorizations",
+    "funnel",
+    "apps",
+    "orders",
     "packs",
+    "pack_burndown",
     "balances_now",
     "uncovered",
     "lapses",
     "alerts",
+    "platform_usage",
     "rejections",
 )
 """Every view, each after those it reads."""

@@ -12,6 +12,7 @@ from metering.times import DAY_MS
 from sinks.lines import concatenated, decode
 from sinks.migrations import migrate
 from sinks.store import Store
+from tests.dashboards.simulated import simulated_entries
 from tests.sinks.parts import START_MS, EngineProcess, lines, purchase
 
 
@@ -90,3 +91,11 @@ def ledger(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int
         ledger = Ledger(engine, [])
         ledger.replace(some_of_everything())
         yield ledger
+
+
+@pytest.fixture(scope="module")
+def simulated(ledger: Ledger) -> Iterator[Ledger]:
+    """The same engine, for a module, with the ledger of a simulated half-year."""
+    ledger.replace(list(simulated_entries()))
+    yield ledger
+    ledger.replace(some_of_everything())

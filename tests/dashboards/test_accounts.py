@@ -1,0 +1,134 @@
+"""The deployed accounts of readers, tried in the real engine: an owner sees its own apps, in every view."""
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboards.views import NAMES, statements
+from sinks.migrations import known
+
+DEPLOYED = Path(__file__).parents[2] / "deploy" / "clickhouse"
+OWN = "wx0000000000000001"
+LINES = f"""
+INSERT INTO phonemeter.ledger (source_offset, kind, appid, capability, calls, time)
+SELECT number, ['trial_grant', 'charge', 'uncovered', 'alert'][1 + number % 4],
+    if(number < 8, '{OWN}', 'wx-of-others'), 'quick', 1, toDateTime64('2024-06-01 00:00:00', 3, 'UTC')
+FROM numbers(20)
+"""  # noqa: S608 - our own names
+
+
+def asked(connection: str, queries: list[str]) -> list[Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.dashboards.as_account", connection],
+        input=json.dumps(queries), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def users_as(account: str) -> ET.ElementTree:
+    """The deployed readers without passwords; `account` is called `default`, as which the engine logs in."""
+    merged = ET.fromstring(  # noqa: S314 - our own text
+        "<clickhouse><profiles><default/></profiles><quotas><default/></quotas><users/></clickhouse>"
+    )
+    for section in ET.parse(DEPLOYED / "readers.xml").getroot():  # noqa: S314 - our own file
+        into = merged.find(section.tag)
+        assert into is not None
+        into.extend(section)
+    for user in merged.findall("users/*"):
+        for password in user.findall("password_sha256_hex"):
+            password.tag, password.text = "password", ""
+        user.tag = "default" if user.tag == account else user.tag
+    return ET.ElementTree(merged)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a ledger of two apps, of which one is the example owner's."""
+    directory = tmp_path_factory.mktemp("accounts")
+    made = [
+        "CREATE DATABASE phonemeter",
+        "USE phonemeter",
+        *(step.sql for step in known()),
+        *statements(),
+        LINES,
+    ]
+    assert all(answer == [] for answer in asked(f"file:{directory}/engine", made))
+    return directory
+
+
+def ask_as(account: str, database: Path, *queries: str) -> list[Any]:
+    users_as(account).write(database / "users.xml")
+    server = ET.parse(DEPLOYED / "server.xml").getroot()  # noqa: S314 - our own file
+    for log in [one for one in server if one.tag.endswith("_log")]:
+        server.remove(log)
+    ET.SubElement(server, "users_config").text = str(database / "users.xml")
+    ET.ElementTree(server).write(database / "config.xml")
+    return asked(f"file:{database}/engine?config-file={database}/config.xml", list(queries))
+
+
+def test_an_owner_sees_its_own_apps_only_whichever_view_is_asked(database: Path) -> None:
+    views = [name for name in NAMES if name not in ("usage_curve", "rejections")]
+    queries = [f"SELECT DISTINCT appid FROM phonemeter.{name}" for name in ("ledger", *views)]  # noqa: S608 - our own names
+    curve = "usage_curve(app = 'wx-of-others', first_day = '2024-06-01', last_day = '2024-06-02')"
+    queries.append(f"SELECT sum(succeeded) FROM phonemeter.{curve}")  # noqa: S608 - our own names
+    *found, total = ask_as("owner_example", database, *queries)
+    assert total == [[0]]
+    told = dict(zip(("ledger", *views), found, strict=True))
+    assert {name: rows for name, rows in told.items() if rows not in ([], [[OWN]])} == {}
+    assert {name for name, rows in told.items() if rows} >= {
+        "ledger", "usage_hourly", "usage_monthly", "authorizations", "funnel", "apps", "alerts",
+        "balances_now", "uncovered",
+    }  # fmt: skip
+
+
+def test_an_account_without_a_filter_sees_every_app_although_others_have_one(database: Path) -> None:
+    (found,) = ask_as("analyst", database, "SELECT uniqExact(appid), count() FROM phonemeter.ledger")
+    assert found == [[2, 20]]
+
+
+@pytest.mark.parametrize(("account", "seconds_max"), [("analyst", 60), ("owner_example", 20)])
+def test_a_reader_can_neither_write_nor_lift_its_limits(
+    database: Path, account: str, seconds_max: int
+) -> None:
+    answers = ask_as(
+        account, database,
+        "INSERT INTO phonemeter.ledger (kind) VALUES ('charge')",
+        "DROP VIEW phonemeter.apps",
+        f"SET max_execution_time = {seconds_max + 1}",
+        "SET max_memory_usage = 0",
+        "SET max_execution_time = 0",
+    )  # fmt: skip
+    assert ["ACCESS_DENIED" in answer for answer in answers[:2]] == [True, True]
+    assert ["SETTING_CONSTRAINT_VIOLATION" in answer for answer in answers[2:]] == [True, True, True]
+
+
+def test_each_reader_has_a_profile_and_a_quota_with_limits() -> None:
+    """The embedded engine does not count by quotas, so they cannot be tried here."""
+    tree = ET.parse(DEPLOYED / "readers.xml")  # noqa: S314 - our own file
+    for user in tree.findall("users/*"):
+        assert (
+            tree.find(f"profiles/{user.findtext('profile')}/constraints/max_execution_time/max") is not None
+        )
+        interval = tree.find(f"quotas/{user.findtext('quota')}/interval")
+        assert interval is not None
+        assert [int(limit.text or 0) > 0 for limit in interval] == [True, True, True]
+
+
+def test_owners_are_granted_every_view_and_nothing_that_comes_later(database: Path) -> None:
+    tree = ET.parse(DEPLOYED / "readers.xml")  # noqa: S314 - our own file
+    grants = [query.text for query in tree.findall("users/owner_example/grants/query")]
+    assert grants == [f"GRANT SELECT ON phonemeter.{name}" for name in ("ledger", *NAMES)]
+    (answer,) = ask_as("owner_example", database, "SELECT count() FROM phonemeter.schema_migrations")
+    assert answer != [[1]]
+
+
+def test_no_password_has_the_hash_that_is_shipped() -> None:
+    tree = ET.parse(DEPLOYED / "readers.xml")  # noqa: S314 - our own file
+    hashes = [user.findtext("password_sha256_hex") for user in tree.findall("users/*")]
+    assert hashes == ["0" * 64] * 2
