@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal, NamedTuple
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, UnknownTopicOrPartitionError
 from kafka.structs import OffsetAndMetadata
 
 from metering.topics import LEDGER, SINK_GROUP
@@ -75,7 +75,20 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python s
             max_poll_records=RECORDS_MAX,
             metadata_max_age_ms=METADATA_AGE_MS,
         )
+        self._await_topic()
         self._consumer.subscribe([LEDGER], listener=self)
+
+    def _await_topic(self) -> None:
+        """Know the topic's partitions before joining the group.
+
+        A leader that divides a topic it knows nothing of gives everybody nothing, and if it learns of the
+        partitions just then, kafka-python 3.0.12 never divides them again.
+        """
+        if not self._consumer.partitions_for_topic(LEDGER):
+            self.close()
+            raise UnknownTopicOrPartitionError(
+                f"there is no topic {LEDGER} yet; `phonemeter topics` creates it"
+            )
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Part with partitions; called in the consumer's thread."""
