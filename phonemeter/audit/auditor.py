@@ -182,7 +182,7 @@ class PartitionAudit:
         state = PartitionState(self._partition)
         rules = self._sources.settings.rules()
         for batch in self._sources.log.batches(EVENTS, self._partition, Span(0, self._until)):
-            metered = meter(state, [_record_of(record) for record in batch], rules)
+            metered = meter(state, [record_of(record) for record in batch], rules)
             state = metered.state
             self._sources.show(self._partition, state.next_offset, self._until)
             yield metered
@@ -245,7 +245,8 @@ class PartitionAudit:
             yield number, held.pop(number, [])
 
 
-def _record_of(record: Any) -> Record:  # noqa: ANN401 - aiokafka's types are not complete
+def record_of(record: Any) -> Record:  # noqa: ANN401 - aiokafka's types are not complete
+    """A record of the log as the rules take it, which is as the worker takes it."""
     return Record(record.offset, record.timestamp, record.key, record.value)
 
 

@@ -61,6 +61,16 @@ _REPEATED: Final = (
     f"HAVING min(source_offset) != max(source_offset) ORDER BY appid, event_id LIMIT {REPEATED_MAX:d}"
 )
 
+_PLACES: Final = (
+    "SELECT DISTINCT appid, source_partition FROM ledger "
+    "WHERE event_id = %(event_id)s ORDER BY appid, source_partition LIMIT 100"
+)
+_LINES_AT: Final = (
+    f"SELECT {', '.join(_FIELDS)} FROM ledger "  # noqa: S608 - our own names
+    "WHERE source_partition = %(partition)s AND source_offset IN %(offsets)s "
+    "AND (event_id = %(event_id)s OR source_offset IN %(whole)s) ORDER BY source_offset, line"
+)
+
 
 class Repeated(Struct, frozen=True):
     """An event id that was counted as a call more than once.
@@ -114,6 +124,24 @@ class StoredLedger:
     def partitions(self) -> list[int]:
         """The source partitions that lines say they come from."""
         return [partition for (partition,) in rows(self._client, _PARTITIONS)]
+
+    def places_of(self, event_id: str) -> list[tuple[str, int]]:
+        """The apps that have lines of an event of this id, each with its source partition."""
+        return [
+            (appid, partition) for appid, partition in rows(self._client, _PLACES, {"event_id": event_id})
+        ]
+
+    def lines_at(
+        self, partition: int, offsets: Sequence[int], event_id: str, whole: Sequence[int]
+    ) -> list[Entry]:
+        """Lines at some offsets: those of an event, and at the offsets `whole` all."""
+        parameters = {
+            "partition": partition,
+            "offsets": tuple(offsets),
+            "event_id": event_id,
+            "whole": tuple(whole),
+        }
+        return _entries(rows(self._client, _LINES_AT, parameters))
 
     def repeated(self) -> list[Repeated]:
         """Event ids that were counted more than once, of which the rules only know the newest for a while."""

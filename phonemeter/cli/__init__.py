@@ -48,6 +48,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "replay", "phonemeter.cli.replay:replay", "Rate the log again: what would differ; rebuild.", STACK
     ),
     Command("audit", "phonemeter.cli.audit:audit", "Recompute the ledger, compare it everywhere.", STACK),
+    Command("explain", "phonemeter.cli.explain:explain", "What happened to one event, and why.", STACK),
     Command("status", "phonemeter.cli.status:status", "Health, lag and freshness.", STACK),
     Command("settings", "phonemeter.cli.settings:settings", "Every setting, its value and meaning.", STACK),
     Command("topics", "phonemeter.cli.topics:topics", "Create Kafka's topics, or check them.", SERVICES),

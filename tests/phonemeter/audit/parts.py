@@ -13,10 +13,13 @@ from metering.dead_letters import DeadLetter
 from metering.ledger import Entry, encode_records
 from metering.partition import PartitionState, Record, meter
 from metering.topics import DEAD_LETTERS, EVENTS, LEDGER, SINK_GROUP, WORKER_GROUP
+from phonemeter.audit.auditor import audit
+from phonemeter.audit.report import Report
 from phonemeter.settings import Settings
 from sinks.lines import concatenated, decode
 from sinks.migrations import migrate
 from sinks.store import Store
+from tests.waiting import blocking_until
 
 
 @dataclass
@@ -91,3 +94,15 @@ def _commit(bootstrap: str, group: str, topic: str, offset: int, metadata: str) 
         consumer.commit({at: OffsetAndMetadata(offset, metadata, -1)})
     finally:
         consumer.close(autocommit=False)
+
+
+def settled(settings: Settings) -> Report:
+    """The audit, once everything has been metered, stored and committed."""
+    found: list[Report] = []
+
+    def nothing_in_flight() -> bool:
+        found[:] = [audit(settings)]
+        return not any(one.in_flight or one.not_stored for one in found[0].partitions)
+
+    blocking_until(nothing_in_flight, 30)
+    return found[0]

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from phonemeter.audit.auditor import audit
-from phonemeter.audit.report import Report
 from phonemeter.cli.audit import seconds_of
 from phonemeter.errors import UserError
 from phonemeter.stack.stack import Stack
 from tests.metering.building import at, purchased, succeeded
+from tests.phonemeter.audit.parts import settled
 from tests.phonemeter.cli.test_main import phonemeter
 from tests.waiting import blocking_until
 
@@ -29,18 +28,6 @@ def emit(stack: Stack, lines: list[bytes], tmp_path: Path) -> None:
     file.write_bytes(b"\n".join(lines) + b"\n")
     done = phonemeter("emit", str(file), cwd=tmp_path, **stack.settings.to_environ())
     assert done.returncode == 0, done.stderr
-
-
-def settled(stack: Stack) -> Report:
-    """The audit, once everything has been metered, stored and committed."""
-    found: list[Report] = []
-
-    def nothing_in_flight() -> bool:
-        found[:] = [audit(stack.settings)]
-        return not any(one.in_flight or one.not_stored for one in found[0].partitions)
-
-    blocking_until(nothing_in_flight, 30)
-    return found[0]
 
 
 def traffic(app: str) -> list[bytes]:
@@ -60,7 +47,7 @@ def app() -> str:
 @pytest.mark.stack
 def test_a_run_through_the_stack_is_clean(stack: Stack, app: str, tmp_path: Path) -> None:
     emit(stack, traffic(app), tmp_path)
-    settled(stack)
+    settled(stack.settings)
     shown = phonemeter("audit", "--json", cwd=tmp_path, **stack.settings.to_environ())
     assert shown.returncode == 0, shown.stdout + shown.stderr
     told = json.loads(shown.stdout)

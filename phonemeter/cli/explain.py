@@ -1,0 +1,160 @@
+"""`phonemeter explain EVENT_ID`: what happened to one event, and why."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Annotated, Final
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from metering.explaining import Balance, ConsideredPack, Explanation
+from metering.ledger import Entry
+from metering.times import SHANGHAI, from_ms
+from phonemeter.audit.story import Occurrence, Story, tell
+from phonemeter.audit.wording import yuan
+from phonemeter.cli.audit import progress
+from phonemeter.settings import load
+
+VERDICTS: Final = {
+    "taken": "took the call",
+    "not_needed": "not needed",
+    "not_started": "not valid yet",
+    "expired": "expired",
+    "exhausted": "exhausted",
+    "lapsed": "lapsed",
+    "refunded": "refunded",
+}
+
+
+def explain(
+    event_id: Annotated[str, typer.Argument(help="The event's id.", metavar="EVENT_ID")],
+    *,
+    app: Annotated[
+        str | None, typer.Option(help="The app whose event it is; not needed if no other has that id.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Explain what happened to one event: the decision and why, the balance, the ledger's lines, takeovers.
+
+    The event's partition is metered again from the log, by the code that the worker runs, so the reasons are
+    those of the decision. Its lines are then looked up in phone-ledger and in ClickHouse. Times are
+    Shanghai's; in JSON they are milliseconds since 1970.
+    """
+    with progress() as show:
+        story = tell(load(), event_id, app, show)
+    if as_json:
+        sys.stdout.write(f"{msgspec.json.encode(_named(story)).decode()}\n")
+    else:
+        _show(story, Console(highlight=False, markup=False))
+
+
+def _named(story: Story) -> object:
+    """The story with the names of the lines' fields."""
+    return msgspec.to_builtins(story, enc_hook=None) | {
+        "occurrences": [
+            msgspec.to_builtins(one) | {"explanation": _explanation(one.explanation)}
+            for one in story.occurrences
+        ],
+        "takeovers": [msgspec.to_builtins(one) | {"entries": _lines(one.entries)} for one in story.takeovers],
+        "published": _lines(story.published),
+        "stored": _lines(story.stored),
+    }
+
+
+def _explanation(explanation: Explanation) -> object:
+    return msgspec.to_builtins(explanation) | {"entries": _lines(explanation.entries)}
+
+
+def _lines(entries: Iterable[Entry]) -> list[dict[str, object]]:
+    return [msgspec.structs.asdict(entry) for entry in entries]
+
+
+def _show(story: Story, console: Console) -> None:
+    owner = f" of app {story.appid}" if story.appid else ""
+    console.print(f"Event {story.event_id}{owner}, partition {story.partition}", style="bold")
+    for occurrence in story.occurrences:
+        _show_occurrence(occurrence, console)
+    for takeover in story.takeovers:
+        console.print(
+            f"\nOffset {takeover.offset:,}: pack {takeover.pack_id} was recorded and took the call over.",
+            style="bold",
+        )
+    _show_lines(story, console)
+
+
+def _show_occurrence(occurrence: Occurrence, console: Console) -> None:
+    told = occurrence.explanation
+    console.print(
+        f"\nOffset {told.offset:,}: {told.decision}{f' ({told.reason})' if told.reason else ''}", style="bold"
+    )
+    console.print(told.why)
+    if occurrence.duplicate_of is not None:
+        console.print(f"The record that counted is at offset {occurrence.duplicate_of:,}.")
+    console.print(
+        f"event time {_shanghai(told.time_ms)}, recorded {_shanghai(told.recorded_at_ms)} (Shanghai)"
+    )
+    if told.before is not None and told.after is not None:
+        console.print(_balance(told.capability, told.before, told.after))
+    if told.considered:
+        console.print(_packs(told.considered))
+
+
+def _balance(capability: str, before: Balance, after: Balance) -> str:
+    return (
+        f"balance of {capability}: {before.calls_left:,} calls before ({before.trial:,} trial), "
+        f"{after.calls_left:,} after ({after.trial:,} trial)"
+    )
+
+
+def _packs(packs: Sequence[ConsideredPack]) -> Table:
+    table = Table("pack, in burn order", "", "left", "of", "valid from", "until (Shanghai)", highlight=False)
+    for pack in packs:
+        table.add_row(
+            pack.pack_id,
+            VERDICTS[pack.verdict],
+            f"{pack.remaining:,}",
+            f"{pack.calls:,}",
+            _shanghai(pack.starts_at_ms),
+            _shanghai(pack.expires_at_ms),
+        )
+    return table
+
+
+def _show_lines(story: Story, console: Console) -> None:
+    if not story.published:
+        console.print("\nIts lines are not in phone-ledger yet: the worker has not come so far.")
+        return
+    table = Table("line", "kind", "calls", "¥", "pack", "left", "reason", "ClickHouse", highlight=False)
+    stored = list(story.stored)
+    for entry in story.published:
+        table.add_row(
+            f"{entry.offset}.{entry.line}",
+            entry.kind,
+            f"{entry.calls:,}",
+            yuan(entry.amount_micro_yuan),
+            entry.pack_id,
+            f"{entry.remaining:,}",
+            entry.reason,
+            _times(stored.count(entry)) if not story.not_asked else "not asked",
+        )
+    console.print("\nIts lines in the ledger", style="bold")
+    console.print(table)
+    foreign = sum(entry not in story.published for entry in stored)
+    if foreign:
+        console.print(
+            f"ClickHouse has {foreign} lines of it otherwise; phonemeter audit says how.", style="red"
+        )
+    if story.not_asked:
+        console.print(story.not_asked, style="red")
+
+
+def _times(count: int) -> str:
+    return {0: "missing", 1: "the same"}.get(count, f"{count} times")
+
+
+def _shanghai(time_ms: int) -> str:
+    moment: datetime = from_ms(time_ms)
+    return moment.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")

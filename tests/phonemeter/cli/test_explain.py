@@ -1,0 +1,123 @@
+"""`phonemeter explain` on the real stack: one event of every kind."""
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer
+
+from metering.topics import EVENTS
+from phonemeter.stack.stack import Stack
+from producers.partitioning import partition_of
+from tests.metering.building import at, purchased, succeeded
+from tests.phonemeter.audit.parts import settled
+from tests.phonemeter.cli.test_main import phonemeter
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module")
+def app(stack: Stack) -> str:
+    """An app whose trial is used up, with a pack, a duplicate, an uncovered call taken over, a rejection."""
+    app = f"wx{secrets.token_hex(8)}"
+
+    def tap(name: str, days: float) -> bytes:
+        return succeeded(at(days), app=app, event_id=f"{app}-{name}", scene="card_claim")
+
+    values = [
+        *(tap(f"trial-{n}", 1) for n in range(1_000)),
+        tap("taken-over", 2),
+        tap("uncovered", 4),
+        purchased(at(5), "p1", calls=2, price=60_000, paid_at=at(5), app=app),
+        purchased(at(5), "p0", calls=1, price=30_000, paid_at=at(1.5), days=2, app=app),
+        tap("charged", 6),
+        tap("charged", 6.5),
+        tap("rejected", 6).replace(b'"quick"', b'"slow"'),
+    ]
+    producer = KafkaProducer(bootstrap_servers=stack.settings.kafka, acks="all")
+    partition = partition_of(app.encode(), stack.settings.partitions)
+    for value in values:
+        producer.send(EVENTS, key=app.encode(), value=value, partition=partition)
+    producer.flush()
+    producer.close()
+    settled(stack.settings)
+    return app
+
+
+def explained(stack: Stack, tmp_path: Path, *arguments: str) -> dict[str, Any]:
+    shown = phonemeter("explain", *arguments, "--json", cwd=tmp_path, **stack.settings.to_environ())
+    assert shown.returncode == 0, shown.stderr
+    told: dict[str, Any] = json.loads(shown.stdout)
+    assert told["stored"] == told["published"]
+    assert told["published"] != []
+    return told
+
+
+def test_a_charged_event_and_its_duplicate(stack: Stack, app: str, tmp_path: Path) -> None:
+    told = explained(stack, tmp_path, f"{app}-charged", "--app", app)
+    first, again = told["occurrences"]
+    assert (first["explanation"]["decision"], first["explanation"]["pack_id"]) == ("charge", "p1")
+    assert first["explanation"]["considered"][0] == {
+        "pack_id": "p1",
+        "calls": 2,
+        "remaining": 2,
+        "starts_at_ms": at(5),
+        "expires_at_ms": at(95),
+        "verdict": "taken",
+    }
+    assert [first["explanation"][when]["calls_left"] for when in ("before", "after")] == [2, 1]
+    assert again["explanation"]["decision"] == "duplicate"
+    assert again["duplicate_of"] == first["explanation"]["offset"]
+    assert [line["kind"] for line in told["published"]][:1] == ["charge"]
+
+
+def test_a_trial_call_without_naming_the_app(stack: Stack, app: str, tmp_path: Path) -> None:
+    told = explained(stack, tmp_path, f"{app}-trial-7")
+    (one,) = told["occurrences"]
+    assert (told["appid"], one["explanation"]["decision"]) == (app, "trial_charge")
+    assert one["explanation"]["before"]["trial"] == 993
+
+
+def test_an_uncovered_call_says_why(stack: Stack, app: str, tmp_path: Path) -> None:
+    told = explained(stack, tmp_path, f"{app}-uncovered")
+    (one,) = told["occurrences"]
+    assert (one["explanation"]["decision"], one["explanation"]["reason"]) == ("uncovered", "no_pack")
+    assert told["takeovers"] == []
+
+
+def test_a_call_that_was_taken_over_later(stack: Stack, app: str, tmp_path: Path) -> None:
+    told = explained(stack, tmp_path, f"{app}-taken-over")
+    (one,) = told["occurrences"]
+    assert one["explanation"]["decision"] == "uncovered"
+    (takeover,) = told["takeovers"]
+    assert takeover["pack_id"] == "p0"
+    assert [(line["kind"], line["calls"]) for line in told["published"]] == [
+        ("uncovered", 1),
+        ("uncovered", -1),
+        ("charge", 1),
+    ]
+
+
+def test_a_rejected_event_is_found_by_the_id_that_it_claims(stack: Stack, app: str, tmp_path: Path) -> None:
+    told = explained(stack, tmp_path, f"{app}-rejected", "--app", app)
+    (one,) = told["occurrences"]
+    assert (one["explanation"]["decision"], one["explanation"]["reason"]) == ("rejection", "invalid_field")
+    assert [line["kind"] for line in told["published"]] == ["rejection"]
+
+
+def test_people_read_why_and_see_the_lines(stack: Stack, app: str, tmp_path: Path) -> None:
+    shown = phonemeter("explain", f"{app}-charged", cwd=tmp_path, **stack.settings.to_environ())
+    assert shown.returncode == 0, shown.stderr
+    assert f"of app {app}, partition" in shown.stdout
+    assert "Pack p1 took the call" in shown.stdout
+    assert "took the call" in shown.stdout
+    assert "balance of quick: 2 calls before (0 trial), 1 after (0 trial)" in shown.stdout
+    assert "the same" in shown.stdout
+
+
+def test_an_unknown_event_is_one_sentence_and_status_1(stack: Stack, app: str, tmp_path: Path) -> None:
+    shown = phonemeter("explain", "no-such-event", "--app", app, cwd=tmp_path, **stack.settings.to_environ())
+    assert (shown.returncode, shown.stdout, shown.stderr.count("\n")) == (1, "", 1)
+    assert f"No event no-such-event of app {app} is in partition" in shown.stderr
