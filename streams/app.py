@@ -29,6 +29,8 @@ WAITING_BATCHES_MAX = 2
 BATCH_BYTES_MAX = 900_000
 """Below the 1 MB that a broker takes at once unless told otherwise."""
 
+METADATA_AGE_MS = 5_000
+
 REQUEST_BYTES_MAX = 2 * 1024 * 1024
 """A dead letter carries a record of up to 1 MB in base64."""
 
@@ -51,6 +53,8 @@ def create_app(settings: WorkerSettings) -> RecordBatchApp:
         broker_max_poll_records=POLL_RECORDS_MAX,
         consumer_max_fetch_size=FETCH_BYTES_MAX,
         consumer_auto_offset_reset="earliest",
+        # How soon a topic that was deleted, made anew or given more partitions is noticed, and refused.
+        consumer_metadata_max_age_ms=METADATA_AGE_MS,
         # Batches are acked once they are in the state: there is nothing to wait for when partitions go.
         stream_wait_empty=False,
         stream_buffer_maxsize=WAITING_BATCHES_MAX,

@@ -19,12 +19,17 @@ class LogTruncatedError(Exception):
     """The log of events does not hold what the state says has been metered, or what comes next."""
 
 
+class PartitionsChangedError(LogTruncatedError):
+    """The log has another number of partitions than the state: its apps are elsewhere than their states."""
+
+
 async def read_held(bootstrap_servers: str, partitions: Collection[int]) -> dict[int, Held]:
     """Read the newest checkpoint of each partition from the state topic, from its beginning to its end.
 
     Raises:
         StateDamagedError: a checkpoint is not whole.
         LogTruncatedError: the events topic was deleted, emptied or made anew since.
+        PartitionsChangedError: it was given more partitions than the state topic has.
         aiokafka.errors.KafkaError: the broker can't be read now.
     """
     consumer = AIOKafkaConsumer(
@@ -48,7 +53,10 @@ async def _read(consumer: AIOKafkaConsumer, partitions: Collection[int]) -> dict
     consumer.assign([*state_tps, *events_tps])
     consumer.pause(*events_tps)
     readers = {partition: StateReader(partition) for partition in partitions}
-    ends = await consumer.end_offsets([*state_tps, *events_tps])
+    ends = await consumer.end_offsets(events_tps)
+    # The end of a partition that is not there would be waited for without end.
+    _check_partitions(*(consumer.partitions_for_topic(topic) for topic in (topics.EVENTS, topics.STATE)))
+    ends |= await consumer.end_offsets(state_tps)
     while any([await consumer.position(tp) < ends[tp] for tp in state_tps]):
         fetched = await consumer.getmany(*state_tps, timeout_ms=FETCH_WAIT_MS, max_records=POLL_RECORDS)
         for tp, records in fetched.items():
@@ -73,4 +81,13 @@ def _check_log(partition: int, next_offset: int, begin: int, end: int) -> None:
         raise LogTruncatedError(
             f"{topics.EVENTS} partition {partition} holds offsets {begin} to {end}, but {next_offset} is "
             "metered next: the topic was deleted or cut; restore it, or start over with empty topics"
+        )
+
+
+def _check_partitions(events: Collection[int] | None, state: Collection[int] | None) -> None:
+    if events and state and len(events) != len(state):
+        raise PartitionsChangedError(
+            f"{topics.EVENTS} has {len(events)} partitions, but {topics.STATE} has {len(state)}: the number "
+            "is fixed once there are events, because an app's state does not move with its key; restore the "
+            "topic with its old number, or start over with empty topics"
         )

@@ -109,11 +109,17 @@ def _create_missing(client: KafkaAdminClient, partitions: int) -> list[str]:
 
 def _check_partitions(client: KafkaAdminClient, partitions: int) -> None:
     described = {one["name"]: one for one in client.describe_topics([topic.name for topic in ALL])}
-    for topic in ALL:
-        found = len(described[topic.name]["partitions"])
+    counts = {topic.name: len(described[topic.name]["partitions"]) for topic in ALL}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise UserError(
+            f"The topics have different numbers of partitions ({told}): one was changed after it was made, "
+            f"and an app's state does not move with its key; restore it, or start over with empty topics."
+        )
+    for name, found in counts.items():
         if found != partitions:
             raise UserError(
-                f"Topic {topic.name} has {found} partitions but PHONEMETER_PARTITIONS (partitions in "
+                f"Topic {name} has {found} partitions but PHONEMETER_PARTITIONS (partitions in "
                 f"phonemeter.toml) is {partitions}; set it to {found}: an app's state lives in its partition "
                 f"and does not move."
             )
