@@ -22,7 +22,7 @@ from metering.times import DAY_MS, HOUR_MS
 from metering.topics import LEDGER
 
 HOST = "127.0.0.1"
-WAIT_S = 40.0
+WAIT_S = 90.0
 
 
 def wait_until(condition: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> None:
