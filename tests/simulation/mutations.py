@@ -29,6 +29,8 @@ class Mutation:
     name: str
     target: str
     code: Callable[..., Any]
+    first_seed: int = 2_000
+    """Where the search begins: a guard against a rare accident is missed only when it happens."""
 
     @contextmanager
     def planted(self) -> Iterator[None]:
@@ -114,6 +116,7 @@ ALL: Final = (
     ),
     Mutation("versions share one slot", "streams.state_log._record_key", _one_slot),
     Mutation("workers share one epoch", "streams.state_log.Placement.taken_over", _one_epoch),
+    Mutation("a process that stood still goes on", "streams.stall_guard.StallGuard.check", _nothing, 2_740),
     Mutation("the last line is cut off", "streams.batch_step.encode_records", _last_line_cut_off),
     Mutation("records ahead are metered as if they came next", "streams.batch_step.meter", _no_offset_guard),
     Mutation("dead letters are left out", "streams.batch_step._dead_letters", _nothing),
