@@ -11,6 +11,8 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 UV_VERSION := 0.13.9
 PYTHON ?= python3
 ARGS ?=
+SEED ?= 1
+MINUTES ?= 5
 
 uv_on_path := $(shell command -v uv >/dev/null 2>&1 && uv --version 2>/dev/null | cut -d ' ' -f 2)
 UV := $(if $(filter $(UV_VERSION),$(uv_on_path)),uv,.tools/bin/uv)
@@ -33,6 +35,11 @@ demo: $(SYNCED) | java ## Start everything on this machine and watch traffic bur
 .PHONY: test
 test: $(SYNCED) | java ## Run all tests, the end-to-end ones against the real broker and engine
 	@$(RUN) pytest $(ARGS)
+
+.PHONY: torture
+torture: $(SYNCED) | java ## Kill, freeze and starve everything for MINUTES, by SEED, and compare line by line
+	@$(RUN) python -m tests.simulation --first $(SEED)000000 --minutes 1
+	@$(RUN) python -m tests.torture --seed $(SEED) --minutes $(MINUTES) $(ARGS)
 
 .PHONY: bench
 bench: $(SYNCED) | java ## Measure the worker on this machine: one JSON line per run
