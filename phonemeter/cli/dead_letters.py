@@ -5,6 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
@@ -33,6 +34,8 @@ from phonemeter.errors import UserError
 from phonemeter.replay.reading import reading
 from phonemeter.settings import load
 from producers.client import EventProducer
+from producers.errors import DeliveryError
+from producers.settings import ProducerSettings
 
 SHOWN_DEFAULT: Final = 50
 SHOWN_MAX: Final = 10_000
@@ -210,10 +213,22 @@ def retry(
         remembered = [sought(letter) for letter in letters]
         fixes = {} if again else find_fixes(reader, remembered)
         names = [one.identity for one in remembered]
-        with EventProducer(settings, patient=True) as producer:
+        with _producer(settings) as producer:
             retry_all(_again(log, names), correction, producer, fixes, report.keep)
     report.finish(len(remembered), as_json=as_json)
     raise typer.Exit(0 if report.complete(len(remembered)) else INCOMPLETE)
+
+
+@contextmanager
+def _producer(settings: ProducerSettings) -> Iterator[EventProducer]:
+    producer = EventProducer(settings, patient=True)
+    producer.connect()
+    try:
+        yield producer
+    finally:
+        # Every outcome was waited for and told; a failure has no need to be raised as well.
+        with suppress(DeliveryError):
+            producer.close(timeout_s=0)
 
 
 def _all(log: LetterLog, wanted: Wanted) -> Iterator[DeadLetter]:

@@ -1,15 +1,21 @@
 """`phonemeter dead-letters` on the real broker."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+from kafka import KafkaProducer
 
+from metering.topics import EVENTS
+from phonemeter.stack.stack import Stack
 from tests.conftest import RunningKafka
 from tests.phonemeter.cli.calling import Done, called
 from tests.phonemeter.dead_letters.letters import APP, PHONE, bury, encoded, tap
+from tests.streams.worker_process import ledger
+from tests.waiting import blocking_until
 
 pytestmark = pytest.mark.stack
 
@@ -137,3 +143,24 @@ def test_a_broker_that_is_away_is_one_sentence(
         refused = called(monkeypatch, capsys, tmp_path, away, "dead-letters", *arguments)
         assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
         assert f"Kafka at {away} does not answer" in refused.stderr
+
+
+def test_a_letter_of_the_worker_is_charged_once_it_was_put_back(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kafka, appid = stack.settings.kafka, "wxdeadletter"
+    call = partial(called, monkeypatch, capsys, tmp_path, kafka, "dead-letters")
+    producer = KafkaProducer(bootstrap_servers=kafka)
+    event = encoded(tap("tap-9", appid, capability="slow"))
+    stored = producer.send(EVENTS, key=appid.encode(), value=event).get(10)
+    producer.close()
+    name = f"{EVENTS}-{stored.partition}-{stored.offset}"
+    blocking_until(lambda: name in call("list", "--app", appid, "--json").stdout, 30)
+
+    assert call("retry", name, "--set", "data.capability=quick").returncode == 0
+    assert call("retry", name, "--set", "data.capability=quick", "--again").returncode == 0
+
+    def outcomes() -> Counter[str]:
+        return Counter(entry.kind for entry in ledger(kafka).values() if entry.event_id == "tap-9")
+
+    blocking_until(lambda: outcomes() == {"trial_charge": 1, "duplicate": 1}, 30)
