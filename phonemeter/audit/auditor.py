@@ -49,7 +49,7 @@ def audit(settings: Settings, show: Show = lambda _partition, _offset, _end: Non
     # The log is asked last: what the others say of events beyond its end is then foreign.
     ends = {topic: spans(settings.kafka, topic) for topic in (DEAD_LETTERS, LEDGER, EVENTS)}
     for topic, partitions in ends.items():
-        _refuse_cut(topic, partitions)
+        refuse_cut(topic, partitions)
     with reading(settings.kafka) as log, asking(settings.clickhouse) as stored:
         for partition in ends[EVENTS]:
             until = min(services.metered.get(partition, 0), ends[EVENTS][partition].end)
@@ -297,7 +297,8 @@ def _find_strays(kafka: str, stored: StoredLedger, report: Report) -> None:
         _add(report, "ClickHouse", differences, {})
 
 
-def _refuse_cut(topic: str, partitions: Mapping[int, Span]) -> None:
+def refuse_cut(topic: str, partitions: Mapping[int, Span]) -> None:
+    """Raise OperationError if the beginning of a topic was deleted."""
     for partition, span in partitions.items():
         if span.begin > 0:
             raise OperationError(

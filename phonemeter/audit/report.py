@@ -114,3 +114,15 @@ class Report:
         for partition in self.partitions:
             total.add(partition.figures)
         return total
+
+
+class Repaired(Struct):
+    """What a repair did.
+
+    Attributes:
+        lines: how many the new table was filled with.
+        looked_again: whether the end of the ledger was damaged, so that a sink had to restore it.
+    """
+
+    lines: int = 0
+    looked_again: bool = False

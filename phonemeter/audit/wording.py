@@ -7,7 +7,7 @@ from metering.money import MICRO_YUAN
 from metering.times import shanghai_date
 from phonemeter.audit.differences import Difference
 from phonemeter.audit.figures import Figures
-from phonemeter.audit.report import CellDifference, Place, PlaceReport, Report
+from phonemeter.audit.report import CellDifference, Place, PlaceReport, Repaired, Report
 from phonemeter.audit.stored import Repeated
 
 KINDS: Final = {
@@ -32,6 +32,12 @@ def verdict(report: Report) -> str:
         return "The ledger is what the rules say."
     wrong = [f"{place} {_counted(found)}" for place, found in report.places.items() if found.kinds]
     return f"The ledger is not what the rules say: {'; '.join(wrong)}."
+
+
+def mended(repaired: Repaired) -> str:
+    """What a repair did, in one sentence."""
+    again = "; its end was restored by a sink" if repaired.looked_again else ""
+    return f"ClickHouse was built anew from {repaired.lines:,} lines of phone-ledger{again}."
 
 
 def scope(report: Report) -> str:

@@ -15,6 +15,8 @@ from rich.console import Console
 from phonemeter.audit import service, wording
 from phonemeter.audit.auditor import Show
 from phonemeter.audit.auditor import audit as carry_out
+from phonemeter.audit.repair import allow_inserts
+from phonemeter.audit.repair import repair as mend
 from phonemeter.audit.report import Report
 from phonemeter.errors import UserError
 from phonemeter.settings import load
@@ -39,6 +41,14 @@ def audit(
             metavar="TIME",
         ),
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="If ClickHouse differs, build its ledger anew from phone-ledger, put it in the place of the "
+            "old one at once, and audit again.",
+        ),
+    ] = False,
     port: Annotated[
         int, typer.Option(min=1, max=65_535, help="Port of the metrics, with --every.")
     ] = METRICS_PORT,
@@ -49,18 +59,29 @@ def audit(
     published twice has to be identical), every line in ClickHouse, and the dead letters. What the worker and
     the sink have not done yet is no difference; how far they are is said. Prints the first differences.
 
-    The exit status is 0 if there is none, 1 if there is any. Changes nothing.
+    The exit status is 0 if there is none, 1 if there is any. Changes nothing, unless --repair is given.
     """
     settings = load()
     if every is not None:
+        if repair:
+            raise UserError("--repair is done once and by a person; leave out --every.")
         every_s = seconds_of(every)
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
         for library in ("kafka", "aiokafka", "clickhouse_driver"):
             logging.getLogger(library).setLevel(logging.ERROR)
         service.audit_again_and_again(partial(carry_out, settings), every_s, settings.listen_host, port)
         return
+    if repair:
+        # What the sink would log is told by the result.
+        logging.getLogger("sinks").addHandler(logging.NullHandler())
+        allow_inserts(settings.clickhouse)
     with progress() as show:
         report = carry_out(settings, show)
+        if repair and report.places["ClickHouse"].kinds:
+            repaired = mend(settings, show)
+            console = Console(stderr=True, highlight=False, soft_wrap=True)
+            console.print(f"{wording.verdict(report)} {wording.mended(repaired)}")
+            report = carry_out(settings, show)
     tell(report, most=most, as_json=as_json)
     raise typer.Exit(0 if report.clean else DIFFERENT)
 

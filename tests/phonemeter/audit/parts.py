@@ -1,10 +1,12 @@
 """A small world to audit: a log on the real broker, and what a worker and a sink would have made of it."""
 
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
@@ -15,11 +17,19 @@ from metering.partition import PartitionState, Record, meter
 from metering.topics import DEAD_LETTERS, EVENTS, LEDGER, SINK_GROUP, WORKER_GROUP
 from phonemeter.audit.auditor import audit
 from phonemeter.audit.report import Report
-from phonemeter.settings import Settings
+from phonemeter.settings import Settings, load
 from sinks.lines import concatenated, decode
 from sinks.migrations import migrate
 from sinks.store import Store
+from tests.conftest import RunningEngine, RunningKafka
 from tests.waiting import blocking_until
+
+
+@pytest.fixture
+def audit_settings(topics: RunningKafka, engine: RunningEngine) -> Settings:
+    """Empty topics, a database of the test's own, a trial of two calls."""
+    database = f"audit_{secrets.token_hex(4)}"
+    return load(kafka=topics.bootstrap, clickhouse=engine.url(database), trial_calls=2)
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """The audit on a real broker and a real engine, with every kind of difference planted."""
 
-import secrets
 from collections.abc import Iterator
 
 import msgspec
@@ -12,24 +11,18 @@ from metering.topics import EVENTS, LEDGER
 from phonemeter.audit.auditor import audit
 from phonemeter.audit.report import Place, PlaceReport, Report
 from phonemeter.errors import OperationError
-from phonemeter.settings import Settings, load
+from phonemeter.settings import Settings
 from phonemeter.stack.kafka.topics import admin
 from sinks.connection import connect
-from tests.conftest import RunningEngine, RunningKafka
 from tests.metering.building import APP, at, purchased, succeeded
-from tests.phonemeter.audit.parts import World
+from tests.phonemeter.audit.parts import World, audit_settings
 
 pytestmark = pytest.mark.stack
 
 KEY = APP.encode()
 
 
-@pytest.fixture
-def settings(topics: RunningKafka, engine: RunningEngine) -> Settings:
-    database = f"audit_{secrets.token_hex(4)}"
-    return load(
-        kafka=topics.bootstrap, clickhouse=engine.url(database), trial_calls=2, duplicate_window_s=86_400
-    )
+settings = audit_settings
 
 
 @pytest.fixture

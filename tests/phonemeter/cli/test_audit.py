@@ -6,20 +6,33 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
+from kafka import KafkaProducer
 
+from metering.topics import EVENTS
 from phonemeter.cli.audit import seconds_of
 from phonemeter.errors import UserError
 from phonemeter.stack.stack import Stack
+from producers.partitioning import partition_of
+from sinks.connection import connect
 from tests.metering.building import at, purchased, succeeded
 from tests.phonemeter.audit.parts import settled
 from tests.phonemeter.cli.test_main import phonemeter
 from tests.waiting import blocking_until
+
+DAMAGE = (
+    "INSERT INTO ledger SELECT * FROM ledger WHERE event_id = %(doubled)s",
+    "ALTER TABLE ledger UPDATE amount_micro_yuan = 7 WHERE event_id = %(altered)s",
+    "ALTER TABLE ledger DELETE WHERE event_id = %(deleted)s",
+)
 
 
 def emit(stack: Stack, lines: list[bytes], tmp_path: Path) -> None:
@@ -59,6 +72,73 @@ def test_a_run_through_the_stack_is_clean(stack: Stack, app: str, tmp_path: Path
     assert people.stdout.startswith("The ledger is what the rules say.\nAudited: ")
 
 
+@contextmanager
+def traffic_meanwhile(stack: Stack, app: str) -> Iterator[None]:
+    """Events of an app, one after the other, for as long as the block runs."""
+    ended = threading.Event()
+    partition = partition_of(app.encode(), stack.settings.partitions)
+
+    def produce() -> None:
+        producer = KafkaProducer(bootstrap_servers=stack.settings.kafka, acks="all")
+        for n in count():
+            value = succeeded(at(3, ms=n), app=app, event_id=f"meanwhile-{app}-{n}")
+            producer.send(EVENTS, key=app.encode(), value=value, partition=partition).get(timeout=10)
+            if ended.is_set():
+                break
+        producer.close()
+
+    thread = threading.Thread(target=produce)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.stack
+def test_damage_is_named_and_repaired_while_traffic_goes_on(stack: Stack, app: str, tmp_path: Path) -> None:
+    emit(stack, traffic(app), tmp_path)
+    settled(stack.settings)
+    with connect(stack.settings.clickhouse) as client:
+        names = {"doubled": f"tap-{app}-3", "altered": f"tap-{app}-1000", "deleted": f"tap-{app}-5"}
+        for statement in DAMAGE:
+            client.execute(statement, names, settings={"mutations_sync": 2})
+    environ = stack.settings.to_environ()
+    shown = phonemeter("audit", cwd=tmp_path, **environ)
+    assert shown.returncode == 1
+    for named in (
+        f"app {app}, 2023-08-28, pack pack-{app}: 2 lines, 2 events, 2 calls charged, ¥0.030007; expected 2 ",
+        f"trial_charge of event tap-{app}-5.",
+        f"charge of event tap-{app}-1000: amount_micro_yuan is 7 and should be 30000.",
+        "1 altered, 1 there twice or more, 1 missing",
+    ):
+        assert named in shown.stdout, shown.stdout
+    with traffic_meanwhile(stack, app):
+        mended = phonemeter("audit", "--repair", cwd=tmp_path, **environ)
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    assert mended.stdout.startswith("The ledger is what the rules say.")
+    assert "ClickHouse was built anew" in mended.stderr
+    report = settled(stack.settings)
+    assert report.clean, report.places
+
+
+@pytest.mark.stack
+def test_an_end_that_clickhouse_lost_is_restored_by_the_sink_that_runs(
+    stack: Stack, app: str, tmp_path: Path
+) -> None:
+    emit(stack, traffic(app), tmp_path)
+    settled(stack.settings)
+    partition = partition_of(app.encode(), stack.settings.partitions)
+    with connect(stack.settings.clickhouse) as client:
+        lost = f"source_partition = {partition} AND appid = '{app}'"
+        client.execute(f"ALTER TABLE ledger DELETE WHERE {lost} SETTINGS mutations_sync = 2")
+    mended = phonemeter("audit", "--repair", "--json", cwd=tmp_path, **stack.settings.to_environ())
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    emit(stack, [succeeded(at(9), app=app, event_id=f"later-{app}")], tmp_path)
+    assert settled(stack.settings).clean
+
+
 @pytest.mark.stack
 def test_every_hour_means_metrics_until_sigterm(
     stack: Stack, free_port: Callable[[], int], tmp_path: Path
@@ -86,6 +166,11 @@ def _last_clean_s(port: int) -> float:
         return 0.0
     name = "phonemeter_audit_last_clean_timestamp_seconds "
     return float(next(line.removeprefix(name) for line in text.splitlines() if line.startswith(name)))
+
+
+def test_a_repair_is_not_done_every_hour(tmp_path: Path) -> None:
+    shown = phonemeter("audit", "--repair", "--every", "1h", cwd=tmp_path)
+    assert (shown.returncode, shown.stderr.count("\n")) == (2, 1)
 
 
 def test_kafka_that_is_away_is_told_in_one_sentence(free_port: Callable[[], int], tmp_path: Path) -> None:
