@@ -1,0 +1,173 @@
+"""Torture the real thing for some minutes and say what came of it.
+
+Exit status 1 if anything was lost or doubled, or a fault that was asked for never took place.
+"""
+
+import argparse
+import logging
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.simulation import mutations
+from tests.torture import faults
+from tests.torture.faults import Scene
+from tests.torture.load import Load
+from tests.torture.rig import Rig
+from tests.torture.verdict import Count, Verdict, judge
+
+RECOVERS_S_MAX = 120.0
+STORED_S_MAX = 240.0
+AFTER = "after all faults"
+
+
+@dataclass
+class Outcome:
+    """What one kind of fault did."""
+
+    fired: int = 0
+    recovered_s: list[float] = field(default_factory=list)
+    never_recovered: int = 0
+    lost: int = 0
+    doubled: int = 0
+
+
+class Torture:
+    """One run: load throughout, one fault after the other, each measured, in the end the verdict."""
+
+    def __init__(self, scene: Scene, console: Console, seconds: float) -> None:
+        self._scene = scene
+        self._console = console
+        self._seconds = seconds
+        self._seen = Count(0, 0)
+        self.outcomes: defaultdict[str, Outcome] = defaultdict(Outcome)
+
+    def run(self, wanted: list[str]) -> None:
+        """Every fault that is wanted at least once, in a random order; then again until the time is over."""
+        began_s = time.monotonic()
+        self._scene.rig.until(lambda: self._scene.rig.look().lost == 0 and self._probed("warm"), 60)
+        rounds = 0
+        while rounds == 0 or time.monotonic() - began_s < self._seconds:
+            deck = sorted(wanted)
+            self._scene.chance.shuffle(deck)
+            for name in deck:
+                if rounds and time.monotonic() - began_s >= self._seconds:
+                    break
+                self._scene.rig.rest(self._scene.chance.uniform(0.2, 3.0))
+                self._suffer(name, f"{rounds}-{name}")
+            rounds += 1
+
+    def _suffer(self, name: str, mark: str) -> None:
+        outcome = self.outcomes[name]
+        outcome.fired += faults.ALL[name](self._scene)
+        ended_s = time.monotonic()
+        if self._probed(mark):
+            outcome.recovered_s.append(time.monotonic() - ended_s)
+            found = self._scene.rig.look()
+            outcome.lost += max(0, found.lost - self._seen.lost)
+            outcome.doubled += max(0, found.doubled - self._seen.doubled)
+            self._seen = found
+            self._console.print(f"{name}: recovered in {outcome.recovered_s[-1]:.1f} s")
+        else:
+            outcome.never_recovered += 1
+            self._console.print(f"{name}: not recovered within {RECOVERS_S_MAX:.0f} s")
+
+    def _probed(self, mark: str) -> bool:
+        ids = self._scene.load.probes(mark)
+        return self._scene.rig.until(lambda: self._scene.rig.visible(ids), RECOVERS_S_MAX)
+
+
+def main() -> int:
+    options = _options()
+    # What the clients here log of a server that is away, it is away for on purpose.
+    logging.disable(logging.CRITICAL)
+    console = Console(width=120, highlight=False)
+    directory = Path(tempfile.mkdtemp(prefix="phonemeter-torture-"))
+    seconds = 60 * options.minutes
+    try:
+        with Rig(directory, options.mutation) as rig:
+            load = Load(rig.kafka, options.seed, options.rate, max(options.minutes, 5.0))
+            chance = random.Random(options.seed)  # noqa: S311 - a seed that replays is the point
+            scene = Scene(rig, load, chance, min(faults.AWAY_S_MAX, seconds / 10))
+            torture = Torture(scene, console, seconds)
+            load.start()
+            try:
+                torture.run(options.faults)
+            finally:
+                load.stop()
+            came_in = rig.until(rig.all_stored, STORED_S_MAX)
+            rig.rest(3)
+            verdict = judge(rig.kafka, rig.engine_port)
+            _show(console, torture.outcomes, verdict, options)
+            ended = {program.name: program.ended_by_itself for program in rig.programs}
+            console.print(f"published {load.published}, attempts refused {load.refused}, restarts {ended}")
+            if not came_in:
+                console.print(f"[red]Not everything was stored within {STORED_S_MAX:.0f} s.[/red]")
+    finally:
+        if options.keep:
+            console.print(f"Everything is kept in {directory}.")
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+    fired = all(torture.outcomes[name].fired for name in options.faults)
+    recovered = not any(outcome.never_recovered for outcome in torture.outcomes.values())
+    return 0 if verdict.clean and fired and recovered and came_in else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="decides load and faults (default: %(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, default=5.0, help="at least; every fault happens once (default: %(default)s)"
+    )
+    parser.add_argument("--rate", type=int, default=150, help="events per second (default: %(default)s)")
+    parser.add_argument(
+        "--faults", nargs="+", choices=sorted(faults.ALL), default=sorted(faults.ALL), metavar="FAULT"
+    )
+    parser.add_argument(
+        "--mutation", choices=["", *(each.name for each in mutations.ALL)], default="", help="a planted bug"
+    )
+    parser.add_argument("--keep", action="store_true", help="keep data and logs")
+    return parser.parse_args()
+
+
+def _show(
+    console: Console, outcomes: dict[str, Outcome], verdict: Verdict, options: argparse.Namespace
+) -> None:
+    table = Table(title=f"seed {options.seed}, {options.minutes:g} minutes, {options.rate} events/s")
+    table.add_column("fault")
+    for column in ("fired", "recovered in, median s", "max s", "lost", "doubled"):
+        table.add_column(column, justify="right")
+    for name, outcome in sorted(outcomes.items()):
+        times = outcome.recovered_s
+        median, worst = (f"{statistics.median(times):.1f}", f"{max(times):.1f}") if times else ("-", "-")
+        table.add_row(
+            name,
+            str(outcome.fired),
+            median,
+            "never" if outcome.never_recovered else worst,
+            str(outcome.lost),
+            str(outcome.doubled),
+        )
+    table.add_section()
+    changed = verdict.doubled + verdict.made_up
+    table.add_row("all, line by line", "", "", "", str(verdict.lost), str(changed))
+    console.print(table)
+    console.print(
+        f"{verdict.records} records, {verdict.lines} lines compared with the rules alone; "
+        f"{verdict.dead_letters} dead letters, {verdict.dead_letters_lost} of them missing"
+    )
+    if verdict.first:
+        console.print(f"The first difference: {verdict.first}", markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
