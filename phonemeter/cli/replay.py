@@ -102,9 +102,10 @@ def _dry_run(settings: Settings, rules: tuple[Rules, Rules], corrections: Sequen
 
 
 def _rebuild(settings: Settings, *, new_ledger: bool, as_json: bool) -> None:
+    groups = (WORKER_GROUP, SINK_GROUP) if new_ledger else (WORKER_GROUP,)
     with serving(settings, ("kafka", "engine") if new_ledger else ("kafka",)):
         with admin(settings.kafka) as client:
-            refuse_members(client, (WORKER_GROUP, SINK_GROUP) if new_ledger else (WORKER_GROUP,))
+            refuse_members(client, groups)
         with reading(settings.kafka) as reader:
             log = whole_log(reader)
         total = sum(span.end for span in log.values())
@@ -115,6 +116,9 @@ def _rebuild(settings: Settings, *, new_ledger: bool, as_json: bool) -> None:
             with Gauge("checking the ledger", total, Console(stderr=True)) as gauge:
                 lines = check_ledger(settings.kafka, settings.rules(), log, gauge.show)
         empty_state(settings.kafka)
+        with admin(settings.kafka) as client:
+            # One that began meanwhile may have taken the old state over.
+            refuse_members(client, groups)
     if as_json:
         _print_json({"records": total, "ledger_lines_checked": lines, "ledger_kept_as": aside or None})
         return
