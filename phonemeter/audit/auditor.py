@@ -50,6 +50,11 @@ def audit(settings: Settings, show: Show = lambda _partition, _offset, _end: Non
     ends = {topic: spans(settings.kafka, topic) for topic in (DEAD_LETTERS, LEDGER, EVENTS)}
     for topic, partitions in ends.items():
         refuse_cut(topic, partitions)
+        if partitions.keys() != ends[EVENTS].keys():
+            raise OperationError(
+                f"{topic} has {len(partitions)} partitions and {EVENTS} has {len(ends[EVENTS])}: what "
+                f"belongs together shares a partition number, so they cannot be compared."
+            )
     with reading(settings.kafka) as log, asking(settings.clickhouse) as stored:
         for partition in ends[EVENTS]:
             until = min(services.metered.get(partition, 0), ends[EVENTS][partition].end)

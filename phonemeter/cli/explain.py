@@ -48,7 +48,7 @@ def explain(
     if as_json:
         sys.stdout.write(f"{msgspec.json.encode(_named(story)).decode()}\n")
     else:
-        _show(story, Console(highlight=False, markup=False))
+        _show(story, Console(highlight=False, markup=False, soft_wrap=True))
 
 
 def _named(story: Story) -> object:
@@ -110,15 +110,21 @@ def _balance(capability: str, before: Balance, after: Balance) -> str:
 
 
 def _packs(packs: Sequence[ConsideredPack]) -> Table:
-    table = Table("pack, in burn order", "", "left", "of", "valid from", "until (Shanghai)", highlight=False)
+    table = Table(highlight=False)
+    table.add_column("in burn order", overflow="fold")
+    table.add_column("")
+    table.add_column("left", justify="right")
+    table.add_column("of", justify="right")
+    table.add_column("valid from", no_wrap=True)
+    table.add_column("until (Shanghai)", no_wrap=True)
     for pack in packs:
         table.add_row(
             pack.pack_id,
             VERDICTS[pack.verdict],
             f"{pack.remaining:,}",
             f"{pack.calls:,}",
-            _shanghai(pack.starts_at_ms),
-            _shanghai(pack.expires_at_ms),
+            _shanghai(pack.starts_at_ms)[:-3],
+            _shanghai(pack.expires_at_ms)[:-3],
         )
     return table
 
@@ -127,7 +133,10 @@ def _show_lines(story: Story, console: Console) -> None:
     if not story.published:
         console.print("\nIts lines are not in phone-ledger yet: the worker has not come so far.")
         return
-    table = Table("line", "kind", "calls", "¥", "pack", "left", "reason", "ClickHouse", highlight=False)
+    table = Table("line", "kind", "calls", "¥", highlight=False)
+    table.add_column("pack", overflow="fold")
+    for title in ("left", "reason", "ClickHouse"):
+        table.add_column(title)
     stored = list(story.stored)
     for entry in story.published:
         table.add_row(

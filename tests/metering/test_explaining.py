@@ -1,8 +1,10 @@
 """What one record did, and why: the reasons come from the code that decides."""
 
 import pytest
+from hypothesis import given
 
 from metering.explaining import Balance, Explanation, explain
+from metering.partition import PartitionState, meter
 from metering.rules import Rules
 from tests.metering.building import (
     APP,
@@ -19,6 +21,7 @@ from tests.metering.building import (
     succeeded,
     ticked,
 )
+from tests.metering.logs import Log, logs
 
 
 def explained(played: Play, value: bytes) -> Explanation:
@@ -146,3 +149,20 @@ def test_a_purchase_says_what_it_took_over_and_refunds_say_why_not() -> None:
 def test_without_a_trial_the_balance_is_the_packs() -> None:
     assert NO_TRIAL.trial_calls == 0
     assert explained(play(), succeeded(at(1))).before == Balance(0, 0, {})
+
+
+@given(logs)
+def test_the_pack_that_is_said_to_take_a_call_is_the_one_that_is_charged(log: Log) -> None:
+    """The order in which packs are told is the order of charging, whatever happens in a log."""
+    state = PartitionState(0)
+    for record in records(log.values):
+        told = explain(state, record, log.rules)
+        metered = meter(state, [record], log.rules)
+        assert told.entries == metered.entries
+        taken = [pack.pack_id for pack in told.considered if pack.verdict == "taken"]
+        assert taken == ([told.pack_id] if told.decision == "charge" else [])
+        if told.decision == "charge":
+            assert told.before is not None
+            assert told.after is not None
+            assert told.before.packs[told.pack_id] - told.after.packs.get(told.pack_id, 0) == 1
+        state = metered.state

@@ -192,6 +192,12 @@ def test_what_is_in_flight_is_no_difference(world: World, settings: Settings) ->
     assert partition.not_stored == len(audited) - 4
 
 
+def test_a_log_that_nobody_has_begun_with_is_in_flight(world: World, settings: Settings) -> None:
+    report = audit(settings)
+    assert report.clean
+    assert (report.partitions[0].audited_to, report.partitions[0].in_flight) == (0, len(world.records))
+
+
 def test_a_log_whose_beginning_was_deleted_is_refused(world: World, settings: Settings) -> None:
     world.all_is_right()
     with admin(settings.kafka) as client:
