@@ -38,6 +38,9 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     Command("balance", "phonemeter.cli.balance:balance", "What an app has left, and its packs.", STACK),
     Command(
+        "forecast", "phonemeter.cli.forecast:forecast_app", "Run-out, lapses, and what to buy next.", STACK
+    ),
+    Command(
         "dead-letters",
         "phonemeter.cli.dead_letters:GROUP",
         "Records that are no events: list, explain, put back.",
