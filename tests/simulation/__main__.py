@@ -10,6 +10,9 @@ from collections import Counter
 
 from tests.simulation.world import World
 
+WRONG_MAX = 10
+"""Wrong runs after which there is enough to look at."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
@@ -31,7 +34,7 @@ def _run_many(first: int, seeds: int, minutes: float) -> int:
     faults: Counter[str] = Counter()
     wrong: list[int] = []
     runs = 0
-    while runs < seeds and time.monotonic() - began_s < 60 * minutes:
+    while runs < seeds and len(wrong) < WRONG_MAX and time.monotonic() - began_s < 60 * minutes:
         world = World(first + runs)
         try:
             world.run()
