@@ -18,6 +18,7 @@ from sinks.store import Store
 from streams.batch_step import Held, Outgoing, Publish, Work
 from streams.record_batches import Producer
 from streams.state_log import Placed, Placement
+from tests.simulation.world import World
 
 LINES_KEPT: Final = 4
 
@@ -29,13 +30,22 @@ class Mutation:
     name: str
     target: str
     code: Callable[..., Any]
-    first_seed: int = 2_000
-    """Where the search begins: a guard against a rare accident is missed only when it happens."""
+    misfortunes: tuple[str, ...] = ()
+    """What happens in the search, if not everything: a guard is missed only when its accident happens."""
 
     @contextmanager
     def planted(self) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(patch(self.target, self.code))
+            yield
+
+    @contextmanager
+    def looked_for(self) -> Iterator[None]:
+        """Have happen what brings it out."""
+        with ExitStack() as stack:
+            if self.misfortunes:
+                chosen = tuple(getattr(World, name) for name in self.misfortunes)
+                stack.enter_context(patch("tests.simulation.world._INJECTIONS", chosen))
             yield
 
 
@@ -106,6 +116,8 @@ def _every_gap_is_honest(_self: Sink, batch: Any, offset: int) -> bool:  # noqa:
     return True
 
 
+_SLEEP: Final = ("freeze_worker", "divide_workers")
+
 ALL: Final = (
     Mutation("the header goes before the outcome", "streams.worker.carry_out", _header_first),
     Mutation("the header does not wait for the outcome", "streams.worker.carry_out", _header_without_waiting),
@@ -115,8 +127,8 @@ ALL: Final = (
         _sent_and_forgotten,
     ),
     Mutation("versions share one slot", "streams.state_log._record_key", _one_slot),
-    Mutation("workers share one epoch", "streams.state_log.Placement.taken_over", _one_epoch),
-    Mutation("a process that stood still goes on", "streams.stall_guard.StallGuard.check", _nothing, 2_740),
+    Mutation("workers share one epoch", "streams.state_log.Placement.taken_over", _one_epoch, _SLEEP),
+    Mutation("a process that stood still goes on", "streams.stall_guard.StallGuard.check", _nothing, _SLEEP),
     Mutation("the last line is cut off", "streams.batch_step.encode_records", _last_line_cut_off),
     Mutation("records ahead are metered as if they came next", "streams.batch_step.meter", _no_offset_guard),
     Mutation("dead letters are left out", "streams.batch_step._dead_letters", _nothing),
