@@ -235,8 +235,12 @@ class Sink:
         began_s = self._now_s()
         if began_s >= self._leased_at_s + LEASE_S:
             raise _InterruptedError
-        self._store.insert(batch.partition, columns, batch.first, batch.last)
-        count = batch.drop_through(batch.last)
+        self._store.insert(batch.partition, columns, batch.stored)
+        reached = self._store.position(batch.partition)
+        if reached <= batch.stored:
+            self._store.forget_tokens()
+            raise StoreError(f"an INSERT of partition {batch.partition} was acknowledged but is not there")
+        count = batch.drop_through(reached)
         self._metrics.insert_seconds.observe(self._now_s() - began_s)
         self._metrics.inserts.inc()
         self._metrics.rows_inserted.inc(count)

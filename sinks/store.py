@@ -45,6 +45,9 @@ _UNDER_WAY: Final = (
     "AND splitByChar(':', Settings['insert_deduplication_token'])[2] = '{partition:d}'"
 )
 
+SHARED: Final = "sink"
+"""How the tokens of all sinks begin, as long as the engine can be held to what it acknowledged."""
+
 _SETTLE_POLL_S: Final = 0.05
 _SETTLE_S_MAX: Final = 10.0
 
@@ -57,16 +60,15 @@ class Store:
         self._sleep = sleep
         self._client: Client | None = None
         self._unsure: set[int] = set()
-        self.forget_tokens()
+        self._issue = SHARED
 
     def forget_tokens(self) -> None:
-        """Have the engine take every later INSERT for a new one.
+        """Have the engine take every later INSERT of this process for a new one.
 
-        A token is only meant to tell a second attempt from the first. Were it to outlive the lines that it
-        stands for (a disk that forgot them), it would keep them from being stored again; so it never leaves
-        the process.
+        A token that outlives the lines that it stands for (a disk that forgot them) would keep them from
+        being stored again.
         """
-        self._nonce = secrets.token_hex(8)
+        self._issue = secrets.token_hex(8)
 
     def doubt(self, partition: int) -> None:
         """Have the next `position` wait for INSERTs that someone, perhaps we ourselves, left under way."""
@@ -87,13 +89,14 @@ class Store:
             ((count, newest_ms),) = rows(client, _NEWEST)
         return int(newest_ms) if count else None
 
-    def insert(self, partition: int, columns: Sequence[list[Any]], first: Position, last: Position) -> None:
-        """Store the lines from `first` to `last` of a source partition; acknowledged when this returns.
+    def insert(self, partition: int, columns: Sequence[list[Any]], after: Position) -> None:
+        """Store the lines that follow the highest stored one, `after`, of a source partition.
 
-        The token makes a second attempt with the same lines harmless even while the first is still under way:
-        equal tokens mean equal lines, because lines are immutable and a batch has no holes.
+        The token names that place and nothing else, so that of all INSERTs that were planned for it, by this
+        sink or by one that does not know yet that it was replaced, the engine takes the first and drops the
+        others: a compare-and-swap. What was stored in the end only `position` tells.
         """
-        token = f"{self._nonce}:{partition:d}:{first.offset}.{first.line}-{last.offset}.{last.line}"
+        token = f"{self._issue}:{partition:d}:after {after.offset}.{after.line}"
         names = ", ".join(("source_partition", *TABLE_COLUMNS))
         count = len(columns[0])
         with self._asking() as client:

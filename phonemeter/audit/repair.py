@@ -145,7 +145,7 @@ class _Filling:
     def _write(self) -> None:
         batch = self._batch
         if len(batch):
-            self._store.insert(self._partition, concatenated(batch.pieces), batch.first, batch.last)
+            self._store.insert(self._partition, concatenated(batch.pieces), batch.stored)
             self.lines += batch.drop_through(batch.last)
 
 

@@ -34,7 +34,7 @@ class Ledger:
         try:
             for value in encode_records(0, entries):
                 read = decode(value, 0)
-                store.insert(0, concatenated([read]), read.first, read.last)
+                store.insert(0, concatenated([read]), store.position(0))
         finally:
             store.close()
 

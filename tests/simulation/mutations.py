@@ -95,6 +95,7 @@ def _nothing(*_arguments: object) -> tuple[()]:
 
 _write_due = Sink._write_due
 _position = Store.position
+_insert = Store.insert
 
 
 def _commits_first(self: Sink) -> None:
@@ -109,6 +110,15 @@ def _committed_is_stored(self: Store, partition: int) -> Position:
         self._unsure.discard(partition)
         return BEFORE_ALL
     return _position(self, partition)
+
+
+def _forgotten(self: Store, partition: int, columns: Sequence[list[Any]], after: Position) -> None:
+    """Neither the token of another attempt nor the wait for it keeps this one from being stored as well."""
+    self.forget_tokens()
+    try:
+        _insert(self, partition, columns, after)
+    finally:
+        self._unsure.discard(partition)
 
 
 def _every_gap_is_honest(_self: Sink, batch: Any, offset: int) -> bool:  # noqa: ANN401 - a batch
@@ -136,7 +146,7 @@ ALL: Final = (
     Mutation(
         "the sink begins without asking what is stored", "sinks.store.Store.position", _committed_is_stored
     ),
-    Mutation("the sink does not wait for INSERTs under way", "sinks.store.Store._settle", _nothing),
+    Mutation("the sink forgets the INSERTs that it left under way", "sinks.store.Store.insert", _forgotten),
     Mutation(
         "the sink takes every gap for an honest one", "sinks.sink.Sink._is_honest_gap", _every_gap_is_honest
     ),

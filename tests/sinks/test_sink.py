@@ -19,6 +19,8 @@ from sinks.store import Store
 from tests.sinks.parts import lines
 
 EVENT_ID = COLUMNS.index("event_id")
+OFFSET = COLUMNS.index("offset")
+LINE = COLUMNS.index("line")
 AT_ONCE = Limits(rows=1, bytes=1_000_000, total_bytes=1_000_000, age_s=0.0)
 
 
@@ -99,11 +101,12 @@ class Shelf:
     def newest_recorded_at_ms(self) -> int | None:
         return None
 
-    def insert(self, _partition: int, columns: Sequence[list[Any]], _first: Position, last: Position) -> None:
+    def insert(self, _partition: int, columns: Sequence[list[Any]], after: Position) -> None:
         if self.failures and self.failures[0] == "refused":
             raise StoreError(self.failures.pop(0))
+        assert after == self.at
         self.stored += columns[EVENT_ID]
-        self.at = last
+        self.at = Position(columns[OFFSET][-1], columns[LINE][-1])
         if self.failures and self.failures[0] == "reply lost":
             raise StoreError(self.failures.pop(0))
 

@@ -39,9 +39,9 @@ def store(database: EngineProcess) -> Iterator[Store]:
     store.close()
 
 
-def insert(store: Store, partition: int, entries: list[Entry]) -> Lines:
+def insert(store: Store, partition: int, entries: list[Entry], after: Position | None = None) -> Lines:
     pieces = [decode(value, partition) for value in encode_records(partition, entries)]
-    store.insert(partition, concatenated(pieces), pieces[0].first, pieces[-1].last)
+    store.insert(partition, concatenated(pieces), after or store.position(partition))
     return pieces[-1]
 
 
@@ -144,26 +144,39 @@ def test_one_insert_is_one_part_however_large(store: Store, database: EngineProc
     count = 1_100_000
     columns = [[getattr(entry, name)] * count for name in COLUMNS]
     columns[0] = list(range(count))
-    store.insert(0, columns, Position(0, 0), Position(count - 1, 0))
+    store.insert(0, columns, BEFORE_ALL)
     parts = database.query(
         "SELECT rows, level FROM system.parts WHERE database = 'phonemeter' AND table = 'ledger' AND active"
     )
     assert parts == [(count, 0)]
 
 
-def test_a_second_attempt_with_the_same_lines_stores_nothing(store: Store, database: EngineProcess) -> None:
+def test_of_two_inserts_for_the_same_place_the_engine_takes_the_first(
+    store: Store, database: EngineProcess
+) -> None:
     entries = lines(100, seed=1)
-    insert(store, 0, entries)
-    insert(store, 0, entries)
+    insert(store, 0, entries[:60], BEFORE_ALL)
+    other = Store(database.url)
+    insert(other, 0, entries, BEFORE_ALL)
+    assert count_of(database) == 60
+    insert(other, 0, entries[60:])
+    other.close()
     assert count_of(database) == 100
 
 
 def test_lines_that_the_engine_lost_can_be_stored_again(store: Store, database: EngineProcess) -> None:
     entries = lines(100, seed=1)
-    insert(store, 0, entries)
+    insert(store, 0, entries, BEFORE_ALL)
     database.query("TRUNCATE TABLE ledger")
+    insert(store, 0, entries, BEFORE_ALL)
+    assert count_of(database) == 100
+
+
+def test_tokens_that_outlived_their_lines_can_be_forgotten(store: Store, database: EngineProcess) -> None:
+    entries = lines(100, seed=1)
+    insert(store, 0, entries[:50], BEFORE_ALL)
     store.forget_tokens()
-    insert(store, 0, entries)
+    insert(store, 0, entries[50:], BEFORE_ALL)
     assert count_of(database) == 100
 
 

@@ -80,7 +80,7 @@ class World:
         """Store lines, each call as one INSERT."""
         for value in encode_records(0, entries):
             lines = decode(value, 0)
-            self._store.insert(0, concatenated([lines]), lines.first, lines.last)
+            self._store.insert(0, concatenated([lines]), self._store.position(0))
 
     def commit(self, metered: int | None = None, stored: Entry | None = None) -> None:
         """Say how far the worker and the sink are: done with all, unless said otherwise."""

@@ -43,7 +43,7 @@ def url(engine: RunningEngine) -> str:
     store = Store(url)
     for value in encode_records(0, ENTRIES):
         read = decode(value, 0)
-        store.insert(0, concatenated([read]), read.first, read.last)
+        store.insert(0, concatenated([read]), store.position(0))
     store.close()
     return url
 
