@@ -9,9 +9,10 @@ without its header is as if it had never been begun.
 Every takeover of a partition begins an epoch, and slots and headers belong to an epoch. What a worker that
 has lost the partition still has in flight can therefore never overwrite what its successor wrote, neither in
 the topic nor when compaction keeps only the last record of a key. A takeover's first record is its claim: a
-header in the new epoch for the checkpoint it found, which makes every header of older epochs void. Headers
-also say where each of the last epochs began: of epochs before it, what is newer than that was never valid,
-however late it arrives.
+header in the new epoch for the checkpoint it found. The newest epoch that has a checkpoint of its own is in
+force; a bare claim is if nothing older went further, so that neither a late claim nor a late header of a
+worker that lost the partition can undo its successor's. Headers also say where each of the last epochs
+began: of epochs before it, what is newer than that was never valid, however late it arrives.
 
 The header also carries a fingerprint of all valid versions, so that a state with a piece missing is noticed
 instead of metered with.
@@ -128,11 +129,20 @@ class Placement:
                 gone[key] = now
                 litter.append(_record_key(key, now))
         written = {record.key for record in records}
-        records += [StateRecord(key, None) for key in self.litter if key not in written]
+        if self._has_begun():
+            # Nothing is cleared before this epoch has a checkpoint of its own: until then a header of an
+            # older epoch may turn out to be the valid one.
+            litter = [key for key in self.litter if key not in written] + litter
+        else:
+            records += [StateRecord(key, None) for key in self.litter if key not in written]
         after = Placement(
             self.epoch, placed.finish(), tuple(litter), fingerprint, gone, state.next_offset, self.begun
         )
         return Checkpoint(tuple(records), after.header(state), after)
+
+    def _has_begun(self) -> bool:
+        """Whether the newest checkpoint is still the one that this epoch began from."""
+        return bool(self.begun) and self.begun[-1] == (self.epoch, self.stands_at)
 
     def header(self, state: PartitionState) -> StateRecord:
         """The record that makes `state`, stored as this says, the valid one; a claim if it was so already."""
@@ -174,7 +184,7 @@ class StateReader:
         if not headers:
             empty = Placement(self._newest_epoch(), litter=tuple(self._records))
             return PartitionState(self._partition), empty
-        epoch = max(headers)
+        epoch = _epoch_in_force(headers)
         stored = headers[epoch]
         valid = _valid(versions, epoch, stored)
         kept = {key: version for key, version in valid.items() if not version.gone}
@@ -185,7 +195,7 @@ class StateReader:
             raise StateDamagedError(
                 f"the stored state of partition {self._partition} is damaged: {len(kept)} of "
                 f"{stored.items} items of the checkpoint at {stored.header.next_offset} were found whole; "
-                f"empty the state topic, and the worker rebuilds it from the log of events"
+                "`phonemeter replay --confirm` rebuilds it from the log of events"
             )
         state = restore(self._partition, stored.header, {key: version.value for key, version in kept.items()})
         placed = {key: version.placed for key, version in kept.items()}
@@ -221,6 +231,19 @@ class StateReader:
         needed = {_record_key(key, version.placed) for key, version in valid.items()}
         gone = [_record_key(key, version.placed) for key, version in valid.items() if version.gone]
         return (*(key for key in self._records if key not in needed), *gone)
+
+
+def _epoch_in_force(headers: Mapping[int, _StoredHeader]) -> int:
+    """The newest epoch that got beyond its claim, unless a claim was laid to what that one came to."""
+
+    def is_claim(epoch: int) -> bool:
+        header = headers[epoch]
+        return header.begun[-1:] == ((epoch, header.header.next_offset),)
+
+    own = max((epoch for epoch in headers if not is_claim(epoch)), default=-1)
+    reached = headers[own].header.next_offset if own >= 0 else 0
+    claims = [epoch for epoch in headers if epoch > own and headers[epoch].header.next_offset >= reached]
+    return max(claims, default=own)
 
 
 def _valid(

@@ -8,7 +8,7 @@ when nothing comes although the log goes on.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any, cast
@@ -60,11 +60,11 @@ class Worker:
         async with self._stall.watching(), self._watched():
             async for event in stream:
                 async with self._one_at_a_time:
-                    await self._guarded(event)
+                    await self._guarded(self._process(event))
 
-    async def _guarded(self, event: EventT[Any]) -> None:
+    async def _guarded(self, work: Awaitable[None]) -> None:
         try:
-            await self._process(event)
+            await work
         except PartitionLostError as lost:
             logger.info("%s", lost)
         except Exception as error:
@@ -152,15 +152,20 @@ class Worker:
             if self._app.rebalancing:
                 continue
             async with self._one_at_a_time:
-                stands = {partition: held.state.next_offset for partition, held in self._held.items()}
-                standing = {
-                    partition for partition in self._held if stands[partition] == stood.get(partition)
-                }
-                stood = stands
-                try:
-                    await self._go_back_where_the_log_goes_on(standing & self._assigned(), stands)
-                except (KafkaError, TimeoutError) as error:
-                    logger.warning("the ends of the log are not to be had (%r); asking again", error)
+                await self._guarded(self._look_after(stood))
+                stood = {partition: held.state.next_offset for partition, held in self._held.items()}
+
+    async def _look_after(self, stood: Mapping[int, int]) -> None:
+        generation = self._app.consumer_generation_id
+        for partition in self._assigned():
+            # Nothing was delivered of it since the group was divided: it is taken over all the same.
+            await self._hold(partition, generation)
+        stands = {partition: held.state.next_offset for partition, held in self._held.items()}
+        standing = {number for number, offset in stands.items() if offset == stood.get(number)}
+        try:
+            await self._go_back_where_the_log_goes_on(standing & self._assigned(), stands)
+        except (KafkaError, TimeoutError) as error:
+            logger.warning("the ends of the log are not to be had (%r); asking again", error)
 
     async def _go_back_where_the_log_goes_on(self, standing: set[int], stands: dict[int, int]) -> None:
         tps = [TP(topics.EVENTS, partition) for partition in standing]

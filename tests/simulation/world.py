@@ -35,6 +35,7 @@ PARTITIONS = 2
 WORKERS = SINKS = 2
 FAULTS = 10
 WALL_MS = 1_790_000_000_000
+HOUR_MS = 3_600_000
 SETTLES_S_MAX = 400.0
 """How long after the last fault all must be stored, in the simulation's time."""
 
@@ -216,7 +217,9 @@ class World:
             further = self._chance.random() < 0.5
             end = self._kafka.ends[topics.STATE, partition] if further else ends[partition]
             state, placement = self._reader(partition, end).finished()
-            held[partition] = Held(state, placement.taken_over(WALL_MS + int(self._loop.time() * 1_000)))
+            # The clocks of two machines may be apart by an hour.
+            wall_ms = WALL_MS + int(self._loop.time() * 1_000) + self._chance.randint(-HOUR_MS, HOUR_MS)
+            held[partition] = Held(state, placement.taken_over(wall_ms))
         return held
 
     def _reader(self, partition: int, end: int) -> StateReader:
