@@ -5,22 +5,19 @@ import sys
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
 
 import typer
 from clickhouse_driver import Client
-from clickhouse_driver.errors import Error, ErrorCodes
 from rich.console import Console
 from rich.table import Table
 
 from metering.money import MICRO_YUAN
 from metering.times import SHANGHAI, format_time, to_ms
+from phonemeter.cli.asking import asking
 from phonemeter.errors import OperationError
 from phonemeter.settings import load
-from sinks.connection import FAILURES, connect, rows, sentence
+from sinks.connection import rows
 
-REPLY_TIMEOUT_S: Final = 20.0
-NOT_SET_UP: Final = frozenset({ErrorCodes.UNKNOWN_TABLE, ErrorCodes.UNKNOWN_DATABASE})
 OPEN: Final = frozenset({"active", "pending"})
 
 _BALANCES: Final = """
@@ -97,20 +94,8 @@ def read_balance(url: str, appid: str) -> Balance:
     Raises:
         OperationError: the app is unknown, ClickHouse does not answer, or it has no ledger yet.
     """
-    try:
-        with connect(url, reply_timeout_s=REPLY_TIMEOUT_S) as client:
-            return _read(client, appid)
-    except FAILURES as error:
-        place = urlsplit(url)
-        where = f"ClickHouse at {place.hostname}:{place.port or 9000}"
-        if isinstance(error, Error) and error.code in NOT_SET_UP:
-            raise OperationError(
-                f"{where} has no ledger yet: start the sink, which makes it (phonemeter up)."
-            ) from error
-        raise OperationError(
-            f"{where} does not answer as it should ({sentence(error)}): start it (phonemeter up), or set "
-            f"PHONEMETER_CLICKHOUSE."
-        ) from error
+    with asking(url) as client:
+        return _read(client, appid)
 
 
 def _read(client: Client, appid: str) -> Balance:
