@@ -84,19 +84,22 @@ class Producer(driver.Producer):
         places: defaultdict[tuple[str, int], list[Outgoing]] = defaultdict(list)
         for record in records:
             places[record.topic, record.partition].append(record)
-        await asyncio.gather(*(self._publish_to(*place, there) for place, there in places.items()))
+        attempts = (self._publish_to(*place, there) for place, there in places.items())
+        # All of them end before a failure is told, so that nothing of this attempt falls into the next one.
+        for outcome in await asyncio.gather(*attempts, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
 
     async def _publish_to(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+        """Send batch by batch: one that arrived although an earlier one was given up would leave a hole."""
         producer = self._ensure_producer()
-        sent = []
         batch = producer.create_batch()
         for record in records:
             if batch.append(key=record.key, value=record.value, timestamp=None) is None:
-                sent.append(await producer.send_batch(batch, topic, partition=partition))
+                await (await producer.send_batch(batch, topic, partition=partition))
                 batch = producer.create_batch()
                 batch.append(key=record.key, value=record.value, timestamp=None)
-        sent.append(await producer.send_batch(batch, topic, partition=partition))
-        await asyncio.gather(*sent)
+        await (await producer.send_batch(batch, topic, partition=partition))
 
 
 class Transport(driver.Transport):
