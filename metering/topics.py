@@ -8,12 +8,16 @@ LEDGER: Final = "phone-ledger"
 ALERTS: Final = "phone-alerts"
 DEAD_LETTERS: Final = "phone-dead-letters"
 STATE: Final = "phone-state"
+DELIVERIES: Final = "phone-deliveries"
 
 WORKER_GROUP: Final = "phonemeter-worker"
 """Consumer group of the stream processor."""
 
 SINK_GROUP: Final = "phonemeter-sink"
 """Consumer group of the ClickHouse writer."""
+
+NOTIFIER_GROUP: Final = "phonemeter-notifier"
+"""Consumer group of the notifier."""
 
 KEEP_FOREVER: Final = "-1"
 
@@ -54,6 +58,11 @@ ALL: Final[tuple[Topic, ...]] = (
         "The stream processor's durable state: the newest two versions of each item.",
         {"cleanup.policy": "compact"},
     ),
+    Topic(
+        DELIVERIES,
+        "Which alert goes where and how far that is: the notifier's durable state, newest of each key.",
+        {"cleanup.policy": "compact"},
+    ),
 )
 """Every topic of phonemeter. All have the same number of partitions: an event, its ledger entries, its
-alerts, its dead letter and its state share one partition number."""
+alerts, its dead letter and its state share one partition number. Only deliveries go by route instead of app."""
