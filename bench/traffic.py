@@ -1,9 +1,9 @@
-"""The input of the benchmarks: seeded events of many apps with a skew, each app with three packs."""
+"""The input of the benchmarks: seeded events of many apps with a skew, each app with some packs."""
 
 import json
 import random
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 APPS = 5_000
@@ -13,18 +13,24 @@ REPEATED_AMONG = 10_000
 PACKS = ((100, 90), (500, 180), (10_000_000, 365))
 BOUGHT_AT = "2026-11-22T14:00:00.000Z"
 TAPPED_AT = "2026-11-22T15:00:00.000Z"
+SEED = 20261122
 
 Event = tuple[bytes, bytes]
 """An event's key and value."""
 
+Packs = Sequence[tuple[int, int]]
+"""Of each pack of an app its calls and the days that it is valid for."""
 
-def events(taps: int, apps: int = APPS, seed: int = 20261122) -> Iterator[Event]:
-    """Three purchases per app, then `taps` taps, one in a hundred a repetition of a recent one."""
+
+def events(
+    taps: int, apps: int = APPS, seed: int = SEED, *, packs: Packs = PACKS, skew: float = SKEW
+) -> Iterator[Event]:
+    """The purchases of every app, then `taps` taps, one in a hundred a repetition of a recent one."""
     chance = random.Random(seed)  # noqa: S311 - a seed that replays is the point
     appids = [f"wx{chance.getrandbits(64):016x}" for _ in range(apps)]
     for appid in appids:
-        yield from _purchases(appid)
-    shares = list(accumulate((rank + 1) ** -SKEW for rank in range(apps)))
+        yield from _purchases(appid, packs)
+    shares = list(accumulate((rank + 1) ** -skew for rank in range(apps)))
     recent: list[Event] = []
     for number in range(taps):
         if recent and chance.random() < REPEATED_SHARE:
@@ -38,8 +44,8 @@ def events(taps: int, apps: int = APPS, seed: int = 20261122) -> Iterator[Event]
         yield event
 
 
-def _purchases(appid: str) -> Iterator[Event]:
-    for number, (calls, days) in enumerate(PACKS):
+def _purchases(appid: str, packs: Packs) -> Iterator[Event]:
+    for number, (calls, days) in enumerate(packs):
         value = {
             "specversion": "1.0",
             "id": f"purchase-{appid}-{number}",
