@@ -16,6 +16,7 @@ from metering.events import CLOCK_KEY
 from streams import metrics
 from streams.record_batches import CODEC, RecordBatchApp
 from streams.settings import WorkerSettings
+from streams.telemetry import FaustSensor, observe
 from streams.ticks import tick
 from streams.worker import Worker
 
@@ -61,7 +62,7 @@ def create_app(settings: WorkerSettings) -> RecordBatchApp:
         producer_acks=-1,
         producer_max_batch_size=BATCH_BYTES_MAX,
         producer_max_request_size=REQUEST_BYTES_MAX,
-        producer_compression_type="lz4",
+        producer_compression_type="zstd",
         web_bind=settings.listen_host,
         web_host="127.0.0.1",
         web_port=settings.worker_port,
@@ -80,6 +81,9 @@ def _attach(app: RecordBatchApp, worker: Worker, settings: WorkerSettings) -> No
 
     if settings.clock == "wall":
         app.timer(interval=float(settings.tick_interval_s))(partial(_write_ticks, app))
+
+    app.sensors.add(FaustSensor())
+    app.task(partial(observe, app))
 
     @app.page("/metrics")
     async def show_metrics(view: View, _request: Request) -> Response:
