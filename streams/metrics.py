@@ -1,79 +1,132 @@
-"""What the stream worker tells Prometheus. The names are the interface of dashboards and alerting rules."""
+"""What the stream worker tells Prometheus: every name in one place; docs/metrics.md shows all of them.
 
-from typing import Final
+The names are the interface of dashboards, recording and alerting rules, which are tested against this list.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from streams.lag import Lag
+
+MetricName = Literal[
+    "phonemeter_worker_records_total",
+    "phonemeter_worker_skipped_records_total",
+    "phonemeter_worker_ledger_entries_total",
+    "phonemeter_worker_uncovered_calls_total",
+    "phonemeter_worker_dead_letters_total",
+    "phonemeter_worker_seeks_back_total",
+    "phonemeter_worker_publish_retries_total",
+    "phonemeter_worker_restores_total",
+    "phonemeter_worker_batch_records",
+    "phonemeter_worker_batch_seconds",
+    "phonemeter_worker_next_offset",
+    "phonemeter_worker_newest_record_timestamp_seconds",
+    "phonemeter_worker_accounts",
+    "phonemeter_worker_assigned_partitions",
+    "phonemeter_worker_lag_records",
+    "phonemeter_worker_lag_seconds",
+    "phonemeter_worker_event_loop_lag_seconds",
+    "phonemeter_worker_rebalances_total",
+    "phonemeter_worker_rebalance_seconds",
+    "phonemeter_worker_commit_seconds",
+]
+
+LATENCY_S: Final = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5)
+REBALANCE_S: Final = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 REGISTRY: Final = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
 
-RECORDS: Final = Counter(
-    "phonemeter_worker_records",
-    "Records of phone-events that were metered.",
-    ["partition"],
-    registry=REGISTRY,
+
+def _counter(name: MetricName, meaning: str, *labels: str) -> Counter:
+    return Counter(name, meaning, labels, registry=REGISTRY)
+
+
+def _gauge(name: MetricName, meaning: str, *labels: str) -> Gauge:
+    return Gauge(name, meaning, labels, registry=REGISTRY)
+
+
+def _histogram(name: MetricName, meaning: str, buckets: tuple[float, ...]) -> Histogram:
+    return Histogram(name, meaning, buckets=buckets, registry=REGISTRY)
+
+
+RECORDS: Final = _counter(
+    "phonemeter_worker_records_total", "Records of phone-events that were metered", "partition"
 )
-SKIPPED: Final = Counter(
-    "phonemeter_worker_skipped_records",
-    "Records delivered again although the state had them: after restarts and rebalances.",
-    ["partition"],
-    registry=REGISTRY,
+SKIPPED: Final = _counter(
+    "phonemeter_worker_skipped_records_total",
+    "Records delivered again although the state had them: after restarts and rebalances",
+    "partition",
 )
-ENTRIES: Final = Counter(
-    "phonemeter_worker_ledger_entries",
-    "Ledger entries published, by kind.",
-    ["kind"],
-    registry=REGISTRY,
+ENTRIES: Final = _counter(
+    "phonemeter_worker_ledger_entries_total",
+    "Ledger entries published, by kind; duplicates are one of the kinds",
+    "kind",
 )
-DEAD_LETTERS: Final = Counter(
-    "phonemeter_worker_dead_letters",
-    "Records that are no events, by reason.",
-    ["reason"],
-    registry=REGISTRY,
+UNCOVERED: Final = _counter(
+    "phonemeter_worker_uncovered_calls_total",
+    "Calls that neither the trial quota nor a pack covered, by reason",
+    "reason",
 )
-SEEKS_BACK: Final = Counter(
-    "phonemeter_worker_seeks_back",
-    "Deliveries that left records out; the worker went back for them.",
-    ["partition"],
-    registry=REGISTRY,
+DEAD_LETTERS: Final = _counter(
+    "phonemeter_worker_dead_letters_total", "Records that are no events, by reason", "reason"
 )
-PUBLISH_RETRIES: Final = Counter(
-    "phonemeter_worker_publish_retries",
-    "Attempts to publish a batch's outcome that failed and were repeated.",
-    registry=REGISTRY,
+SEEKS_BACK: Final = _counter(
+    "phonemeter_worker_seeks_back_total",
+    "Deliveries that left records out; the worker went back for them",
+    "partition",
 )
-RESTORES: Final = Counter(
-    "phonemeter_worker_restores",
-    "Times a partition's state was read back from the state topic.",
-    ["partition"],
-    registry=REGISTRY,
+PUBLISH_RETRIES: Final = _counter(
+    "phonemeter_worker_publish_retries_total",
+    "Attempts to publish a batch's outcome that failed and were repeated",
 )
-BATCH_RECORDS: Final = Histogram(
-    "phonemeter_worker_batch_records",
-    "Records per batch.",
-    buckets=(1, 10, 100, 1_000, 5_000, 20_000),
-    registry=REGISTRY,
+RESTORES: Final = _counter(
+    "phonemeter_worker_restores_total",
+    "Times a partition's state was read back from the state topic",
+    "partition",
 )
-BATCH_SECONDS: Final = Histogram(
-    "phonemeter_worker_batch_seconds",
-    "From a batch's delivery to its header's acknowledgement.",
-    buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5),
-    registry=REGISTRY,
+BATCH_RECORDS: Final = _histogram(
+    "phonemeter_worker_batch_records", "Records per batch", (1, 10, 100, 1_000, 5_000, 20_000)
 )
-NEXT_OFFSET: Final = Gauge(
-    "phonemeter_worker_next_offset",
-    "Offset of phone-events that is metered next.",
-    ["partition"],
-    registry=REGISTRY,
+BATCH_SECONDS: Final = _histogram(
+    "phonemeter_worker_batch_seconds", "From a batch's delivery to its header's acknowledgement", LATENCY_S
 )
-NEWEST_RECORD_SECONDS: Final = Gauge(
+NEXT_OFFSET: Final = _gauge(
+    "phonemeter_worker_next_offset", "Offset of phone-events that is metered next", "partition"
+)
+NEWEST_RECORD_SECONDS: Final = _gauge(
     "phonemeter_worker_newest_record_timestamp_seconds",
-    "Broker time of the newest metered record, as Unix time.",
-    ["partition"],
-    registry=REGISTRY,
+    "Broker time of the newest metered record, in seconds since 1970",
+    "partition",
 )
-ACCOUNTS: Final = Gauge(
-    "phonemeter_worker_accounts",
-    "Apps known.",
-    ["partition"],
-    registry=REGISTRY,
+ACCOUNTS: Final = _gauge("phonemeter_worker_accounts", "Apps known", "partition")
+ASSIGNED_PARTITIONS: Final = _gauge(
+    "phonemeter_worker_assigned_partitions", "Partitions of phone-events that the group gave this worker"
 )
+EVENT_LOOP_LAG: Final = _histogram(
+    "phonemeter_worker_event_loop_lag_seconds",
+    "How late the event loop was when it was due; metering a batch holds it",
+    LATENCY_S,
+)
+REBALANCES: Final = _counter(
+    "phonemeter_worker_rebalances_total", "Times the group was divided anew, as Faust tells it"
+)
+REBALANCE_SECONDS: Final = _histogram(
+    "phonemeter_worker_rebalance_seconds", "From the begin of a rebalance to its end", REBALANCE_S
+)
+COMMIT_SECONDS: Final = _histogram(
+    "phonemeter_worker_commit_seconds", "Seconds per commit of offsets to Kafka", LATENCY_S
+)
+LAG: Final = Lag("phonemeter_worker_lag_records", "phonemeter_worker_lag_seconds")
+REGISTRY.register(LAG)
+
+
+def assigned(partitions: Iterable[int]) -> None:
+    """Take note of what this worker owns now; what it owned before is not reported any more."""
+    owned = set(partitions)
+    ASSIGNED_PARTITIONS.set(len(owned))
+    for partition in LAG.keep_only(owned):
+        for gauge in (NEXT_OFFSET, NEWEST_RECORD_SECONDS, ACCOUNTS):
+            gauge.remove_by_labels({"partition": str(partition)})

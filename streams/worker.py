@@ -114,6 +114,7 @@ class Worker:
         for partition in sorted(partitions):
             metrics.RESTORES.labels(partition).inc()
             next_offset = self._held[partition].state.next_offset
+            metrics.LAG.taken_over(partition, next_offset)
             logger.info("partition %d goes on at offset %d", partition, next_offset)
 
     async def _publish(self, records: Sequence[Outgoing]) -> None:
@@ -199,9 +200,13 @@ def _observe(partition: int, batch: RecordBatch, held: Held, work: Work, seconds
     metrics.BATCH_RECORDS.observe(new)
     metrics.BATCH_SECONDS.observe(seconds)
     metrics.NEXT_OFFSET.labels(partition).set(state.next_offset)
+    metrics.LAG.metered(partition, state.next_offset, batch[-1].recorded_at_ms or 0)
     metrics.NEWEST_RECORD_SECONDS.labels(partition).set((batch[-1].recorded_at_ms or 0) / 1_000)
     metrics.ACCOUNTS.labels(partition).set(len(state.accounts))
     for kind, count in Counter(entry.kind for entry in work.metered.entries).items():
         metrics.ENTRIES.labels(kind).inc(count)
+    uncovered = (line.reason for line in work.metered.entries if line.kind == "uncovered" and line.calls > 0)
+    for reason, count in Counter(uncovered).items():
+        metrics.UNCOVERED.labels(reason).inc(count)
     for letter in work.metered.dead_letters:
         metrics.DEAD_LETTERS.labels(letter.reason).inc()
