@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from threading import Event
 
@@ -11,8 +12,8 @@ from tenacity.wait import wait_exponential_jitter
 
 from metering.ledger import COLUMNS
 from sinks.batches import Batch, Limits, due, pause_s
-from sinks.errors import PoisonError, StoreError
-from sinks.lines import BEFORE_ALL, concatenated, decode
+from sinks.errors import PoisonError, SinkError, StoreError
+from sinks.lines import BEFORE_ALL, Lines, concatenated, decode
 from sinks.metrics import Metrics
 from sinks.source import SESSION_TIMEOUT_MS, Record, Source, Start
 from sinks.store import Store
@@ -26,6 +27,14 @@ IDLE_S = 0.1
 LEASE_S = SESSION_TIMEOUT_MS / 1_000 / 2
 """How long after a commit was sent an INSERT may begin: the broker gives a partition to another sink only
 when it has not heard of its owner for a whole session, and a commit that it took is a sign of life."""
+
+WATCH_S = 5.0
+"""How long a partition may stand while its log goes on, before the sink goes back to where it stands."""
+
+SEEKS_BACK_MAX = 10
+"""So often in a row the sink asks for the same records; then it ends, and its supervisor starts it again."""
+
+REBUILD = "stop worker and sink, and rebuild the ledger with `phonemeter replay --confirm --new-ledger`"
 
 _RECORDED_AT = COLUMNS.index("recorded_at_ms")
 
@@ -62,11 +71,18 @@ class Sink:
         self._waiting: set[int] = set()
         self._committed: dict[int, int] = {}
         self._leased_at_s = float("-inf")
-        self._sought_back: dict[int, int] = {}
+        self._seeks_back: Counter[int] = Counter()
         self._to_be_read_again: set[int] = set()
+        self._to_be_joined: set[int] = set()
+        self._stood: dict[int, int] = {}
+        self._looked_at_s = now_s()
 
     def run(self) -> None:
-        """Work until told to stop, then write and commit what is held."""
+        """Work until told to stop, then write and commit what is held.
+
+        Raises:
+            SinkError: Kafka keeps back records that it has; a new start may get them.
+        """
         while not self._stop.is_set():
             try:
                 self.turn()
@@ -93,11 +109,14 @@ class Sink:
             self._give_back()
             raise
         self._commit()
+        self._look_after()
         self._report()
 
     def _rebalance(self) -> None:
         for event in self._source.rebalances():
             self._leased_at_s = float("-inf")
+            if event.kind == "assigned":
+                self._metrics.rebalances.inc()
             for partition in event.partitions:
                 batch = self._batches.pop(partition, None)
                 if batch is not None and len(batch):
@@ -108,7 +127,9 @@ class Sink:
                     )
                 self._stopped.discard(partition)
                 self._committed.pop(partition, None)
-                self._sought_back.pop(partition, None)
+                self._seeks_back.pop(partition, None)
+                self._stood.pop(partition, None)
+                self._to_be_joined.discard(partition)
                 if event.kind == "assigned":
                     self._waiting.add(partition)
                     self._store.doubt(partition)
@@ -138,6 +159,8 @@ class Sink:
                 )
             if stored < at.stored or stored == BEFORE_ALL:
                 offset = self._source.beginning_of(partition)
+            if stored != BEFORE_ALL and (stored < at.stored or at.stored == BEFORE_ALL):
+                self._to_be_joined.add(partition)
             self._source.seek(partition, offset)
             self._batches[partition] = Batch(partition, stored, offset)
             self._committed[partition] = offset
@@ -149,47 +172,93 @@ class Sink:
         batch = self._batches.get(record.partition)
         if batch is None or record.partition in self._stopped | self._to_be_read_again:
             return
-        if record.offset < batch.next_offset:
-            return
-        if record.offset > batch.next_offset and not self._is_honest_gap(batch, record.offset):
+        if record.offset > batch.next_offset:
+            self._go_back_for(batch, f"jumped from record {batch.next_offset} to {record.offset}")
             return
         try:
             lines = decode(record.value, record.partition)
+            self._refuse_strangers(batch, record.offset, lines)
+            if record.offset < batch.next_offset:
+                return
             duplicates = batch.take(lines, len(record.value or b""), self._now_s())
         except PoisonError as error:
             self._stop_partition(record.partition, f"record {record.offset}: {error}")
             return
+        self._seeks_back.pop(record.partition, None)
         self._metrics.duplicate_rows.inc(duplicates)
+
+    def _refuse_strangers(self, batch: Batch, offset: int, lines: Lines) -> None:
+        """Make sure that this is the log that was read so far: what was taken once has no lines that are new.
+
+        Nor has the beginning of a log that is read again because nobody knows how far it was read.
+        """
+        if not len(lines):
+            return
+        again = offset < batch.next_offset and lines.last > batch.last
+        apart = batch.partition in self._to_be_joined and lines.first > batch.last
+        if again or apart:
+            raise PoisonError(
+                f"lines begin at {lines.first} where those up to {batch.last} were expected again: the topic "
+                f"was made anew, or its head deleted; {REBUILD}"
+            )
+        self._to_be_joined.discard(batch.partition)
 
     def _give_back(self) -> None:
         """Have the records delivered again that were not taken."""
         for batch in self._batches.values():
             self._source.seek(batch.partition, batch.next_offset)
 
-    def _is_honest_gap(self, batch: Batch, offset: int) -> bool:
-        """Whether records are missing because there are none, and not because they were not delivered.
+    def _go_back_for(self, batch: Batch, why: str) -> None:
+        """Ask for the records again that a partition stands before: its log has no honest gaps.
 
-        The consumer is sought back once; if it skips the same records again, the log itself has no records
-        there (a transaction's marker). If the log begins later than that, retention has eaten lines that
-        nobody stored.
+        Raises:
+            SinkError: this was tried often enough.
         """
         partition, expected = batch.partition, batch.next_offset
-        if self._sought_back.get(partition) != expected:
-            log.warning(
-                "Partition %d jumped from record %d to %d; reading again.", partition, expected, offset
-            )
-            self._sought_back[partition] = expected
-            self._to_be_read_again.add(partition)
-            self._source.seek(partition, expected)
-            return False
+        self._to_be_read_again.add(partition)
         beginning = self._source.beginning_of(partition)
         if beginning > expected:
-            self._stop_partition(
-                partition, f"records {expected} to {beginning - 1} were deleted before they were stored"
+            deleted = f"records {expected} to {beginning - 1} were deleted before they were stored"
+            self._stop_partition(partition, f"its beginning: {deleted}; {REBUILD}")
+            return
+        self._seeks_back[partition] += 1
+        self._metrics.seeks_back.inc()
+        times = self._seeks_back[partition]
+        if times > SEEKS_BACK_MAX:
+            raise SinkError(
+                f"Partition {partition} of phone-ledger {why}, {times} times in a row: Kafka does not "
+                f"deliver what it has; the sink ends, so that its supervisor starts it again."
             )
-            return False
-        batch.next_offset = offset
-        return True
+        log.warning("Partition %d %s; reading again.", partition, why)
+        self._source.seek(partition, expected)
+        if times > 1:
+            self._idle(min(BACKOFF_FIRST_S * 2**times, BACKOFF_MAX_S))
+
+    def _look_after(self) -> None:
+        """Go back where a partition stands although its log goes on: a skip to its end shows no gap.
+
+        Raises:
+            SinkError: the log is shorter than it was.
+        """
+        if self._now_s() < self._looked_at_s + WATCH_S:
+            return
+        self._looked_at_s = self._now_s()
+        stands = {
+            batch.partition: batch.next_offset
+            for batch in self._batches.values()
+            if batch.partition not in self._stopped
+        }
+        standing = {number: offset for number, offset in stands.items() if self._stood.get(number) == offset}
+        self._stood = stands
+        for partition, end in self._source.ends_of(standing).items():
+            offset = standing[partition]
+            if end < offset:
+                raise SinkError(
+                    f"Partition {partition} of phone-ledger was read up to record {offset} and now ends at "
+                    f"{end}: the topic was made anew; the sink ends, and looks again when it is started."
+                )
+            if end > offset:
+                self._go_back_for(self._batches[partition], f"stands at record {offset} of {end}")
 
     def _stop_partition(self, partition: int, reason: str) -> None:
         self._stopped.add(partition)
@@ -245,7 +314,7 @@ class Sink:
         self._metrics.inserts.inc()
         self._metrics.rows_inserted.inc(count)
         self._metrics.batch_rows.observe(count)
-        self._metrics.saw_line(max(columns[_RECORDED_AT]))
+        self._metrics.stored(batch.partition, min(columns[_RECORDED_AT]), max(columns[_RECORDED_AT]))
 
     def _begin_again(self, batch: Batch) -> None:
         """Begin the partition as if just assigned: ClickHouse lost what it had acknowledged."""
@@ -287,10 +356,11 @@ class Sink:
         return True
 
     def _report(self) -> None:
+        self._metrics.assigned_partitions.set(len(self._batches))
         for batch in self._batches.values():
             lag = self._source.lag(batch.partition, self._committed.get(batch.partition, batch.next_offset))
             if lag is not None:
-                self._metrics.lag_records.labels(batch.partition).set(lag)
+                self._metrics.lags(batch.partition, lag)
 
     def _drain(self) -> None:
         """Write and commit what is held, with one attempt: what fails is read again at the next start."""

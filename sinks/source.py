@@ -153,6 +153,12 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python s
         beginning: int = self._consumer.beginning_offsets([at], timeout_ms=REQUEST_TIMEOUT_MS)[at]
         return beginning
 
+    def ends_of(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The offset that the next record of each partition will have."""
+        at = [TopicPartition(LEDGER, partition) for partition in partitions]
+        ends = self._consumer.end_offsets(at, timeout_ms=REQUEST_TIMEOUT_MS) if at else {}
+        return {one.partition: end for one, end in ends.items()}
+
     def seek(self, partition: int, offset: int) -> None:
         """Continue a partition at an offset, if it is still ours."""
         at = TopicPartition(LEDGER, partition)

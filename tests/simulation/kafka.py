@@ -94,7 +94,6 @@ class Batch:
 
 
 class _Parcel(NamedTuple):
-    sent_s: float
     topic: str
     partition: int
     batch: Batch
@@ -102,13 +101,16 @@ class _Parcel(NamedTuple):
 
 
 class Producer:
-    """What a worker sends with: in order per partition, in any order across them, each with its own delay."""
+    """What a worker sends with: in order per partition, in any order across them, each with its own delay.
+
+    One batch may be given up and the next arrive: so it is with aiokafka where the broker knows nothing of this
+    producer in the partition yet, and cannot tell that a number is missing.
+    """
 
     def __init__(self, kafka: Kafka, process: Process) -> None:
         self._kafka = kafka
         self._process = process
         self._last_s: defaultdict[Place, float] = defaultdict(float)
-        self._failed_s: defaultdict[Place, float] = defaultdict(lambda: -1.0)
         self._held: defaultdict[Place, list[_Parcel]] = defaultdict(list)
         self._lost_after_s = float("inf")
 
@@ -128,7 +130,7 @@ class Producer:
         acknowledged = loop.create_future()
         arrives_s = max(self._last_s[place] + 1e-6, loop.time() + self._kafka.chance.expovariate(30.0))
         self._last_s[place] = arrives_s
-        parcel = _Parcel(loop.time(), topic, partition, batch, acknowledged)
+        parcel = _Parcel(topic, partition, batch, acknowledged)
         loop.call_at(arrives_s, self._arrive, parcel, context=OUTSIDE)
         return acknowledged
 
@@ -152,12 +154,9 @@ class Producer:
             kafka.faults["record of a dead worker lost"] += 1
         elif self._process.frozen and (self._held[place] or kafka.chance.random() < 0.5):
             self._held[place].append(parcel)
-        elif parcel.sent_s <= self._failed_s[place]:
-            self._fail(parcel)
         elif kafka.up:
             self._store(parcel)
         elif kafka.chance.random() < 0.5:
-            self._failed_s[place] = kafka.loop.time()
             self._fail(parcel)
         else:
             kafka.back.append(lambda: self._arrive(parcel))
@@ -170,7 +169,6 @@ class Producer:
             kafka.append(parcel.topic, parcel.partition, key, value)
         if kafka.chance.random() < 0.01:
             kafka.faults["acknowledgement lost"] += 1
-            self._failed_s[parcel.topic, parcel.partition] = kafka.loop.time()
             self._fail(parcel)
         else:
             kafka.loop.call_at(

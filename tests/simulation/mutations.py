@@ -96,6 +96,7 @@ def _nothing(*_arguments: object) -> tuple[()]:
 _write_due = Sink._write_due
 _position = Store.position
 _insert = Store.insert
+_go_back_for = Sink._go_back_for
 
 
 def _commits_first(self: Sink) -> None:
@@ -121,9 +122,28 @@ def _forgotten(self: Store, partition: int, columns: Sequence[list[Any]], after:
         self._unsure.discard(partition)
 
 
-def _every_gap_is_honest(_self: Sink, batch: Any, offset: int) -> bool:  # noqa: ANN401 - a batch
-    batch.next_offset = offset
-    return True
+def _every_gap_is_honest(_self: Sink, batch: Any, _why: str) -> None:  # noqa: ANN401 - a batch
+    batch.next_offset += 1
+
+
+def _second_gap_is_honest(self: Sink, batch: Any, why: str) -> None:  # noqa: ANN401 - a batch
+    if self._seeks_back[batch.partition]:
+        batch.next_offset += 1
+        return
+    _go_back_for(self, batch, why)
+
+
+async def _all_at_once(self: Producer, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+    producer = self._ensure_producer()
+    sent = []
+    batch = producer.create_batch()
+    for record in records:
+        if batch.append(key=record.key, value=record.value, timestamp=None) is None:
+            sent.append(await producer.send_batch(batch, topic, partition=partition))
+            batch = producer.create_batch()
+            batch.append(key=record.key, value=record.value, timestamp=None)
+    sent.append(await producer.send_batch(batch, topic, partition=partition))
+    await asyncio.gather(*sent)
 
 
 _SLEEP: Final = ("freeze_worker", "divide_workers")
@@ -135,6 +155,12 @@ ALL: Final = (
         "acknowledgements are not waited for",
         "tests.simulation.kafka.Producer._publish_to",
         _sent_and_forgotten,
+    ),
+    Mutation(
+        "a batch is sent before the one before it arrived",
+        "tests.simulation.kafka.Producer._publish_to",
+        _all_at_once,
+        ("stop_kafka",),
     ),
     Mutation("versions share one slot", "streams.state_log._record_key", _one_slot),
     Mutation("workers share one epoch", "streams.state_log.Placement.taken_over", _one_epoch, _SLEEP),
@@ -148,7 +174,11 @@ ALL: Final = (
     ),
     Mutation("the sink forgets the INSERTs that it left under way", "sinks.store.Store.insert", _forgotten),
     Mutation(
-        "the sink takes every gap for an honest one", "sinks.sink.Sink._is_honest_gap", _every_gap_is_honest
+        "the sink takes every gap for an honest one", "sinks.sink.Sink._go_back_for", _every_gap_is_honest
     ),
+    Mutation(
+        "the sink believes a gap that it sees twice", "sinks.sink.Sink._go_back_for", _second_gap_is_honest
+    ),
+    Mutation("the sink waits for what does not come", "sinks.sink.Sink._look_after", _nothing),
     Mutation("the sink stores the newest line again", "sinks.lines.bisect_right", bisect_left),
 )

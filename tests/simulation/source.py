@@ -1,8 +1,9 @@
 """What the sink sees of Kafka: `phone-ledger`, a group that revokes in good manners, and commits."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from aiokafka.errors import RequestTimedOutError
 from kafka.errors import KafkaTimeoutError
@@ -14,6 +15,16 @@ from tests.simulation.kafka import SESSION_S, Kafka, divided
 from tests.simulation.virtual_time import OUTSIDE, Process, wait
 
 RECORDS_MAX = 4
+SEEKS_BACK_MAX = 3
+"""What `sinks.sink` has under this name, made small: it is to happen here."""
+
+
+class Skip(NamedTuple):
+    """Records that are left out of what is delivered, from `begin` to before `end`, so many `times` more."""
+
+    begin: int
+    end: int
+    times: int
 
 
 class SinkGroup:
@@ -103,13 +114,14 @@ class FakeSource:
         self._share: frozenset[int] = frozenset()
         self._positions: dict[int, int] = {}
         self._paused: set[int] = set()
-        self._honest: set[int] = set()
+        self._skips: dict[int, Skip] = {}
 
     def receive(self, share: frozenset[int], generation: int) -> None:
         """A new division of the partitions."""
         self._share, self.generation = share, generation
         self._positions = {p: self._group.committed.get(p, Start(0, BEFORE_ALL)).offset for p in share}
         self._paused.clear()
+        self._skips.clear()
         self._events.append(Rebalance("assigned", share))
 
     def part(self) -> None:
@@ -149,11 +161,9 @@ class FakeSource:
         for partition in sorted(self._share - self._paused):
             log = self._kafka.logs[LEDGER, partition]
             position = self._positions[partition]
-            if partition in self._honest:
-                self._honest.discard(partition)
-            elif position < len(log) and chance.random() < 0.05:
-                self._kafka.faults["sink's delivery skips forward"] += 1
-                position = min(len(log) - 1, position + chance.randint(1, 3))
+            if self._skipped(partition, position, len(log)):
+                position = self._skips[partition].end
+                self._positions[partition] = position
             elif position and chance.random() < 0.05:
                 self._kafka.faults["sink's delivery rewinds"] += 1
                 position = max(0, position - chance.randint(1, 3))
@@ -162,6 +172,20 @@ class FakeSource:
                 self._positions[partition] = records[-1].offset + 1
                 found += [Record(partition, record.offset, record.value) for record in records]
         return found
+
+    def _skipped(self, partition: int, position: int, end: int) -> bool:
+        """Whether records are left out here: some skips are made once, some again and again."""
+        chance, skip = self._kafka.chance, self._skips.get(partition)
+        if skip is not None and skip.begin == position and skip.times > 0:
+            self._skips[partition] = skip._replace(times=skip.times - 1)
+            self._kafka.faults["sink's delivery skips the same again"] += 1
+            return True
+        if position < end and chance.random() < 0.05:
+            times = chance.choice((0, 0, 0, 1, SEEKS_BACK_MAX))
+            self._skips[partition] = Skip(position, min(end, position + chance.randint(1, 3)), times)
+            self._kafka.faults["sink's delivery skips forward"] += 1
+            return True
+        return False
 
     def idle(self, pause_s: float) -> None:
         wait(asyncio.sleep(pause_s))
@@ -174,11 +198,15 @@ class FakeSource:
         self._ask()
         return 0
 
+    def ends_of(self, partitions: Iterable[int]) -> dict[int, int]:
+        asked = list(partitions)
+        if asked:
+            self._ask()
+        return {partition: self._kafka.ends[LEDGER, partition] for partition in asked}
+
     def seek(self, partition: int, offset: int) -> None:
         if partition in self._share:
             self._positions[partition] = offset
-            # What is left out twice in a row, the sink takes for what the log does not have.
-            self._honest.add(partition)
 
     def stop(self, partition: int) -> None:
         self._paused.add(partition)

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaConnectionError
 from metering import topics
 from metering.partition import Record
 from sinks.batches import Limits
+from sinks.errors import SinkError
 from sinks.metrics import Metrics
 from sinks.sink import Sink
 from sinks.source import Source
@@ -28,7 +29,7 @@ from tests.simulation.engine import Client, Engine, Row
 from tests.simulation.events import RULES, log_of
 from tests.simulation.faust_app import FaustApp, WorkerGroup
 from tests.simulation.kafka import Kafka
-from tests.simulation.source import FakeSource, SinkGroup
+from tests.simulation.source import SEEKS_BACK_MAX, FakeSource, SinkGroup
 from tests.simulation.virtual_time import OUTSIDE, Process, VirtualTimeLoop, blocking, wait
 
 PARTITIONS = 2
@@ -185,13 +186,18 @@ class World:
         self._sources.append(source)
         store = Store(cast("str", self._engine), sleep=lambda seconds: wait(asyncio.sleep(seconds)))
         sink = Sink(cast("Source", source), store, _LIMITS, _METRICS, _Never(), self._loop.time)
-        process.spawn(self._run_sink(sink))
+        process.spawn(self._run_sink(sink, source, number))
         self._sinks.join(source)
 
-    async def _run_sink(self, sink: Sink) -> None:
+    async def _run_sink(self, sink: Sink, source: FakeSource, number: int) -> None:
         try:
             await blocking(sink.run)
-        except Exception as error:  # noqa: BLE001 - a sink that ends by itself is a finding, whatever ended it
+        except SinkError as error:
+            self.faults["sink ended by itself"] += 1
+            self._note(f"sink {number} ends: {error}")
+            self._kill_sink(source)
+            self._later(self._start_sink, number)
+        except Exception as error:  # noqa: BLE001 - any other end is a finding
             self._complaint = error
 
     def _kill_sink(self, source: FakeSource) -> None:
@@ -376,6 +382,7 @@ def _rebuilt_around(loop: VirtualTimeLoop) -> Iterator[None]:
             patch("streams.worker.read_held", _read_held),
             patch("streams.stall_guard.monotonic", loop.time),
             patch("sinks.store.connect", Client),
+            patch("sinks.sink.SEEKS_BACK_MAX", SEEKS_BACK_MAX),
             patch("metering.ledger.RECORD_ENTRIES_MAX", 5),
             patch("metering.duplicates.CHUNK_IDS", 4),
         ):

@@ -1,6 +1,6 @@
 """The sink's loop on a log and a store in memory: what it does when either is not as it should be."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
@@ -10,10 +10,10 @@ import pytest
 
 from metering.ledger import COLUMNS, Entry, encode_records
 from sinks.batches import Limits
-from sinks.errors import StoreError
+from sinks.errors import SinkError, StoreError
 from sinks.lines import BEFORE_ALL, Position
 from sinks.metrics import Metrics
-from sinks.sink import Sink
+from sinks.sink import SEEKS_BACK_MAX, Sink
 from sinks.source import Rebalance, Record, Source, Start
 from sinks.store import Store
 from tests.sinks.parts import lines
@@ -67,6 +67,9 @@ class Log:
 
     def beginning_of(self, _partition: int) -> int:
         return self.beginning
+
+    def ends_of(self, partitions: Iterable[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, max(self.records, default=-1) + 1)
 
     def seek(self, _partition: int, offset: int) -> None:
         self.at = offset
@@ -163,6 +166,10 @@ class World:
     def metric(self, name: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"phonemeter_sink_{name}")
 
+    def metric_of(self, name: str) -> float | None:
+        """That of partition 0."""
+        return self.metrics.registry.get_sample_value(f"phonemeter_sink_{name}", {"partition": "0"})
+
 
 ASSIGNED = Rebalance("assigned", frozenset({0}))
 REVOKED = Rebalance("revoked", frozenset({0}))
@@ -228,20 +235,64 @@ def test_records_that_the_consumer_skipped_are_read_again() -> None:
     assert world.metric("stopped") is None
 
 
-def test_a_log_without_records_at_some_offsets_is_followed() -> None:
+def test_a_gap_is_never_taken_for_the_log_itself_and_ends_the_sink_in_the_end() -> None:
     log = records()
     log[5] = log.pop(3)
     world = World(log)
-    world.turns(4)
-    assert world.shelf.stored == IDS
+    with pytest.raises(SinkError, match="jumped from record 3 to 5, 11 times in a row"):
+        world.turns(100)
+    assert world.shelf.stored == IDS[:30]
+    assert world.log.committed is not None
+    assert world.log.committed.offset <= 3
+    assert world.metric("seeks_back_total") == SEEKS_BACK_MAX + 1
 
 
-def test_records_deleted_before_they_were_stored_stop_the_partition() -> None:
+def test_records_that_are_skipped_at_the_end_of_the_log_are_noticed_without_a_later_one() -> None:
+    world = World(records())
+    world.turns(2)
+    world.log.records |= records(lines(5, seed=2, first=1_000), first=4)
+    world.log.at = 5
+    world.turns(1_200)
+    assert len(world.shelf.stored) == 45
+    assert world.metric("seeks_back_total") == 1
+
+
+def test_records_deleted_before_they_were_stored_stop_the_partition_and_it_says_what_to_do(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     world = World(records())
     world.log.committed = Start(1, BEFORE_ALL)
     world.shelf.at = Position(ENTRIES[9].offset, ENTRIES[9].line)
     world.log.beginning = 3
     world.turns(4)
+    assert world.shelf.stored == []
+    assert world.log.stopped
+    assert "records 1 to 2 were deleted before they were stored; stop worker and sink, and" in caplog.text
+    assert world.metric_of("stopped") == 1
+
+
+def test_a_log_made_anew_is_refused_when_it_is_delivered() -> None:
+    world = World(records())
+    world.turns(2)
+    world.log.records = records(lines(40, seed=2, first=1_000), cut=5)
+    world.log.at = 0
+    world.turns(2)
+    assert world.shelf.stored == IDS
+    assert world.log.stopped
+
+
+def test_a_log_made_anew_is_refused_when_it_is_shorter_than_what_was_read() -> None:
+    world = World(records())
+    world.turns(2)
+    world.log.records = {}
+    with pytest.raises(SinkError, match="read up to record 4 and now ends at 0: the topic was made anew"):
+        world.turns(1_200)
+
+
+def test_a_log_whose_beginning_does_not_join_what_is_stored_is_refused() -> None:
+    world = World(records(lines(40, seed=2, first=1_000)))
+    world.shelf.at = Position(ENTRIES[-1].offset, ENTRIES[-1].line)
+    world.turns(2)
     assert world.shelf.stored == []
     assert world.log.stopped
 
