@@ -22,6 +22,10 @@ NAMES: Final = (
     "uncovered",
     "lapses",
     "alerts",
+    "paces",
+    "forecasts",
+    "forecast_daily",
+    "forecast_packs",
     "platform_usage",
     "rejections",
 )
