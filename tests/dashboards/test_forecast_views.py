@@ -18,8 +18,8 @@ from tests.sinks.parts import START_MS, purchase
 pytestmark = pytest.mark.stack
 
 BOTH = """
-SELECT forecasts.appid, forecasts.capability, paces.micro_calls_a_day, paces.shape_permille, paces.days, run_out_at,
-    arrayZip(pack_ids, pack_lapsing)
+SELECT forecasts.appid, forecasts.capability, paces.micro_calls_a_day, shape_permille, days,
+    run_out_at, arrayZip(pack_ids, pack_lapsing)
 FROM forecasts INNER JOIN paces ON paces.appid = forecasts.appid AND paces.capability = forecasts.capability
 """
 
@@ -58,8 +58,9 @@ def test_each_day_to_come_has_the_use_that_is_expected_and_what_is_left_then(sim
         left = [calls for _, calls in days]
         assert left == sorted(left, reverse=True)
     run_out = simulated.query(
-        "SELECT appid, capability, max(day) AS last_day, toDate(any(run_out_at), 'Asia/Shanghai') FROM forecast_daily "
-        "INNER JOIN forecasts USING (appid, capability) WHERE forecast_daily.calls_left > 0.001 AND run_out_at IS NOT NULL "
+        "SELECT appid, capability, max(day) AS last_day, toDate(any(run_out_at), 'Asia/Shanghai') "
+        "FROM forecast_daily INNER JOIN forecasts USING (appid, capability) "
+        "WHERE forecast_daily.calls_left > 0.001 AND run_out_at IS NOT NULL "
         "GROUP BY appid, capability HAVING last_day > '2024-07-01'"
     )
     # What is left is used up on the day of the run-out, or is gone with an expiry on it.
@@ -79,7 +80,7 @@ def test_lapsing_calls_cost_what_the_last_calls_of_their_pack_cost(simulated: Le
 
 @pytest.mark.parametrize("seed", range(3))
 def test_odd_stocks_are_forecast_as_by_the_rules(ledger: Ledger, seed: int) -> None:
-    """Gaps before packs that start later, a trial quota for each capability, short histories, packs that expire soon."""
+    """Packs that start after a gap or expire soon, a trial quota each, short histories."""
     chance = Random(seed)  # noqa: S311 - a simulation, not a secret
     entries = [
         Entry(n, 0, "trial_grant", START_MS, START_MS, "wx1", capability, calls=300, remaining=300)
