@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from metering.events import CAPABILITIES
 from metering.forecasting import MICRO, WEEK
-from metering.ledger import Entry
+from metering.ledger import Entry, EntryKind
 from metering.money import cost_of_first
 from metering.times import DAY_MS, to_ms
 from phonemeter.cli.forecast import read_forecast
@@ -93,7 +93,7 @@ def test_odd_stocks_are_forecast_as_by_the_rules(ledger: Ledger, seed: int) -> N
         entries.append(replace(pack, time_ms=START_MS, recorded_at_ms=START_MS))
     times = sorted(chance.randrange(chance.choice((5, 20, 60)) * DAY_MS) for _ in range(400))
     for n, time_ms in enumerate(times):
-        kind = "trial_charge" if n < 100 else "uncovered"
+        kind: EntryKind = "trial_charge" if n < 100 else "uncovered"
         at_ms = START_MS + time_ms
         entries.append(
             Entry(100 + n, 0, kind, at_ms, at_ms, "wx1", chance.choice(CAPABILITIES), f"e{n}", calls=1)
