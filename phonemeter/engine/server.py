@@ -13,6 +13,7 @@ from typing import Final
 from phonemeter.engine.chdb_engine import Engine, StartError
 from phonemeter.engine.config import MAX_CONNECTIONS, SHUTDOWN_GRACE_S, EngineConfig
 from phonemeter.engine.errors import TOO_MANY_QUERIES, EngineError
+from phonemeter.engine.metrics import Metrics
 from phonemeter.engine.native import NativeConnection, exception_packet
 from phonemeter.engine.watch import Watch
 from phonemeter.engine.web import HttpService
@@ -41,16 +42,19 @@ def serve(config: EngineConfig) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     watch = Watch(engine)
+    metrics = Metrics(config.data)
     native, http = ports
     full = EngineError(TOO_MANY_QUERIES, f"{MAX_CONNECTIONS} connections are open already: close some.")
     _listen(
         native,
-        lambda sock: NativeConnection(sock, engine, watch, config.password).serve(),
+        metrics.connections.track_inprogress()(
+            lambda sock: NativeConnection(sock, engine, watch, config.password).serve()
+        ),
         exception_packet(full),
     )
     _listen(
         http,
-        HttpService(engine, watch, config.password).serve,
+        metrics.connections.track_inprogress()(HttpService(engine, watch, config.password, metrics).serve),
         f"HTTP/1.0 503 Service Unavailable\r\n\r\n{full.http_text}\n".encode(),
     )
     ready = {"ready": True, "native_port": native.getsockname()[1], "http_port": http.getsockname()[1]}

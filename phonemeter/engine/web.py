@@ -21,6 +21,8 @@ from phonemeter.engine.config import IDLE_TIMEOUT_S, MAX_QUERY_BYTES, TRANSFER_T
 from phonemeter.engine.errors import ACCESS_DENIED, AUTHENTICATION_FAILED, SYNTAX, TOO_MANY_BYTES, EngineError
 from phonemeter.engine.http_body import body_parts
 from phonemeter.engine.http_sessions import HttpSessions, number
+from phonemeter.engine.metrics import CONTENT_TYPE as METRICS_TYPE
+from phonemeter.engine.metrics import Metrics
 from phonemeter.engine.spool import Spool
 from phonemeter.engine.sql import Insert, Statement, parse
 from phonemeter.engine.watch import Watch
@@ -63,10 +65,11 @@ BUFFERED_BYTES: Final = 1 << 16
 class HttpService:
     """What the HTTP connections share."""
 
-    def __init__(self, engine: Engine, watch: Watch, password: str) -> None:
+    def __init__(self, engine: Engine, watch: Watch, password: str, metrics: Metrics) -> None:
         self.engine = engine
         self.watch = watch
         self.password = password
+        self.metrics = metrics
         self.sessions = HttpSessions(engine)
 
     def serve(self, sock: socket.socket) -> None:
@@ -131,10 +134,12 @@ class HttpConnection(BaseHTTPRequestHandler):
         self._send(HTTPStatus.OK, b"", {})
 
     def do_GET(self) -> None:
-        """Liveness, or a query that changes nothing."""
+        """Liveness, metrics, or a query that changes nothing."""
         url = urlsplit(self.path)
         if url.path in {"/ping", "/replicas_status"} or (url.path == "/" and not url.query):
             self._send(HTTPStatus.OK, b"Ok.\n", {"Content-Type": "text/html; charset=UTF-8"})
+        elif url.path == "/metrics":
+            self._send(HTTPStatus.OK, self.service.metrics.page(), {"Content-Type": METRICS_TYPE})
         else:
             self._request(readonly=True)
 

@@ -79,6 +79,15 @@ def test_connect_keeps_a_session(client: Client) -> None:
 def test_ping_answers_without_a_password_or_a_query(engine: EngineProcess) -> None:
     assert engine.fetch("ping") == engine.fetch("") == b"Ok.\n"
     assert engine.fetch("ping", "-I").startswith(b"HTTP/1.1 200 OK")
+
+
+def test_prometheus_reads_the_disk_and_the_connections(engine: EngineProcess) -> None:
+    lines = engine.fetch("metrics").decode().splitlines()
+    values = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+    free, size = (values[f"phonemeter_engine_disk_{which}_bytes"] for which in ("free", "size"))
+    assert 0 < free < size
+    assert values["phonemeter_engine_connections"] >= 1
+    assert values["process_open_fds"] > 0
     assert engine.fetch("play?query=SELECT+1").startswith(b"Code: 62.")
 
 
