@@ -1,32 +1,66 @@
 """Remembered event ids: a retried event is one call, within a window (DESIGN rule 2).
 
 Ids are kept as 64-bit digests of app and id: among 10 million remembered ids a new event meets a false
-duplicate less than once in 10^12. For looking up they lie in a few dicts, each at least twice as large as
-the next; for storing, in chunks in the order of their arrival. Which dict an id lies in, and when forgotten
-ids are swept out of it, never decides anything: every sighting carries its number and its time.
+duplicate less than once in 10^12. For looking up, a batch at a time, they lie in a few sorted segments, each
+at least twice as large as the next, 24 bytes an id; for storing, in chunks in the order of their arrival.
+Which segment an id lies in, and when forgotten ids are swept out of it, never decides anything: every
+sighting carries its number and its time.
 """
 
-import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 CHUNK_IDS: Final = 512
 
+_STORED: Final = np.dtype([("digest", "<u8"), ("seen_at_ms", "<u8")])
+
+
+class Sightings:
+    """Ids seen for the first time, in the order of their arrival.
+
+    Attributes:
+        digests: of the ids.
+        seen_at_ms: the time on the app's clock at which each was seen.
+    """
+
+    __slots__ = ("digests", "seen_at_ms")
+
+    def __init__(self) -> None:
+        self.digests: list[int] = []
+        self.seen_at_ms: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def encoded(self) -> bytes:
+        """The stored form: pairs of little-endian 64-bit digest and milliseconds."""
+        pairs = np.empty(len(self.digests), _STORED)
+        pairs["digest"] = self.digests
+        pairs["seen_at_ms"] = self.seen_at_ms
+        return pairs.tobytes()
+
 
 class Sighting(NamedTuple):
-    """An id's digest, and the time on its app's clock at which it was first seen."""
+    """When an id was seen last: the number of the sighting, and the time on its app's clock."""
 
-    digest: int
+    number: int
     seen_at_ms: int
 
 
-Chunk = tuple[Sighting, ...]
+class Segment(NamedTuple):
+    """Sightings for looking up, one column per array, ascending by digest, each digest once."""
 
-_TIME_BITS: Final = 48
-_TIME_MASK: Final = (1 << _TIME_BITS) - 1
+    digests: NDArray[np.uint64]
+    numbers: NDArray[np.uint64]
+    seen_at_ms: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.digests)
 
 
 def digest_of(appid: str, event_id: str) -> int:
@@ -38,16 +72,16 @@ class RememberedIds(Struct, frozen=True):
     """The remembered sightings, as a value.
 
     Attributes:
-        segments: digest to (number << 48 | time), for looking up; oldest first, later ones win.
+        segments: oldest first, later ones win.
         first_chunk: number of the oldest chunk still remembered.
         newest_ms: per full chunk from `first_chunk` on, the newest time in it.
-        tail: the newest chunk, not full yet.
+        tail: the newest chunk in its stored form, not full yet.
     """
 
-    segments: tuple[Mapping[int, int], ...] = ()
+    segments: tuple[Segment, ...] = ()
     first_chunk: int = 0
     newest_ms: tuple[int, ...] = ()
-    tail: Chunk = ()
+    tail: bytes = b""
 
     @property
     def tail_chunk(self) -> int:
@@ -57,31 +91,24 @@ class RememberedIds(Struct, frozen=True):
     @property
     def next_number(self) -> int:
         """How many sightings there have been: the number of the next."""
-        return self.tail_chunk * CHUNK_IDS + len(self.tail)
+        return self.tail_chunk * CHUNK_IDS + len(self.tail) // _STORED.itemsize
 
-    def sighting(self, digest: int) -> tuple[int, int] | None:
-        """The number and the time of an id's newest sighting; None if it is not remembered."""
-        for segment in reversed(self.segments):
-            stamp = segment.get(digest)
-            if stamp is not None:
-                return stamp >> _TIME_BITS, stamp & _TIME_MASK
-        return None
+    def newest_sightings(self, digests: Sequence[int]) -> dict[int, Sighting]:
+        """Of the ids asked for those that are remembered, each with its newest sighting."""
+        found: dict[int, Sighting] = {}
+        wanted = np.sort(np.array(digests, np.uint64))
+        for segment in self.segments:
+            at = np.searchsorted(segment.digests, wanted)
+            hits = at[segment.digests.take(at, mode="clip") == wanted]
+            for digest, number, seen_at_ms in zip(
+                *(column[hits].tolist() for column in segment), strict=True
+            ):
+                found[digest] = Sighting(number, seen_at_ms)
+        return found
 
-    def remembering(self, sightings: Sequence[Sighting]) -> "RememberedIds":
+    def remembering(self, sightings: Sightings) -> "RememberedIds":
         """With more sightings, in the order of their arrival."""
-        if not sightings:
-            return self
-        first = self.next_number
-        stamps = {
-            digest: first + at << _TIME_BITS | seen_at_ms for at, (digest, seen_at_ms) in enumerate(sightings)
-        }
-        chunks = _cut((*self.tail, *sightings))
-        return RememberedIds(
-            self._merged(stamps),
-            self.first_chunk,
-            self.newest_ms + tuple(max(seen.seen_at_ms for seen in chunk) for chunk in chunks[:-1]),
-            chunks[-1],
-        )
+        return self._with(sightings.encoded()) if len(sightings) else self
 
     def forgetting(self, before_ms: int, ids_max: int) -> "RememberedIds":
         """Without the chunks in which all is older than `before_ms`, or beyond the newest `ids_max`."""
@@ -92,48 +119,63 @@ class RememberedIds(Struct, frozen=True):
             return self
         return RememberedIds(self.segments, self.first_chunk + gone, self.newest_ms[gone:], self.tail)
 
-    def _merged(self, stamps: Mapping[int, int]) -> tuple[Mapping[int, int], ...]:
-        segments: list[Mapping[int, int]] = list(self.segments)
-        last = dict(stamps)
-        forgotten_below = self.first_chunk * CHUNK_IDS << _TIME_BITS
-        while segments and len(segments[-1]) <= 2 * len(last):
-            last = {
-                digest: stamp for digest, stamp in segments.pop().items() if stamp >= forgotten_below
-            } | last
-        return (*segments, last)
+    def _with(self, stored: bytes) -> "RememberedIds":
+        chunks = _cut(self.tail + stored)
+        return RememberedIds(
+            self._merged(_segment(stored, self.next_number)),
+            self.first_chunk,
+            self.newest_ms + tuple(map(_newest_ms, chunks[:-1])),
+            chunks[-1],
+        )
+
+    def _merged(self, newest: Segment) -> tuple[Segment, ...]:
+        segments = list(self.segments)
+        while segments and len(segments[-1]) <= 2 * len(newest):
+            newest = _merge(segments.pop(), newest, self.first_chunk * CHUNK_IDS)
+        return (*segments, newest)
 
 
-def _cut(sightings: Chunk) -> list[Chunk]:
+def _segment(stored: bytes, first_number: int) -> Segment:
+    pairs = np.frombuffer(stored, _STORED)
+    numbers = np.arange(first_number, first_number + len(pairs), dtype=np.uint64)
+    return _sorted(Segment(pairs["digest"], numbers, pairs["seen_at_ms"]))
+
+
+def _merge(older: Segment, newer: Segment, forgotten_below: int) -> Segment:
+    kept = older.numbers >= forgotten_below
+    return _sorted(
+        Segment(*(np.concatenate((old[kept], new)) for old, new in zip(older, newer, strict=True)))
+    )
+
+
+def _sorted(sightings: Segment) -> Segment:
+    """Ascending by digest; of one that is there twice the later stays. Fast, as it is made of sorted runs."""
+    order = np.argsort(sightings.digests, kind="stable")
+    ascending = sightings.digests[order]
+    order = order[np.append(ascending[1:] != ascending[:-1], True)]
+    return Segment(*(column[order] for column in sightings))
+
+
+def _cut(stored: bytes) -> list[bytes]:
     """Cut into full chunks and a last one that is not full."""
-    full = len(sightings) - len(sightings) % CHUNK_IDS
-    chunks = [sightings[at : at + CHUNK_IDS] for at in range(0, full, CHUNK_IDS)]
-    return [*chunks, sightings[full:]]
+    size = CHUNK_IDS * _STORED.itemsize
+    return [stored[at : at + size] for at in range(0, len(stored) + 1, size)]
 
 
-def chunks_since(
-    before: RememberedIds, after: RememberedIds, sightings: Sequence[Sighting]
-) -> dict[int, Chunk]:
-    """The chunks, by number, that changed when `sightings` were added to `before` and gave `after`."""
-    if not sightings:
+def _newest_ms(chunk: bytes) -> int:
+    return int(np.frombuffer(chunk, _STORED)["seen_at_ms"].max())
+
+
+def chunks_since(before: RememberedIds, after: RememberedIds, sightings: Sightings) -> dict[int, bytes]:
+    """The stored chunks, by number, that changed when `sightings` were added to `before` and gave `after`."""
+    if not len(sightings):
         return {}
-    chunks = _cut((*before.tail, *sightings))
-    numbered = dict(enumerate(chunks, before.tail_chunk))
-    return {number: chunk for number, chunk in numbered.items() if chunk and number >= after.first_chunk}
+    numbered = enumerate(_cut(before.tail + sightings.encoded()), before.tail_chunk)
+    return {number: chunk for number, chunk in numbered if chunk and number >= after.first_chunk}
 
 
-def encode_chunk(chunk: Chunk) -> bytes:
-    """The stored form of a chunk: pairs of little-endian 64-bit digest and milliseconds."""
-    flat = [number for sighting in chunk for number in sighting]
-    return struct.pack(f"<{len(flat)}Q", *flat)
-
-
-def decode_chunk(stored: bytes) -> Chunk:
-    """Read a chunk back."""
-    flat = struct.unpack(f"<{len(stored) // 8}Q", stored)
-    return tuple(map(Sighting, flat[::2], flat[1::2]))
-
-
-def restore(first_chunk: int, chunks: Iterable[Chunk]) -> RememberedIds:
+def restore(first_chunk: int, chunks: Iterable[bytes]) -> RememberedIds:
     """The ids of stored chunks, given in the order of their numbers from `first_chunk` on."""
-    sightings = [sighting for chunk in chunks for sighting in chunk]
-    return RememberedIds(first_chunk=first_chunk).remembering(sightings)
+    stored = b"".join(chunks)
+    ids = RememberedIds(first_chunk=first_chunk)
+    return ids._with(stored) if stored else ids  # noqa: SLF001 - a second way to make one

@@ -22,7 +22,8 @@ QUOTED_CHARACTERS_MAX: Final = 100
 CLOCK_KEY: Final = "clock"
 """Key and subject of a clock tick, which belongs to a whole partition and to no app."""
 
-AppId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+APPID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}\Z"
+
 Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
 Label = Annotated[str, Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=256)]
@@ -79,6 +80,9 @@ class AlertingData(Struct, frozen=True, gc=False):
     levels_percent: Annotated[list[Annotated[int, Meta(ge=0, le=100)]], Meta(max_length=10)] | None = None
     expiry_days: Annotated[list[Annotated[int, Meta(ge=0, le=365)]], Meta(max_length=10)] | None = None
     run_out_lead_days: Annotated[int, Meta(ge=0, le=365)] | None = None
+    burn_minute_calls: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
+    burn_client_calls: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
+    burn_percent: Annotated[int, Meta(ge=100, le=10_000)] | None = None
 
 
 class ObservationData(Struct, frozen=True, gc=False):
@@ -96,7 +100,7 @@ class Event(Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
     specversion: Literal["1.0"]
     id: Identifier
     source: Text
-    subject: AppId
+    subject: str
     time: Zoned
 
 
@@ -207,6 +211,7 @@ class Rejection(NamedTuple):
 
 _decoder = msgspec.json.Decoder(AnyEvent)
 _EARLIEST: Final = from_ms(EARLIEST_MS)
+_APPID: Final = re.compile(APPID_PATTERN)
 
 
 def read_event(value: bytes, *, now_ms: int | None) -> AnyEvent | Rejection:
@@ -222,14 +227,14 @@ def read_event(value: bytes, *, now_ms: int | None) -> AnyEvent | Rejection:
         # The decoder skips over what is unknown without looking at its encoding.
         if not value.isascii():
             value.decode()
-        event = _decoder.decode(value)
+        event: AnyEvent = _decoder.decode(value)
     except UnicodeDecodeError as error:
         return Rejection("not_utf8", f"The event is not UTF-8 text: byte {error.start} can't be decoded.")
     except msgspec.ValidationError as error:
         return _invalid(str(error))
     except (msgspec.DecodeError, RecursionError) as error:
         return Rejection("not_json", f"The event is not a JSON object: {error}.")
-    return _implausible(event, now_ms) or event
+    return _implausible(event, _latest(now_ms)) or event
 
 
 def read_record(key: bytes | None, value: bytes | None, *, now_ms: int | None) -> AnyEvent | Rejection:
@@ -249,17 +254,28 @@ def read_record(key: bytes | None, value: bytes | None, *, now_ms: int | None) -
     return event
 
 
-def _implausible(event: AnyEvent, now_ms: int | None) -> Rejection | None:
-    latest = _latest(now_ms)
+def _implausible(event: AnyEvent, latest: datetime) -> Rejection | None:
+    if not _is_appid(event.subject):
+        return Rejection(
+            "invalid_field", f"Expected `str` matching regex {APPID_PATTERN!r} - at `$.subject`."
+        )
     if not _EARLIEST <= event.time <= latest:
         return _out_of_range("time", event.time, latest)
-    if isinstance(event, Purchased):
+    if isinstance(event, Authorization):
+        client = event.data.client
+        if len(client) >= PHONE_NUMBER_DIGITS and looks_like_phone_number(client):
+            return Rejection(
+                "phone_number", "data.client looks like a phone number; send a keyed hash of the user."
+            )
+    elif isinstance(event, Purchased):
         return _implausible_purchase(event.data, latest)
-    if isinstance(event, Authorization) and looks_like_phone_number(event.data.client):
-        return Rejection(
-            "phone_number", "data.client looks like a phone number; send a keyed hash of the user."
-        )
     return None
+
+
+@lru_cache(maxsize=131_072)
+def _is_appid(subject: str) -> bool:
+    """Whether a subject is well formed; asked once per app, where the decoder would ask at every event."""
+    return _APPID.fullmatch(subject) is not None
 
 
 @lru_cache(maxsize=1024)

@@ -123,9 +123,10 @@ def explain(state: PartitionState, record: Record, rules: Rules) -> Explanation:
     before = _account_before(state, appid, time_ms, rules)
     after = metered.state.accounts.get(appid, before)
     capability = _capability(entry)
-    seen = state.ids.sighting(digest_of(appid, event.id)) if entry.kind == "duplicate" else None
+    digest = digest_of(appid, event.id)
+    seen = state.ids.newest_sightings([digest]).get(digest) if entry.kind == "duplicate" else None
     taken_over = sum(line.calls == 1 and line.reason == "taken_over" for line in metered.entries)
-    seen_at_ms = seen[1] if seen else None
+    seen_at_ms = seen.seen_at_ms if seen else None
     return Explanation(
         state.partition,
         record.offset,

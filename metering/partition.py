@@ -13,10 +13,10 @@ from immutables import Map
 from msgspec import Struct
 
 from metering import alerting, topics
-from metering.accounts import Account, Alerting
+from metering.accounts import Account
 from metering.charging import authorize
 from metering.dead_letters import DeadLetter
-from metering.duplicates import RememberedIds, Sighting, digest_of
+from metering.duplicates import RememberedIds, Sighting, Sightings, digest_of
 from metering.events import (
     AlertingSet,
     AnyEvent,
@@ -91,7 +91,7 @@ class Metered(NamedTuple):
     entries: list[Entry]
     dead_letters: list[DeadLetter]
     touched: frozenset[str]
-    sightings: Sequence[Sighting]
+    sightings: Sightings
 
 
 class OffsetGapError(ValueError):
@@ -109,44 +109,59 @@ def meter(state: PartitionState, records: Iterable[Record], rules: Rules) -> Met
     Raises:
         OffsetGapError: a record is missing before one that was given.
     """
-    batch = _Batch(state, rules)
-    for record in records:
-        if record.offset < batch.next_offset:
-            continue
-        if record.offset > batch.next_offset:
-            raise OffsetGapError(state.partition, batch.next_offset, record.offset)
-        batch.meter(record)
+    due = _due(state, records)
+    read = [_read(record) for record in due]
+    digests = [_digest(event) for event in read]
+    batch = _Batch(state, rules, state.ids.newest_sightings([each for each in digests if each is not None]))
+    for record, event, digest in zip(due, read, digests, strict=True):
+        batch.meter(record, event, digest)
     return batch.finished()
+
+
+def _due(state: PartitionState, records: Iterable[Record]) -> Sequence[Record]:
+    """The records that the state does not have yet, of which none may be missing."""
+    due = [record for record in records if record.offset >= state.next_offset]
+    for expected, record in enumerate(due, state.next_offset):
+        if record.offset != expected:
+            raise OffsetGapError(state.partition, expected, record.offset)
+    return due
+
+
+def _digest(event: AnyEvent | Rejection) -> int | None:
+    """What an event is remembered by; nothing for what is never a duplicate."""
+    if isinstance(event, _NOT_REMEMBERED):
+        return None
+    return digest_of(event.subject, event.id)
 
 
 class _Batch:
     """The working copy of a state while a batch is metered: accounts are copied when first touched."""
 
-    def __init__(self, state: PartitionState, rules: Rules) -> None:
+    def __init__(self, state: PartitionState, rules: Rules, seen: dict[int, Sighting]) -> None:
         self._before = state
         self._rules = rules
-        self.next_offset = state.next_offset
+        self._next_offset = state.next_offset
         self._tick_ms = state.tick_ms
         self._accounts: dict[str, Account] = {}
         self._uncovered: dict[tuple[str, str], UncoveredCalls] = {}
-        self._sightings: list[Sighting] = []
-        self._seen: dict[int, tuple[int, int]] = {}
+        self._seen = seen
+        self._next_sighting = state.ids.next_number
+        self._sightings = Sightings()
         self._lines = Lines()
         self._dead_letters: list[DeadLetter] = []
 
-    def meter(self, record: Record) -> None:
+    def meter(self, record: Record, event: AnyEvent | Rejection, digest: int | None) -> None:
         """Do what one record asks for."""
-        self.next_offset = record.offset + 1
-        event = _read(record)
+        self._next_offset = record.offset + 1
         if isinstance(event, Rejection):
             self._reject(record, event)
             return
         time_ms = to_ms(event.time)
         self._lines.begin(record.offset, time_ms if record.recorded_at_ms is None else record.recorded_at_ms)
-        if isinstance(event, ClockTicked):
+        if digest is None:
             self._tick(time_ms)
         else:
-            self._event(event, time_ms)
+            self._event(event, digest, time_ms)
 
     def finished(self) -> Metered:
         """The state after the batch, and what the batch did."""
@@ -157,7 +172,7 @@ class _Batch:
         return Metered(
             PartitionState(
                 before.partition,
-                self.next_offset,
+                self._next_offset,
                 self._tick_ms,
                 accounts,
                 before.uncovered.update(self._uncovered) if self._uncovered else before.uncovered,
@@ -169,11 +184,11 @@ class _Batch:
             self._sightings,
         )
 
-    def _event(self, event: AnyEvent, time_ms: int) -> None:
+    def _event(self, event: AnyEvent, digest: int, time_ms: int) -> None:
         appid = event.subject
         known = self._accounts.get(appid) or self._before.accounts.get(appid)
         now_ms = max(time_ms, self._tick_ms, known.clock_ms if known else 0)
-        if self._is_duplicate(event, now_ms):
+        if self._is_duplicate(digest, now_ms):
             capability = "" if isinstance(event, _WITHOUT_CAPABILITY) else event.data.capability
             self._lines.add("duplicate", time_ms, appid, capability, event_id=event.id, source=event.source)
             return
@@ -198,7 +213,8 @@ class _Batch:
         elif isinstance(event, Registered):
             _register(account, event, time_ms, lines)
         elif isinstance(event, AlertingSet):
-            _set_alerting(account, event, time_ms, lines, rules)
+            alerting.set_thresholds(account, event, time_ms, lines, rules)
+            schedule(account, rules)
         elif isinstance(event, UsageObserved):
             _observe(event, time_ms, lines)
 
@@ -240,18 +256,20 @@ class _Batch:
     def _uncovered_calls(self, place: tuple[str, str]) -> UncoveredCalls:
         return self._uncovered.get(place) or self._before.uncovered.get(place) or UncoveredCalls()
 
-    def _is_duplicate(self, event: AnyEvent, now_ms: int) -> bool:
+    def _is_duplicate(self, digest: int, now_ms: int) -> bool:
         """Whether the id was seen within the window; if not, it is remembered from now on."""
-        digest = digest_of(event.subject, event.id)
-        ids, ids_max = self._before.ids, self._rules.remembered_ids_max
-        number = ids.next_number + len(self._sightings)
-        seen = self._seen.get(digest) or ids.sighting(digest)
-        if seen is not None:
-            seen_number, seen_at_ms = seen
-            if seen_number >= number - ids_max and now_ms - seen_at_ms <= self._rules.duplicate_window_ms:
-                return True
-        self._seen[digest] = (number, now_ms)
-        self._sightings.append(Sighting(digest, now_ms))
+        number = self._next_sighting
+        seen = self._seen.get(digest)
+        if (
+            seen is not None
+            and seen.number >= number - self._rules.remembered_ids_max
+            and now_ms - seen.seen_at_ms <= self._rules.duplicate_window_ms
+        ):
+            return True
+        self._next_sighting = number + 1
+        self._seen[digest] = Sighting(number, now_ms)
+        self._sightings.digests.append(digest)
+        self._sightings.seen_at_ms.append(now_ms)
         return False
 
     def _reject(self, record: Record, rejection: Rejection) -> None:
@@ -285,6 +303,7 @@ def _read(record: Record) -> AnyEvent | Rejection:
     return read_record(record.key, record.value, now_ms=record.recorded_at_ms)
 
 
+_NOT_REMEMBERED = (Rejection, ClockTicked)
 _WITHOUT_CAPABILITY = (Refunded, Registered, AlertingSet, ClockTicked)
 
 
@@ -301,34 +320,6 @@ def _register(account: Account, event: Registered, time_ms: int, lines: Lines) -
         source=event.source,
         details=details_json(name=data.name, entity_type=data.entity_type, category=data.category),
     )
-
-
-def _set_alerting(account: Account, event: AlertingSet, time_ms: int, lines: Lines, rules: Rules) -> None:
-    data, current = event.data, alerting.thresholds(account, rules)
-    account.alerting = Alerting(
-        current.levels_percent if data.levels_percent is None else _descending(data.levels_percent),
-        current.expiry_days if data.expiry_days is None else _descending(data.expiry_days),
-        current.run_out_lead_days if data.run_out_lead_days is None else data.run_out_lead_days,
-    )
-    lines.add(
-        "alerting_set",
-        time_ms,
-        account.appid,
-        event_id=event.id,
-        source=event.source,
-        details=details_json(
-            levels_percent=account.alerting.levels_percent,
-            expiry_days=account.alerting.expiry_days,
-            run_out_lead_days=account.alerting.run_out_lead_days,
-        ),
-    )
-    for capability in account.uses:
-        alerting.thresholds_changed(account, capability, time_ms, lines)
-    schedule(account, rules)
-
-
-def _descending(numbers: Sequence[int]) -> tuple[int, ...]:
-    return tuple(sorted(set(numbers), reverse=True))
 
 
 def _observe(event: UsageObserved, time_ms: int, lines: Lines) -> None:

@@ -42,7 +42,7 @@ def changed_items(before: PartitionState, metered: Metered) -> dict[str, bytes |
             for capability in CAPABILITIES:
                 items |= _changed_uncovered(before, after, (appid, capability))
     chunks = duplicates.chunks_since(before.ids, after.ids, metered.sightings)
-    items |= {f"{_IDS}{number}": duplicates.encode_chunk(chunk) for number, chunk in chunks.items()}
+    items |= {f"{_IDS}{number}": chunk for number, chunk in chunks.items()}
     items |= {f"{_IDS}{number}": None for number in range(before.ids.first_chunk, after.ids.first_chunk)}
     return items
 
@@ -51,12 +51,12 @@ def restore(partition: int, header: Header, items: Mapping[str, bytes]) -> Parti
     """The state that was stored as these items."""
     accounts = {}
     chunks: defaultdict[tuple[str, str], dict[int, uncovered.Chunk]] = defaultdict(dict)
-    ids: dict[int, duplicates.Chunk] = {}
+    ids: dict[int, bytes] = {}
     for key, stored in items.items():
         if key.startswith(_ACCOUNT):
             accounts[key.removeprefix(_ACCOUNT)] = decode_account(stored)
         elif key.startswith(_IDS):
-            ids[int(key.removeprefix(_IDS))] = duplicates.decode_chunk(stored)
+            ids[int(key.removeprefix(_IDS))] = stored
         elif key.startswith(_UNCOVERED):
             appid, capability, number = key.removeprefix(_UNCOVERED).split("/")
             chunks[appid, capability][int(number)] = uncovered.decode_chunk(stored)

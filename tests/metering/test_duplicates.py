@@ -1,8 +1,18 @@
 """Remembered event ids (DESIGN rule 2): a retried event is one call, within a window."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from metering.duplicates import CHUNK_IDS, RememberedIds, Sighting, chunks_since, digest_of, restore
+from metering.duplicates import (
+    CHUNK_IDS,
+    RememberedIds,
+    Sighting,
+    Sightings,
+    chunks_since,
+    digest_of,
+    restore,
+)
 from metering.rules import Rules
 from tests.metering.building import (
     APP,
@@ -116,33 +126,66 @@ def test_what_is_forgotten_is_no_longer_stored() -> None:
     assert played.state.ids.first_chunk == 0
     played.on(ticked(at(2, ms=1)))
     assert (played.state.ids.first_chunk, played.state.ids.newest_ms) == (2, ())
-    assert len(played.state.ids.tail) == 10
+    assert played.state.ids.next_number == 2 * CHUNK_IDS + 10
+    assert len(played.state.ids.tail) == 10 * 16
+
+
+def sightings(*pairs: tuple[int, int]) -> Sightings:
+    seen = Sightings()
+    for digest, seen_at_ms in pairs:
+        seen.digests.append(digest)
+        seen.seen_at_ms.append(seen_at_ms)
+    return seen
 
 
 def test_forgotten_ids_are_swept_out_in_the_end() -> None:
     ids = RememberedIds()
     for round_ in range(20):
         seen_at_ms = at(round_)
-        ids = ids.remembering([Sighting(round_ << 32 | number, seen_at_ms) for number in range(CHUNK_IDS)])
+        ids = ids.remembering(
+            sightings(*((round_ << 32 | number, seen_at_ms) for number in range(CHUNK_IDS)))
+        )
         ids = ids.forgetting(seen_at_ms - DAY_MS, 10**6)
     assert sum(map(len, ids.segments)) <= 8 * CHUNK_IDS
     assert len(ids.newest_ms) == 2
 
 
 def test_an_id_seen_again_has_its_newest_sighting() -> None:
-    ids = RememberedIds().remembering([Sighting(7, at(1))]).remembering([Sighting(7, at(5))])
-    assert ids.sighting(7) == (1, at(5))
-    assert ids.sighting(8) is None
+    ids = RememberedIds().remembering(sightings((7, at(1)))).remembering(sightings((7, at(5))))
+    assert ids.newest_sightings([8, 7]) == {7: Sighting(1, at(5))}
+
+
+def test_of_an_id_seen_twice_in_a_batch_the_later_sighting_counts() -> None:
+    ids = RememberedIds().remembering(sightings((7, at(1)), (8, at(2)), (7, at(5))))
+    assert ids.newest_sightings([7, 8]) == {7: Sighting(2, at(5)), 8: Sighting(1, at(2))}
+
+
+def test_nothing_is_found_where_nothing_is_asked_or_remembered() -> None:
+    assert RememberedIds().newest_sightings([7]) == {}
+    assert RememberedIds().remembering(sightings((7, at(1)))).newest_sightings([]) == {}
 
 
 @pytest.mark.parametrize("count", [0, 1, CHUNK_IDS - 1, CHUNK_IDS, CHUNK_IDS + 1, 3 * CHUNK_IDS])
 def test_ids_come_back_as_they_were_stored(count: int) -> None:
-    sightings = [Sighting(number * 7_919, at(number % 5)) for number in range(count)]
-    ids = RememberedIds().remembering(sightings)
-    chunks = chunks_since(RememberedIds(), ids, sightings)
+    digests = [number * 7_919 for number in range(count)]
+    seen = sightings(*((digest, at(digest % 5)) for digest in digests))
+    ids = RememberedIds().remembering(seen)
+    chunks = chunks_since(RememberedIds(), ids, seen)
     back = restore(0, [chunks[number] for number in sorted(chunks)])
     assert (back.next_number, back.newest_ms, back.tail) == (count, ids.newest_ms, ids.tail)
-    assert [back.sighting(seen.digest) for seen in sightings] == [ids.sighting(s.digest) for s in sightings]
+    assert back.newest_sightings(digests) == ids.newest_sightings(digests)
+    assert len(ids.newest_sightings(digests)) == count
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2**48)), max_size=20), max_size=12))
+def test_whatever_was_seen_is_found_with_its_newest_sighting(batches: list[list[tuple[int, int]]]) -> None:
+    ids, newest, number = RememberedIds(), dict[int, Sighting](), 0
+    for batch in batches:
+        ids = ids.remembering(sightings(*batch))
+        for digest, seen_at_ms in batch:
+            newest[digest] = Sighting(number, seen_at_ms)
+            number += 1
+    assert ids.newest_sightings(list(range(50))) == newest
 
 
 def test_a_digest_tells_apps_and_ids_apart() -> None:

@@ -33,7 +33,7 @@ def snapshot(state: PartitionState) -> tuple[object, ...]:
         state_items.encode_header(state_items.header_of(state)),
         {appid: encode_account(account) for appid, account in state.accounts.items()},
         {place: calls.chunks for place, calls in state.uncovered.items() if calls.chunks},
-        [dict(segment) for segment in state.ids.segments],
+        [[column.tobytes() for column in segment] for segment in state.ids.segments],
         state.ids.tail,
         state.ids.newest_ms,
     )
