@@ -47,15 +47,15 @@ def serve(config: EngineConfig) -> int:
     full = EngineError(TOO_MANY_QUERIES, f"{MAX_CONNECTIONS} connections are open already: close some.")
     _listen(
         native,
-        metrics.connections.track_inprogress()(
-            lambda sock: NativeConnection(sock, engine, watch, config.password).serve()
-        ),
+        lambda sock: NativeConnection(sock, engine, watch, config.password).serve(),
         exception_packet(full),
+        metrics,
     )
     _listen(
         http,
-        metrics.connections.track_inprogress()(HttpService(engine, watch, config.password, metrics).serve),
+        HttpService(engine, watch, config.password, metrics).serve,
         f"HTTP/1.0 503 Service Unavailable\r\n\r\n{full.http_text}\n".encode(),
+        metrics,
     )
     ready = {"ready": True, "native_port": native.getsockname()[1], "http_port": http.getsockname()[1]}
     print(json.dumps(ready), flush=True)  # noqa: T201 - the readiness line is this program's output
@@ -83,11 +83,12 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _listen(listener: socket.socket, handle: Serve, full: bytes) -> None:
-    threading.Thread(target=_accept, args=(listener, handle, full), name="accept", daemon=True).start()
+def _listen(listener: socket.socket, handle: Serve, full: bytes, metrics: Metrics) -> None:
+    serving = (listener, handle, full, metrics)
+    threading.Thread(target=_accept, args=serving, name="accept", daemon=True).start()
 
 
-def _accept(listener: socket.socket, handle: Serve, full: bytes) -> None:
+def _accept(listener: socket.socket, handle: Serve, full: bytes, metrics: Metrics) -> None:
     """Serve each connection in a thread of its own; those beyond the limit get the answer `full`."""
     places = threading.BoundedSemaphore(MAX_CONNECTIONS)
     while True:
@@ -96,16 +97,18 @@ def _accept(listener: socket.socket, handle: Serve, full: bytes) -> None:
         except OSError:
             return
         if places.acquire(blocking=False):
-            threading.Thread(target=_one, args=(sock, places, handle), name="client", daemon=True).start()
+            threading.Thread(
+                target=_one, args=(sock, places, handle, metrics), name="client", daemon=True
+            ).start()
         else:
             with sock, contextlib.suppress(OSError):
                 sock.sendall(full)
 
 
-def _one(sock: socket.socket, places: threading.BoundedSemaphore, handle: Serve) -> None:
+def _one(sock: socket.socket, places: threading.BoundedSemaphore, handle: Serve, metrics: Metrics) -> None:
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with sock:
+        with sock, metrics.connections.track_inprogress():
             handle(sock)
     except Exception as error:  # noqa: BLE001 - one connection's bug must not look like the server's end
         print(f"A connection was closed by an internal error: {error!r}.", file=sys.stderr)  # noqa: T201 - for operators
