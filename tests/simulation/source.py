@@ -164,7 +164,7 @@ class FakeSource:
             if self._skipped(partition, position, len(log)):
                 position = self._skips[partition].end
                 self._positions[partition] = position
-            elif position and chance.random() < 0.05:
+            elif 0 < position < len(log) and chance.random() < 0.05:
                 self._kafka.faults["sink's delivery rewinds"] += 1
                 position = max(0, position - chance.randint(1, 3))
             records = log[position : position + chance.randint(1, RECORDS_MAX)]
