@@ -103,8 +103,8 @@ class _Parcel(NamedTuple):
 class Producer:
     """What a worker sends with: in order per partition, in any order across them, each with its own delay.
 
-    One batch may be given up and the next arrive: so it is with aiokafka where the broker knows nothing of this
-    producer in the partition yet, and cannot tell that a number is missing.
+    One batch may be given up and the next arrive: so it is with aiokafka where the broker has had nothing of
+    this producer in the partition yet, and cannot tell that a number is missing.
     """
 
     def __init__(self, kafka: Kafka, process: Process) -> None:
