@@ -4,6 +4,8 @@ import json
 import random
 from bisect import bisect
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import accumulate
 
 APPS = 5_000
@@ -22,21 +24,41 @@ Packs = Sequence[tuple[int, int]]
 """Of each pack of an app its calls and the days that it is valid for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When all packs were bought, and when all taps happened."""
+
+    bought_at: str = BOUGHT_AT
+    tapped_at: str = TAPPED_AT
+
+    @staticmethod
+    def around(now: datetime) -> "Times":
+        """Bought some days ago, tapped now: for workers that go by the wall's clock."""
+        return Times(_iso(now - timedelta(days=2)), _iso(now))
+
+
 def events(
-    taps: int, apps: int = APPS, seed: int = SEED, *, packs: Packs = PACKS, skew: float = SKEW
+    taps: int,
+    apps: int = APPS,
+    seed: int = SEED,
+    *,
+    packs: Packs = PACKS,
+    skew: float = SKEW,
+    times: Times = Times(),
 ) -> Iterator[Event]:
     """The purchases of every app, then `taps` taps, one in a hundred a repetition of a recent one."""
     chance = random.Random(seed)  # noqa: S311 - a seed that replays is the point
     appids = [f"wx{chance.getrandbits(64):016x}" for _ in range(apps)]
     for appid in appids:
-        yield from _purchases(appid, packs)
+        yield from _purchases(appid, packs, times.bought_at)
     shares = list(accumulate((rank + 1) ** -skew for rank in range(apps)))
     recent: list[Event] = []
     for number in range(taps):
         if recent and chance.random() < REPEATED_SHARE:
             event = chance.choice(recent)
         else:
-            event = _tap(appids[bisect(shares, chance.random() * shares[-1])], chance.getrandbits(128))
+            appid = appids[bisect(shares, chance.random() * shares[-1])]
+            event = _tap(appid, chance.getrandbits(128), times.tapped_at)
         if len(recent) < REPEATED_AMONG:
             recent.append(event)
         else:
@@ -44,7 +66,7 @@ def events(
         yield event
 
 
-def _purchases(appid: str, packs: Packs) -> Iterator[Event]:
+def _purchases(appid: str, packs: Packs, bought_at: str) -> Iterator[Event]:
     for number, (calls, days) in enumerate(packs):
         value = {
             "specversion": "1.0",
@@ -52,23 +74,27 @@ def _purchases(appid: str, packs: Packs) -> Iterator[Event]:
             "source": "/bench",
             "type": "pack.purchased",
             "subject": appid,
-            "time": BOUGHT_AT,
+            "time": bought_at,
             "data": {
                 "pack_id": f"pack-{number}-{appid}",
                 "capability": "quick",
                 "calls": calls,
                 "validity_days": days,
                 "price_micro_yuan": calls * 30_000,
-                "paid_at": BOUGHT_AT,
+                "paid_at": bought_at,
             },
         }
         yield appid.encode(), json.dumps(value).encode()
 
 
-def _tap(appid: str, number: int) -> Event:
+def _tap(appid: str, number: int, tapped_at: str) -> Event:
     value = (
         f'{{"specversion":"1.0","id":"{number:032x}","source":"/backend/1",'
-        f'"type":"phone.authorization.succeeded","time":"{TAPPED_AT}","subject":"{appid}",'
+        f'"type":"phone.authorization.succeeded","time":"{tapped_at}","subject":"{appid}",'
         '"data":{"capability":"quick","scene":"member_card"}}'
     )
     return appid.encode(), value.encode()
+
+
+def _iso(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z")
