@@ -1,5 +1,6 @@
 """The Faust application: `faust -A streams.app worker`. It wires the worker to Faust and decides nothing."""
 
+import gc
 import logging
 from functools import partial
 from time import time
@@ -23,12 +24,15 @@ from streams.worker import Worker
 logger = logging.getLogger(__name__)
 
 FETCH_BYTES_MAX = 8 * 1024 * 1024
-POLL_RECORDS_MAX = 20_000
+POLL_RECORDS_MAX = 40_000
 WAITING_BATCHES_MAX = 2
 """Batches per partition that wait in memory: with the limits above, what a worker holds unread."""
 
 BATCH_BYTES_MAX = 900_000
 """Below the 1 MB that a broker takes at once unless told otherwise."""
+
+YOUNG_OBJECTS_MAX = 50_000
+"""Objects made before garbage is looked for; at Python's default of 700 it is looked for all the time."""
 
 METADATA_AGE_MS = 5_000
 
@@ -82,12 +86,18 @@ def _attach(app: RecordBatchApp, worker: Worker, settings: WorkerSettings) -> No
     if settings.clock == "wall":
         app.timer(interval=float(settings.tick_interval_s))(partial(_write_ticks, app))
 
+    app.on_worker_init.connect(_look_for_garbage_rarely)
     app.sensors.add(FaustSensor())
     app.task(partial(observe, app))
 
     @app.page("/metrics")
     async def show_metrics(view: View, _request: Request) -> Response:
         return view.bytes(generate_latest(metrics.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _look_for_garbage_rarely(*_: object, **__: object) -> None:
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS_MAX, 10, 10)
 
 
 async def _write_ticks(app: RecordBatchApp) -> None:
