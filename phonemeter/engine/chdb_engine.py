@@ -78,9 +78,15 @@ class Chunk(NamedTuple):
 
 
 class Engine:
-    """The open data directory. Sessions run in parallel; what they share is here."""
+    """The open data directory. Sessions run in parallel; what they share is here.
 
-    def __init__(self, data: Path) -> None:
+    Args:
+        data: the directory.
+        on_damage: called with what a query met in a damaged part of a table.
+    """
+
+    def __init__(self, data: Path, on_damage: Callable[[EngineError], None] = lambda _error: None) -> None:
+        self._on_damage = on_damage
         spool_folder = data / "spool"
         try:
             spool_folder.mkdir(parents=True, exist_ok=True)
@@ -112,6 +118,13 @@ class Engine:
         except RuntimeError as error:
             raise from_engine(str(error)) from error
         return connection
+
+    def failed(self, text: str) -> EngineError:
+        """What chDB raised, as clients know it; damage is told on the way."""
+        error = from_engine(text)
+        if error.is_damage:
+            self._on_damage(error)
+        return error
 
     def spool(self) -> Spool:
         """A new place for INSERT data."""
@@ -271,7 +284,7 @@ class Session:
             except RuntimeError as error:
                 stream = None
                 self._drain()
-                raise from_engine(str(error)) from error
+                raise self.engine.failed(str(error)) from error
             finally:
                 if stream is not None:
                     with contextlib.suppress(RuntimeError):
@@ -300,10 +313,10 @@ class Session:
             result = self._connection.query(sql, result_format)
         except RuntimeError as error:
             self._drain()
-            raise from_engine(str(error)) from error
+            raise self.engine.failed(str(error)) from error
         if result.has_error():
             self._drain()
-            raise from_engine(result.error_message())
+            raise self.engine.failed(result.error_message())
         return result
 
     def _drain(self) -> None:

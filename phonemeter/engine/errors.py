@@ -28,6 +28,7 @@ INCORRECT_DATA: Final = 117
 READONLY: Final = 164
 TOO_MANY_QUERIES: Final = 202
 NOT_ENOUGH_SPACE: Final = 243
+CORRUPTED_DATA: Final = 246
 CANNOT_DECOMPRESS: Final = 271
 TOO_MANY_BYTES: Final = 307
 SESSION_NOT_FOUND: Final = 372
@@ -37,6 +38,7 @@ AUTHENTICATION_FAILED: Final = 516
 
 _ENGINE_TEXT: Final = re.compile(r"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
 _NAME_AT_END: Final = re.compile(r"\s*\(([A-Z][A-Z0-9_]+)\)\s*$")
+_READING_A_PART: Final = re.compile(r"while reading (?:from )?part ", re.IGNORECASE)
 _SPOOL_FILE: Final = re.compile(r"\(in file/uri /proc/self/fd/\d+\)(: While executing [^\n]*)?")
 
 
@@ -48,6 +50,11 @@ class EngineError(Exception):
         self.sentence = sentence
         self.name = name or NAMES.get(code, "STD_EXCEPTION")
         super().__init__(sentence)
+
+    @property
+    def is_damage(self) -> bool:
+        """Whether a part of a table is damaged, and not what a client sent."""
+        return self.code == CORRUPTED_DATA and bool(_READING_A_PART.search(self.sentence))
 
     @property
     def native_text(self) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 
 from phonemeter.engine.chdb_engine import Engine, StartError
 from phonemeter.engine.config import MAX_CONNECTIONS, SHUTDOWN_GRACE_S, EngineConfig
+from phonemeter.engine.damage import Damage
 from phonemeter.engine.errors import TOO_MANY_QUERIES, EngineError
 from phonemeter.engine.metrics import Metrics
 from phonemeter.engine.native import NativeConnection, exception_packet
@@ -20,12 +21,13 @@ from phonemeter.engine.web import HttpService
 
 BACKLOG: Final = 128
 EXIT_REFUSED: Final = 2
+EXIT_DAMAGED: Final = 3
 
 Serve = Callable[[socket.socket], None]
 
 
 def serve(config: EngineConfig) -> int:
-    """Serve `config.data` until SIGTERM or SIGINT; returns the process's exit status if it could not start.
+    """Serve `config.data` until SIGTERM or SIGINT, or damage; returns the exit status if it could not start.
 
     Prints one JSON line with the ports once clients can connect, and ends the process when told to stop.
     What prevents the start is one sentence on stderr.
@@ -36,7 +38,8 @@ def serve(config: EngineConfig) -> int:
     stopping = threading.Event()
     try:
         ports = [_bind(config.host, port) for port in (config.native_port, config.http_port)]
-        engine = Engine(config.data)
+        damage = Damage(config.data, stopping)
+        engine = Engine(config.data, damage.met)
     except StartError as error:
         return _refuse(str(error))
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,8 +63,11 @@ def serve(config: EngineConfig) -> int:
     ready = {"ready": True, "native_port": native.getsockname()[1], "http_port": http.getsockname()[1]}
     print(json.dumps(ready), flush=True)  # noqa: T201 - the readiness line is this program's output
     stopping.wait()
-    _stop(engine, ports)
-    return 0
+    if damage.sentence:
+        print(damage.sentence, file=sys.stderr, flush=True)  # noqa: T201 - the sentence is for the operator
+    status = EXIT_DAMAGED if damage.sentence else 0
+    _stop(engine, ports, status)
+    return status
 
 
 def _refuse(sentence: str) -> int:
@@ -116,7 +122,7 @@ def _one(sock: socket.socket, places: threading.BoundedSemaphore, handle: Serve,
         places.release()
 
 
-def _stop(engine: Engine, listeners: list[socket.socket]) -> None:
+def _stop(engine: Engine, listeners: list[socket.socket], status: int) -> None:
     """Stop accepting, stop what runs, close the directory. What was acknowledged is written already."""
     for listener in listeners:
         with contextlib.suppress(OSError):
@@ -127,7 +133,7 @@ def _stop(engine: Engine, listeners: list[socket.socket]) -> None:
     closing.join(SHUTDOWN_GRACE_S)
     sys.stdout.flush()
     # The engine's threads outlive the interpreter's shutdown and have been seen to crash in it.
-    os._exit(0)
+    os._exit(status)
 
 
 def _close(engine: Engine) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from clickhouse_driver import Client, errors
 
+from phonemeter.engine.server import EXIT_DAMAGED
 from tests.phonemeter.engine.harness import HOST, EngineProcess, refused, running, wait_until
 
 TABLE = (
@@ -81,6 +82,32 @@ def test_kill_9_during_an_insert_leaves_all_or_nothing_and_a_retry_with_its_toke
         client.execute("INSERT INTO phonemeter.t VALUES", columns, columnar=True, settings=token)
         assert client.execute("SELECT count(), sum(a) FROM phonemeter.t") == [(300_000, sum(range(300_000)))]
     assert list((data / "spool").iterdir()) == []
+
+
+def test_a_damaged_part_ends_the_engine_once_and_the_next_start_puts_it_aside(data: Path) -> None:
+    with running(data) as engine, engine.client() as client:
+        client.execute("CREATE DATABASE phonemeter")
+        client.execute(f"{TABLE}, min_bytes_for_wide_part = 0")
+        for a in (1, 2, 3):
+            client.execute("INSERT INTO phonemeter.t VALUES", [(a, "x")])
+        _empty_files_of(client, "all_2_2_0")
+        with pytest.raises((errors.Error, EOFError, OSError)):
+            client.execute("SELECT * FROM phonemeter.t")
+        assert engine.process.wait(10) == EXIT_DAMAGED
+    with running(data) as engine, engine.client() as client:
+        assert client.execute("SELECT a FROM phonemeter.t ORDER BY a") == [(1,), (3,)]
+        _empty_files_of(client, "all_3_3_0")
+        for _ in range(2):
+            with pytest.raises(errors.ServerException, match="Empty marks file"):
+                client.execute("SELECT * FROM phonemeter.t")
+        assert engine.stop() == 0
+
+
+def _empty_files_of(client: Client, part: str) -> None:
+    """As a full disk was seen to leave them behind."""
+    ((path,),) = client.execute("SELECT path FROM system.parts WHERE name = %(part)s", {"part": part})
+    for file in Path(path).iterdir():
+        file.write_bytes(b"")
 
 
 def test_a_second_process_on_the_directory_is_refused_and_the_first_goes_on(data: Path) -> None:
