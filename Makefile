@@ -33,7 +33,7 @@ demo: $(SYNCED) | java ## Start everything on this machine and watch traffic bur
 	@$(RUN) phonemeter demo $(ARGS)
 
 .PHONY: test
-test: $(SYNCED) | java ## Run all tests, the end-to-end ones against the real broker and engine
+test: $(SYNCED) | java prometheus ## Run all tests, the end-to-end ones against the real broker and engine
 	@$(RUN) pytest $(ARGS)
 
 .PHONY: torture
@@ -89,3 +89,11 @@ java:
 		Java 17 or newer is needed to run Kafka; install it with: apt-get install -y openjdk-17-jre-headless maven))
 	@$(if $(shell command -v mvn 2>&1 || echo),,$(error \
 		Maven (mvn) is needed to fetch Kafka; install it with: apt-get install -y openjdk-17-jre-headless maven))
+
+prometheus_missing := for tool in promtool amtool prometheus prometheus-alertmanager; do \
+	command -v $$tool >/dev/null || echo missing; done
+
+.PHONY: prometheus
+prometheus:
+	@$(if $(shell $(prometheus_missing)),$(error \
+		Prometheus and Alertmanager are needed to test the alerts; install them with: apt-get install -y --no-install-recommends prometheus prometheus-alertmanager))

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ("sh", "sed", "cut", "python3", "java", "mvn")
+PROMETHEUS = ("promtool", "amtool", "prometheus", "prometheus-alertmanager")
+TOOLS = ("sh", "sed", "cut", "python3", "java", "mvn", *PROMETHEUS)
 
 
 def project() -> dict[str, dict[str, dict[str, dict[str, dict[str, dict[str, list[str]]]]]]]:
@@ -54,7 +55,7 @@ def test_make_alone_says_what_there_is() -> None:
         assert re.search(rf"^  make {target} +\w", said, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("target", ["python", "java"])
+@pytest.mark.parametrize("target", ["python", "java", "prometheus"])
 def test_a_prepared_machine_is_not_bothered(path: Path, target: str) -> None:
     result = make(target, path=path)
     assert (result.returncode, result.stderr) == (0, "")
@@ -90,6 +91,19 @@ def test_a_missing_maven_is_told_with_the_command_that_installs_it(path: Path) -
     said = refusal(make("java", path=path))
     assert "Maven (mvn) is needed" in said
     assert "apt-get install -y openjdk-17-jre-headless maven" in said
+
+
+@pytest.mark.parametrize("tool", PROMETHEUS)
+def test_a_missing_prometheus_is_told_with_the_command_that_installs_it(path: Path, tool: str) -> None:
+    (path / tool).unlink()
+    said = refusal(make("prometheus", path=path))
+    assert "Prometheus and Alertmanager are needed to test the alerts" in said
+    assert "apt-get install -y --no-install-recommends prometheus prometheus-alertmanager" in said
+
+
+def test_the_tests_ask_for_prometheus_before_they_begin(path: Path) -> None:
+    (path / "promtool").unlink()
+    assert "Prometheus" in make("--always-make", "--dry-run", "test", path=path).stderr
 
 
 def test_a_missing_or_old_python_is_told_with_the_command_that_installs_it(path: Path) -> None:
