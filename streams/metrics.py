@@ -4,10 +4,12 @@ The names are the interface of dashboards, recording and alerting rules, which a
 """
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from metering.events import RejectionReason
+from metering.ledger import EntryKind
 from streams.lag import Lag
 
 MetricName = Literal[
@@ -123,10 +125,21 @@ LAG: Final = Lag("phonemeter_worker_lag_records", "phonemeter_worker_lag_seconds
 REGISTRY.register(LAG)
 
 
+# A counter that is not there before its first increment hides that one from Prometheus.
+for _kind in get_args(EntryKind):
+    ENTRIES.labels(_kind)
+for _reason in get_args(RejectionReason):
+    DEAD_LETTERS.labels(_reason)
+for _reason in ("no_pack", "exhausted", "too_late"):
+    UNCOVERED.labels(_reason)
+
+
 def assigned(partitions: Iterable[int]) -> None:
     """Take note of what this worker owns now; what it owned before is not reported any more."""
     owned = set(partitions)
     ASSIGNED_PARTITIONS.set(len(owned))
+    for partition in owned:
+        SEEKS_BACK.labels(partition)
     for partition in LAG.keep_only(owned):
         for gauge in (NEXT_OFFSET, NEWEST_RECORD_SECONDS, ACCOUNTS):
             gauge.remove_by_labels({"partition": str(partition)})
