@@ -16,12 +16,13 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from kafka.producer.future import FutureRecordMetadata
 
-from metering.events import AnyEvent, ClockTicked, Rejection, read_event
+from metering.events import AnyEvent, ClockTicked, Rejection
 from metering.topics import EVENTS
+from producers.checking import check
+from producers.clock import wall_clock_ms
 from producers.connection import connect, dispose, explain
 from producers.errors import DeliveryError, ProducerError, RefusedError, UnavailableError
 from producers.events import CloudEvent, to_json
-from producers.privacy import find_personal_data
 from producers.settings import ProducerSettings
 
 RECORD_OVERHEAD_BYTES: Final = 2_048
@@ -79,11 +80,6 @@ class Delivery:
 
 OnSettled = Callable[[DeliveryError | None], None]
 """Told once per event, from the sending thread: None when delivered, else why not. Must be quick."""
-
-
-def wall_clock_ms() -> int:
-    """The time now, in UTC milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class EventProducer:
@@ -189,12 +185,9 @@ class EventProducer:
                 self.close()
 
     def _checked(self, value: bytes) -> AnyEvent:
-        event = read_event(value, now_ms=self._now_ms())
+        event = check(value, now_ms=self._now_ms())
         if isinstance(event, Rejection):
             raise RefusedError(event)
-        rejection = find_personal_data(value)
-        if rejection is not None:
-            raise RefusedError(rejection)
         return event
 
     def _send(self, event: AnyEvent, value: bytes, on_settled: OnSettled | None) -> Delivery:

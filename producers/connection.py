@@ -1,23 +1,21 @@
-"""Reaching Kafka and leaving it, within bounded time and with one sentence when it does not work."""
+"""Reaching Kafka with kafka-python and leaving it, in bounded time, with one sentence when it fails."""
 
 import contextlib
-import socket
 from typing import Final
 
 from kafka import KafkaProducer
 from kafka.errors import Cancelled, KafkaConnectionError, KafkaError, KafkaTimeoutError
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from metering.topics import EVENTS
-from producers.errors import DeliveryError, UnavailableError
+from producers.errors import DeliveryError
 from producers.partitioning import KeyPartitioner
+from producers.reaching import first_words, no_kafka, no_topic, not_confirmed, wait_for_listener
 from producers.settings import ProducerSettings
 
 BATCH_BYTES: Final = 131_072
 """One batch per partition travels at a time (which keeps the order of retries), so it has to be large."""
 
 REQUEST_TIMEOUT_S_MAX: Final = 10.0
-PROBE_TIMEOUT_S: Final = 3.0
 DISPOSE_TIMEOUT_S: Final = 5.0
 
 
@@ -29,7 +27,7 @@ def connect(settings: ProducerSettings) -> KafkaProducer:
     """
     # kafka-python 3.0.12 never closes the sockets of its failed attempts to connect, so it only starts
     # once something listens.
-    _wait_for_listener(settings)
+    wait_for_listener(settings)
     timeout_ms = round(settings.producer_block_s * 1_000)
     delivery_timeout_ms = round(settings.producer_delivery_timeout_s * 1_000)
     request_timeout_s = min(REQUEST_TIMEOUT_S_MAX, settings.producer_delivery_timeout_s / 2)
@@ -56,18 +54,12 @@ def connect(settings: ProducerSettings) -> KafkaProducer:
             partitioner=KeyPartitioner(),
         )
     except KafkaError as error:
-        raise UnavailableError(
-            f"What listens at {settings.kafka} did not answer as Kafka within "
-            f"{settings.producer_block_s:g} s ({first_words(error)}); check the address and the broker's log."
-        ) from None
+        raise no_kafka(settings, first_words(error)) from None
     try:
         producer.partitions_for(EVENTS)
     except KafkaError as error:
         dispose(producer, give_up=True)
-        raise UnavailableError(
-            f"Kafka at {settings.kafka} has no topic {EVENTS} that we may write to ({first_words(error)}); "
-            f"`phonemeter up` creates it, elsewhere it is created beforehand."
-        ) from None
+        raise no_topic(settings, EVENTS, first_words(error)) from None
     return producer
 
 
@@ -82,44 +74,5 @@ def dispose(producer: KafkaProducer, *, give_up: bool) -> None:
 def explain(error: Exception, kafka: str) -> DeliveryError:
     """Turn an error of the client library into a sentence for whoever sent the event."""
     if isinstance(error, KafkaTimeoutError | KafkaConnectionError | Cancelled):
-        return UnavailableError(
-            f"Kafka at {kafka} did not confirm the event in time. It may have been stored all the same: "
-            f"publish the same event again, its id keeps it one call."
-        )
+        return not_confirmed(kafka)
     return DeliveryError(f"Kafka at {kafka} did not take the event: {first_words(error)}.")
-
-
-def first_words(error: Exception) -> str:
-    """An error in few words, on one line."""
-    text = str(error).removeprefix(f"{type(error).__name__}: ")
-    return " ".join(text.split())[:200].rstrip(".")
-
-
-def _wait_for_listener(settings: ProducerSettings) -> None:
-    attempts = Retrying(
-        stop=stop_after_delay(settings.producer_block_s),
-        wait=wait_exponential_jitter(multiplier=0.1, max=1, jitter=0.1),
-        retry=retry_if_exception_type(OSError),
-        reraise=True,
-    )
-    try:
-        attempts(_connect_to_any, settings.kafka.split(","), min(PROBE_TIMEOUT_S, settings.producer_block_s))
-    except OSError as error:
-        raise UnavailableError(
-            f"Kafka does not answer at {settings.kafka} ({error.strerror or first_words(error)}); start it, "
-            f"or set PHONEMETER_KAFKA to where it is."
-        ) from None
-
-
-def _connect_to_any(addresses: list[str], timeout_s: float) -> None:
-    last: OSError | None = None
-    for address in addresses:
-        host, _, port = address.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout_s).close()
-        except OSError as error:
-            last = error
-        else:
-            return
-    if last is not None:
-        raise last

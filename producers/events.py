@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
-from metering.events import CLOCK_KEY, Capability, Rejection, read_event
+from metering.events import CLOCK_KEY, Capability, Rejection
 from metering.times import format_time, to_ms
+from producers.checking import check
 from producers.errors import RefusedError
-from producers.privacy import find_personal_data
 
 CloudEvent = dict[str, Any]
 """A CloudEvents 1.0 record as JSON holds it."""
@@ -65,8 +65,8 @@ def to_json(event: CloudEvent) -> bytes:
 
 def refusal(value: bytes, *, now_ms: int | None) -> Rejection | None:
     """Why an event must not be sent, if it must not: what the stream would reject, and personal data."""
-    event = read_event(value, now_ms=now_ms)
-    return event if isinstance(event, Rejection) else find_personal_data(value)
+    event = check(value, now_ms=now_ms)
+    return event if isinstance(event, Rejection) else None
 
 
 def authorization_succeeded(
@@ -229,6 +229,9 @@ def account_alerting_set(
     levels_percent: Sequence[int] | None = None,
     expiry_days: Sequence[int] | None = None,
     run_out_lead_days: int | None = None,
+    burn_minute_calls: int | None = None,
+    burn_client_calls: int | None = None,
+    burn_percent: int | None = None,
     source: str = SOURCE,
 ) -> CloudEvent:
     """An app's own alert thresholds; what is not given stays as it is."""
@@ -237,6 +240,9 @@ def account_alerting_set(
         "levels_percent": None if levels_percent is None else list(levels_percent),
         "expiry_days": None if expiry_days is None else list(expiry_days),
         "run_out_lead_days": run_out_lead_days,
+        "burn_minute_calls": burn_minute_calls,
+        "burn_client_calls": burn_client_calls,
+        "burn_percent": burn_percent,
     }
     data = {name: value for name, value in given.items() if value is not None}
     return _event(kind, named_id(kind, appid, _timestamp(time)), appid, time, source=source, data=data)

@@ -19,7 +19,7 @@ from phonemeter.demo.run import Outcome, Progress, run
 from phonemeter.settings import Settings, load
 from phonemeter.stack.directory import StackDirectory
 from phonemeter.stack.stack import Stack
-from producers.client import wall_clock_ms
+from producers.clock import wall_clock_ms
 
 UNACCOUNTED: Final = 1
 INTERRUPTED: Final = 130

@@ -1,12 +1,13 @@
 """`phonemeter emit`: a file or a stream of events into Kafka, with a verdict on each line."""
 
 import json
+import shlex
 import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Annotated, BinaryIO, Final, Self, TypeVar
@@ -15,11 +16,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from phonemeter.cli.source import STDIN, Source, UnreadableError
 from phonemeter.errors import UserError
 from phonemeter.settings import load
-from producers.client import EventProducer
-from producers.emission import DryRun, Emission, Refusal, read_lines
-from producers.errors import DeliveryError
+from producers.bulk import BulkProducer
+from producers.emission import DryRun, Emission, Refusal
+from producers.lines import starting_at
 from producers.settings import ProducerSettings
 
 INCOMPLETE: Final = 1
@@ -40,33 +42,38 @@ def emit(
         typer.Option(help="Write every refused line here: its number, reason and sentence, as JSON Lines."),
     ] = None,
     show: Annotated[int, typer.Option(min=0, help="How many refused lines to show at most.")] = SHOWN_DEFAULT,
+    from_line: Annotated[
+        int, typer.Option(min=1, help="Go on here: pass over the lines before, as after an earlier run.")
+    ] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check; send nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
-    """Publish events from a file, or from stdin without end.
+    """Publish events from a file (also compressed by gzip), or from stdin without end.
 
     Each line is checked as the stream would check it; a refused line is told
     and never stops the rest. Events of one app arrive in the order of the
     lines. A delivery that fails stops the run, because later events must not
-    overtake: emit the same file again, what was delivered stays one call.
+    overtake; it says with which line to go on. What is emitted twice stays
+    one call.
 
     The exit status is 0 if every line was delivered, 1 if any was refused or
     not delivered, 2 if the command was called wrongly, 130 after Ctrl-C.
     """
     settings = load()
     with ExitStack() as held:
-        stream, size_bytes = _opened(file, held)
+        source = Source.opened(file, held)
         sending = held.enter_context(Sending(None if dry_run else settings, show, refused))
         doing = f"{'checking' if dry_run else 'emitting'} {file}"
-        progress = held.enter_context(Gauge(doing, size_bytes, sending.console))
-        with Interruption() as interruption:
-            for line in interruption.each(read_lines(stream)):
-                sending.emission.offer(line.number, line.value)
-                progress.show(line.bytes_read)
-                if sending.emission.stopped_because:
+        progress = held.enter_context(Gauge(doing, source.size_bytes, sending.console))
+        blocks = starting_at(source.blocks(sending.goes_on), from_line)
+        with Interruption() as interruption, sending.stopped_by(UnreadableError):
+            for block in interruption.each(blocks):
+                sending.emission.offer_all(block.first, block.values)
+                progress.show(source.position(block))
+                if sending.stopped_because:
                     break
         sending.finish(interrupted=interruption.asked)
-    sending.tell(as_json=as_json)
+    sending.tell(as_json=as_json, again=None if file == STDIN else f"phonemeter emit {shlex.quote(file)}")
     if sending.interrupted:
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(0 if sending.complete else INCOMPLETE)
@@ -86,6 +93,7 @@ class Sending:
         self.console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
         self._began_s = time.monotonic()
         self._took_s = 0.0
+        self._stopped_because = ""
         self.interrupted = False
 
     def __enter__(self) -> Self:
@@ -109,15 +117,39 @@ class Sending:
         self._took_s = time.monotonic() - self._began_s
 
     @property
+    def stopped_because(self) -> str:
+        """Why no more is sent; empty as long as all is well."""
+        return self._stopped_because or self.emission.stopped_because
+
+    @contextmanager
+    def stopped_by(self, kind: type[Exception]) -> Iterator[None]:
+        """Take an error for the reason to stop: what was sent before is still told."""
+        try:
+            yield
+        except kind as error:
+            self._stopped_because = str(error)
+
+    def goes_on(self) -> bool:
+        """Let outcomes in while there is nothing to send, and say whether more may be sent."""
+        self.emission.serve()
+        return not self.stopped_because
+
+    @property
     def complete(self) -> bool:
         """Whether every line was accepted and, unless nothing was to be sent, delivered."""
         totals = self.emission.totals
         sent = self._settings is None or totals.delivered == totals.accepted
-        return sent and totals.refused == 0 and not self.emission.stopped_because
+        return sent and totals.refused == 0 and not self.stopped_because
 
-    def tell(self, *, as_json: bool, to_stderr: bool = False) -> None:
-        """Print the summary."""
-        text = json.dumps(self._summary(), ensure_ascii=False) if as_json else self._sentences()
+    def tell(self, *, as_json: bool, again: str | None = None, to_stderr: bool = False) -> None:
+        """Print the summary.
+
+        Args:
+            as_json: as one object.
+            again: the command that would go on, given the line to go on with.
+            to_stderr: because stdout is taken.
+        """
+        text = json.dumps(self._summary(), ensure_ascii=False) if as_json else self._sentences(again)
         (sys.stderr if to_stderr else sys.stdout).write(f"{text}\n")
 
     def _refuse(self, refusal: Refusal) -> None:
@@ -140,14 +172,15 @@ class Sending:
             "unconfirmed": 0 if dry else totals.accepted - totals.delivered - totals.failed,
             "refused_reasons": dict(self._reasons),
             "refused_lines": [refusal._asdict() for refusal in self._shown],
-            "stopped_because": self.emission.stopped_because or None,
+            "stopped_because": self.stopped_because or None,
             "first_failed_line": self.emission.first_failed_line,
+            "next_line": self.emission.next_line if self._broken_off else None,
             "dry_run": dry,
             "interrupted": self.interrupted,
             "seconds": round(self._took_s, 3),
         }
 
-    def _sentences(self) -> str:
+    def _sentences(self, again: str | None) -> str:
         totals = self.emission.totals
         told = [f"{totals.accepted:,} accepted", f"{totals.refused:,} refused"]
         if self._settings is not None:
@@ -163,11 +196,17 @@ class Sending:
             )
         if totals.refused > len(self._shown) and self._refused_path is None:
             lines.append("Not every refused line is shown; --refused FILE writes all of them.")
-        if self.emission.stopped_because:
+        if self.stopped_because:
             first = self.emission.first_failed_line
             where = f"Stopped: line {first} was not delivered. " if first else "Stopped. "
-            lines.append(f"{where}{self.emission.stopped_because}")
+            lines.append(f"{where}{self.stopped_because}")
+        if self._broken_off and again is not None:
+            lines.append(f"Go on with: {again} --from-line {self.emission.next_line}")
         return "\n".join(lines)
+
+    @property
+    def _broken_off(self) -> bool:
+        return self.interrupted or bool(self.stopped_because)
 
 
 class Gauge:
@@ -256,24 +295,11 @@ def writable(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _producer(settings: ProducerSettings) -> Iterator[EventProducer]:
-    producer = EventProducer(settings, patient=True)
+def _producer(settings: ProducerSettings) -> Iterator[BulkProducer]:
+    producer = BulkProducer(settings)
     producer.connect()
     try:
         yield producer
     finally:
         # The emission has waited for all outcomes and told them; what is still open is given up.
-        with suppress(DeliveryError):
-            producer.close(timeout_s=0)
-
-
-def _opened(file: str, held: ExitStack) -> tuple[BinaryIO, int | None]:
-    if file == "-":
-        return sys.stdin.buffer, None
-    path = Path(file)
-    try:
-        stream = held.enter_context(path.open("rb"))
-        size_bytes = path.stat().st_size
-    except OSError as error:
-        raise UserError(f"{file} can't be read: {error.strerror}.") from None
-    return stream, size_bytes or None
+        producer.close()

@@ -21,7 +21,7 @@ from metering.rules import Rules, TrialScope
 from metering.times import EARLIEST_MS, LATEST_MS, SHANGHAI, format_time, from_ms, parse_time
 from phonemeter.errors import UserError
 from phonemeter.settings import load
-from producers.emission import read_lines
+from producers.lines import read_lines
 
 REJECTED_SHOWN: Final = 10
 PIPED_COLUMNS: Final = 200

@@ -24,7 +24,7 @@ from phonemeter.replay.rebuilding import check_ledger, empty_ledger, empty_state
 from phonemeter.replay.serving import serving
 from phonemeter.settings import Settings, load
 from phonemeter.stack.kafka.topics import admin
-from producers.client import wall_clock_ms
+from producers.clock import wall_clock_ms
 
 INCOMPLETE: Final = 1
 APPS_SHOWN: Final = 100

@@ -17,7 +17,7 @@ from metering.times import CLOCK_SKEW_MS, DAY_MS, parse_time
 from phonemeter.cli.emit import INCOMPLETE, Gauge, Interruption, Sending, writable
 from phonemeter.errors import UserError
 from phonemeter.settings import load
-from producers.client import wall_clock_ms
+from producers.clock import wall_clock_ms
 from producers.simulate import Arrival, Plan
 from producers.simulate import simulate as simulated
 
@@ -235,7 +235,7 @@ def _publish(arrivals: Iterator[Arrival], plan: Plan, out: str | None, *, as_jso
                 if sending.emission.offer(number, arrival.value) and copy is not None:
                     copy.write(arrival.value + b"\n")
                 gauge.show(arrival.arrives_ms - plan.start_ms)
-                if sending.emission.stopped_because:
+                if sending.stopped_because:
                     break
         sending.finish(interrupted=interruption.asked)
     sending.tell(as_json=as_json, to_stderr=out == "-")

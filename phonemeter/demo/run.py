@@ -18,7 +18,7 @@ from phonemeter.demo.traffic import not_yet
 from phonemeter.errors import OperationError
 from phonemeter.settings import Settings
 from phonemeter.stack.kafka.topics import admin
-from producers.client import EventProducer
+from producers.bulk import BulkProducer
 from producers.emission import Emission, Refusal
 from producers.settings import ProducerSettings
 
@@ -99,7 +99,7 @@ def _publishing(
         return time.monotonic() - began_s
 
     with (
-        EventProducer(producer_settings) as producer,
+        BulkProducer(producer_settings) as producer,
         ThreadPoolExecutor(1, "phonemeter-demo-publish") as pool,
     ):
         emission = Emission(producer, refusals.append)

@@ -16,7 +16,7 @@ from metering.times import to_ms
 from metering.topics import EVENTS
 from phonemeter.errors import UserError
 from phonemeter.replay.reading import Span, TopicReader
-from producers.emission import read_lines
+from producers.lines import read_lines
 from producers.partitioning import partition_of
 
 CORRECTIONS_MAX: Final = 100_000

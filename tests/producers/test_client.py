@@ -18,7 +18,8 @@ from kafka.partitioner.default import murmur2
 from metering.times import HOUR_MS
 from metering.topics import EVENTS
 from producers import events
-from producers.client import EventProducer, Place, wall_clock_ms
+from producers.client import EventProducer, Place
+from producers.clock import wall_clock_ms
 from producers.errors import DeliveryError, ProducerError, RefusedError, UnavailableError
 from producers.partitioning import partition_of
 from producers.settings import ProducerSettings

@@ -1,16 +1,13 @@
-"""Emitting many events: lines in bounded memory, verdicts, and where it stops."""
+"""Emitting many events: verdicts by line, and where it stops."""
 
-import io
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from hypothesis import given
-from hypothesis import strategies as st
+from confluent_kafka import KafkaError
 
-from metering.events import VALUE_BYTES_MAX
 from producers import events
-from producers.client import OnSettled
-from producers.emission import DryRun, Emission, Line, Refusal, Totals, read_lines
-from producers.errors import DeliveryError, UnavailableError
+from producers.batch import Batch
+from producers.emission import DryRun, Emission, Refusal, Totals
 
 NOW_MS = 1_800_000_000_000
 GOOD = events.to_json(
@@ -21,64 +18,55 @@ GOOD = events.to_json(
 
 
 class FakePublisher(DryRun):
-    """Checks like the real one; delivers at once up to `broken_from`, then fails."""
+    """Checks like the real one; delivers when served, up to `broken_from`, and then fails."""
 
     def __init__(self, broken_from: int | None = None) -> None:
         super().__init__(now_ms=lambda: NOW_MS)
         self.published: list[bytes] = []
+        self.stopped = False
         self._broken_from = broken_from
+        self._open: list[tuple[Batch, bytes]] = []
 
-    def publish(self, event: bytes, on_settled: OnSettled | None = None) -> None:
-        super().publish(event)
-        self.published.append(event)
-        broken = self._broken_from is not None and len(self.published) >= self._broken_from
-        if on_settled is not None:
-            on_settled(DeliveryError("Kafka is gone.") if broken else None)
+    def publish(self, values: Sequence[bytes]) -> Batch:
+        checked = super().publish(values)
+        refused = {place for place, _ in checked.refusals}
+        batch = Batch(values)
+        batch.refusals = checked.refusals
+        batch.accept(checked.accepted, 0)
+        batch.close()
+        accepted = [value for place, value in enumerate(values) if place not in refused]
+        self._open += [(batch, value) for value in accepted]
+        return batch
 
+    def serve(self, timeout_s: float = 0) -> None:  # noqa: ARG002 - outcomes are always there
+        for batch, value in self._open:
+            self.published.append(value)
+            broken = self._broken_from is not None and len(self.published) >= self._broken_from
+            batch.told(KafkaError(KafkaError.UNKNOWN) if broken else None, FakeMessage(value))
+            self.failure = self.failure or batch.failure
+        self._open.clear()
 
-class Unavailable(FakePublisher):
-    def publish(self, event: bytes, on_settled: OnSettled | None = None) -> None:
-        del event, on_settled
-        raise UnavailableError("Kafka does not answer.")
+    def stop_sending(self) -> None:
+        self.stopped = True
 
-
-def lines_of(data: bytes) -> list[Line]:
-    return list(read_lines(io.BytesIO(data)))
-
-
-def test_lines_are_numbered_as_in_an_editor_and_empty_ones_are_passed_over() -> None:
-    assert [(line.number, line.value) for line in lines_of(b"a\n\n  \r\nb\r\nc")] == [
-        (1, b"a"),
-        (4, b"b"),
-        (5, b"c"),
-    ]
-
-
-def test_a_byte_order_mark_is_no_part_of_the_first_event() -> None:
-    assert lines_of(b"\xef\xbb\xbf{}\n")[0].value == b"{}"
+    def finish(self) -> None:
+        self.serve()
 
 
-def test_a_line_of_exactly_the_limit_is_read_whole() -> None:
-    longest = b"a" * VALUE_BYTES_MAX
-    assert [line.value for line in lines_of(longest + b"\r\n" + longest)] == [longest, longest]
+class FakeMessage:
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def value(self) -> bytes:
+        return self._value
 
 
-def test_a_line_beyond_the_limit_is_passed_over_and_the_next_one_read() -> None:
-    endless = b"a" * (5 * VALUE_BYTES_MAX + 3)
-    assert [(line.number, line.value) for line in lines_of(endless + b"\nb\n")] == [(1, None), (2, b"b")]
-
-
-def test_a_short_event_before_a_mountain_of_spaces_is_still_read() -> None:
-    assert lines_of(b"a" + b" " * (3 * VALUE_BYTES_MAX) + b"\nb")[0].value == b"a"
-
-
-@given(st.lists(st.binary(max_size=40).filter(lambda value: b"\n" not in value and value.strip() == value)))
-def test_every_line_that_holds_something_is_read_once(values: list[bytes]) -> None:
-    data = b"\n".join(values)
-    read = lines_of(b"\n" + data)
-    assert [line.value for line in read] == [value for value in values if value]
-    if values and values[-1]:
-        assert read[-1].bytes_read == len(data) + 1
+def good(number: int) -> bytes:
+    time = datetime(2026, 10, 17, 10, 5, tzinfo=UTC)
+    code = f"code-{number}"
+    return events.to_json(
+        events.authorization_succeeded(appid="wxapp1", code=code, capability="quick", time=time)
+    )
 
 
 def test_a_broken_line_never_stops_the_rest() -> None:
@@ -94,20 +82,33 @@ def test_a_broken_line_never_stops_the_rest() -> None:
     assert emission.stopped_because == ""
 
 
-def test_a_failed_delivery_names_the_first_line_that_is_missing() -> None:
-    emission = Emission(FakePublisher(broken_from=2), lambda _: None)
-    for number in (1, 5, 9):
-        emission.offer(number, GOOD)
-    assert emission.totals == Totals(accepted=3, refused=0, delivered=1, failed=2)
-    assert emission.first_failed_line == 5
-    assert emission.stopped_because == "Kafka is gone."
+def test_lines_in_a_row_are_judged_each_by_itself_and_told_in_their_order() -> None:
+    refused: list[Refusal] = []
+    publisher = FakePublisher()
+    emission = Emission(publisher, refused.append)
+    emission.offer_all(7, [good(7), b"", b"{", None, good(11), b'{"type":"phone.number.sold"}'])
+    emission.finish()
+    assert [(refusal.line, refusal.reason) for refusal in refused] == [
+        (9, "not_json"),
+        (10, "too_large"),
+        (12, "unknown_type"),
+    ]
+    assert emission.totals == Totals(accepted=2, refused=3, delivered=2, failed=0)
+    assert publisher.published == [good(7), good(11)]
+    assert emission.next_line == 13
 
 
-def test_an_unavailable_broker_is_a_failed_delivery_and_no_refusal() -> None:
-    emission = Emission(Unavailable(), lambda _: None)
-    assert emission.offer(1, GOOD)
-    assert emission.totals == Totals(accepted=1, refused=0, delivered=0, failed=1)
-    assert emission.stopped_because == "Kafka does not answer."
+def test_a_failed_delivery_names_the_first_line_that_is_missing_and_stops() -> None:
+    publisher = FakePublisher(broken_from=3)
+    emission = Emission(publisher, lambda _: None)
+    emission.offer_all(1, [good(1), b"{", good(3), b"", good(5), good(6)])
+    emission.offer_all(7, [good(7)])
+    emission.finish()
+    assert emission.totals == Totals(accepted=4, refused=1, delivered=2, failed=2)
+    assert emission.first_failed_line == emission.next_line == 5
+    assert emission.stopped_because
+    assert publisher.stopped
+    assert good(7) not in publisher.published
 
 
 def test_a_dry_run_refuses_what_the_producer_would_refuse() -> None:
