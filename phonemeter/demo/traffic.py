@@ -11,8 +11,8 @@ from metering.rating import UseReport, rate
 from metering.rules import Rules
 from metering.times import DAY_MS, SECOND_MS, SHANGHAI_OFFSET_MS, from_ms, shanghai_date, to_ms
 from phonemeter.errors import UserError
-from producers.lines import read_lines
 from producers.events import pack_purchased, to_json
+from producers.lines import read_lines
 from producers.simulate import Plan, simulate
 
 SOURCE: Final = "/phonemeter/demo"
