@@ -8,6 +8,7 @@ from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from metering.charging import UncoveredReason
 from metering.events import RejectionReason
 from metering.ledger import EntryKind
 from streams.lag import Lag
@@ -130,7 +131,7 @@ for _kind in get_args(EntryKind):
     ENTRIES.labels(_kind)
 for _reason in get_args(RejectionReason):
     DEAD_LETTERS.labels(_reason)
-for _reason in ("no_pack", "exhausted", "too_late"):
+for _reason in get_args(UncoveredReason):
     UNCOVERED.labels(_reason)
 
 

@@ -1,7 +1,11 @@
-"""The audit as a service: again and again, with its results as metrics, until it is told to stop."""
+"""The audit as a service: again and again, with its results as metrics, until it is told to stop.
+
+Beside it the balances are read every minute, and the apps nearest to trouble become metrics as well.
+"""
 
 import logging
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +13,7 @@ from typing import Final
 
 from prometheus_client import start_http_server
 
+from phonemeter.audit.fleet import Fleet
 from phonemeter.audit.metrics import Metrics
 from phonemeter.audit.report import Report
 from phonemeter.audit.wording import scope, verdict
@@ -17,18 +22,29 @@ from phonemeter.errors import OperationError, UserError
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+BALANCES_EVERY_S: Final = 60.0
+BALANCES_SHARE: Final = 10
+"""The pause after reading the balances is so many times as long as it took: a tenth of ClickHouse at most."""
 
 
-def audit_again_and_again(carry_out: Callable[[], Report], every_s: float, host: str, port: int) -> None:
+def audit_again_and_again(
+    carry_out: Callable[[], Report],
+    read_balances: Callable[[], Fleet],
+    every_s: float,
+    host: str,
+    port: int,
+) -> None:
     """Audit at once and then every so many seconds, counted from begin to begin, until SIGTERM or SIGINT.
 
-    An audit that cannot be carried out is told, counted, and tried again at its next turn.
+    An audit that cannot be carried out is told, counted, and tried again at its next turn; so is a reading of
+    the balances.
 
     Raises:
         UserError: the port is taken.
     """
     metrics = Metrics()
-    with _served(metrics, host, port), _ended_by_signals():
+    metrics.interval.set(every_s)
+    with _served(metrics, host, port), _balances_read(read_balances, metrics), _ended_by_signals():
         while True:
             began_s = time.monotonic()
             _audit_once(carry_out, metrics)
@@ -45,6 +61,33 @@ def _audit_once(carry_out: Callable[[], Report], metrics: Metrics) -> None:
         return
     metrics.audited(report)
     log.log(logging.INFO if report.clean else logging.ERROR, "%s %s", verdict(report), scope(report))
+
+
+@contextmanager
+def _balances_read(read: Callable[[], Fleet], metrics: Metrics) -> Iterator[None]:
+    """Read the balances again and again in a thread of their own, for as long as the block lasts."""
+    ended = threading.Event()
+
+    def work() -> None:
+        pause_s = 0.0
+        while not ended.wait(pause_s):
+            began_s = time.monotonic()
+            _read_once(read, metrics)
+            pause_s = max(BALANCES_EVERY_S, BALANCES_SHARE * (time.monotonic() - began_s))
+
+    threading.Thread(target=work, name="phonemeter-balances", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _read_once(read: Callable[[], Fleet], metrics: Metrics) -> None:
+    try:
+        metrics.balances(read())
+    except OperationError as error:
+        metrics.balances(None)
+        log.warning("No balances this time: %s", error)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from rich.console import Console
 from phonemeter.audit import service, wording
 from phonemeter.audit.auditor import Show
 from phonemeter.audit.auditor import audit as carry_out
+from phonemeter.audit.fleet import read_fleet
 from phonemeter.audit.repair import allow_inserts
 from phonemeter.audit.repair import repair as mend
 from phonemeter.audit.report import Report
@@ -69,7 +70,13 @@ def audit(
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
         for library in ("kafka", "aiokafka", "clickhouse_driver"):
             logging.getLogger(library).setLevel(logging.ERROR)
-        service.audit_again_and_again(partial(carry_out, settings), every_s, settings.listen_host, port)
+        service.audit_again_and_again(
+            partial(carry_out, settings),
+            partial(read_fleet, settings.clickhouse),
+            every_s,
+            settings.listen_host,
+            port,
+        )
         return
     if repair:
         # What the sink would log is told by the result.

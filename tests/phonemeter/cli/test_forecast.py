@@ -9,6 +9,7 @@ import pytest
 from dashboards.views import statements
 from metering.ledger import Entry, encode_records
 from metering.times import DAY_MS, HOUR_MS
+from phonemeter.audit.fleet import read_fleet
 from phonemeter.cli.forecast import read_forecast
 from phonemeter.errors import OperationError
 from sinks.connection import connect
@@ -136,3 +137,25 @@ def test_an_engine_that_is_away_is_told_in_one_sentence(
 def test_a_database_without_a_ledger_says_what_makes_one(engine: RunningEngine) -> None:
     with pytest.raises(OperationError, match="has no ledger yet: start the sink"):
         read_forecast(engine.url("nothing_here"), "wx1")
+
+
+def test_the_metrics_name_the_apps_that_run_out_first_at_the_times_of_the_forecast(url: str) -> None:
+    fleet = read_fleet(url)
+    assert fleet.apps == 2
+    forecast = {
+        (appid, capability): (one.run_out_ms - NOW_MS) / 1_000
+        for appid in ("wx1", "wx2")
+        for capability, one in read_forecast(url, appid).capabilities.items()
+        if one.run_out_ms is not None
+    }
+    assert {(near.appid, near.capability): near.run_out_s for near in fleet.nearest} == forecast
+    assert [near.run_out_s for near in fleet.nearest] == sorted(forecast.values())
+
+
+def test_an_empty_ledger_has_no_app_near_trouble(engine: RunningEngine) -> None:
+    empty = engine.url("forecasts_of_none")
+    migrate(empty)
+    with connect(empty) as client:
+        for statement in statements():
+            client.execute(statement)
+    assert read_fleet(empty).apps == 0

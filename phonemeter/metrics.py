@@ -1,0 +1,114 @@
+"""Every metric of every service in one list, made from the code that exports them.
+
+docs/metrics.md shows it: `python -m phonemeter.metrics` brings that page up to date; a test compares.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+
+from phonemeter.audit.metrics import Metrics as AuditMetrics
+from phonemeter.engine.metrics import Metrics as EngineMetrics
+from sinks.metrics import Metrics as SinkMetrics
+from sinks.notifier.metrics import Metrics as NotifierMetrics
+from streams import metrics as worker
+
+PAGE: Final = Path(__file__).parents[1] / "docs" / "metrics.md"
+FIRST_TABLE: Final = "## Worker\n"
+
+UNITS: Final = {
+    "timestamp_seconds": "seconds since 1970",
+    "out_of_calls": "apps",
+    "rows_inserted": "rows",
+    "calls_left": "calls",
+    "dead_letters": "letters",
+    "inserts": "INSERTs",
+    "micro_yuan": "micro-yuan",
+    **{unit: unit for unit in ("seconds", "bytes", "records", "rows", "calls", "entries", "events", "apps")},
+}
+"""Units by what a name ends with, the first that fits; where none does, the metric is a plain number."""
+
+NOT_OURS: Final = "process_"
+"""What prometheus-client exports of every process by itself."""
+
+
+class Metric(NamedTuple):
+    """One metric: which service has it, and what it is."""
+
+    service: str
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    unit: str
+    meaning: str
+
+
+def registries() -> dict[str, CollectorRegistry]:
+    """What each service exports, as it is when it starts."""
+    return {
+        "worker": worker.REGISTRY,
+        "sink": SinkMetrics().registry,
+        "audit": AuditMetrics().registry,
+        "notifier": NotifierMetrics().registry,
+        "engine": EngineMetrics(Path()).registry,
+    }
+
+
+def listed() -> list[Metric]:
+    """Every metric of ours, by service."""
+    return [metric for name, registry in registries().items() for metric in _of(name, registry)]
+
+
+def tables() -> str:
+    """The list as the page has it."""
+    return "\n".join(_table(service) for service in registries())
+
+
+def _of(service: str, registry: CollectorRegistry) -> Iterator[Metric]:
+    labels = _labels(registry)
+    for family in registry.collect():
+        if not family.name.startswith(NOT_OURS):
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            meaning = family.documentation.replace("|", "\\|")
+            yield Metric(service, name, family.type, labels[family.name], _unit(family.name), meaning)
+
+
+def _labels(registry: CollectorRegistry) -> dict[str, tuple[str, ...]]:
+    """Label names by family; samples tell them only once there are some."""
+    found: dict[str, tuple[str, ...]] = {}
+    collectors: Any = registry._collector_to_names  # noqa: SLF001 - nothing public lists the collectors
+    for collector in collectors:
+        for family in collector.collect():
+            names: Any = getattr(family, "_labelnames", ())
+            if isinstance(collector, MetricWrapperBase):
+                names = collector._labelnames  # noqa: SLF001 - the same
+            found[family.name] = tuple(names)
+    return found
+
+
+def _unit(name: str) -> str:
+    return next((unit for ending, unit in UNITS.items() if name.endswith(f"_{ending}")), "")
+
+
+def _table(service: str) -> str:
+    rows = [
+        f"| `{one.name}` | {one.kind} | {', '.join(f'`{label}`' for label in one.labels)} | {one.unit} "
+        f"| {one.meaning} |"
+        for one in listed()
+        if one.service == service
+    ]
+    head = ["| metric | type | labels | unit | meaning |", "|---|---|---|---|---|"]
+    return "\n".join([f"## {service.capitalize()}", "", *head, *rows, ""])
+
+
+def page() -> str:
+    """The whole page: what is written by hand, then the tables."""
+    by_hand, _, _ = PAGE.read_text(encoding="utf-8").partition(FIRST_TABLE)
+    return by_hand + tables()
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
