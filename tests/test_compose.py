@@ -4,25 +4,24 @@ import re
 import subprocess
 import sys
 import tomllib
-import typing
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from clickhouse_driver.util.helpers import parse_url
 
 from phonemeter.cli import COMMANDS
+from phonemeter.cli.audit import METRICS_PORT
 from phonemeter.settings import Settings, load, variable
 from phonemeter.stack import services
 from phonemeter.stack.directory import StackDirectory
-from sinks.metrics import MetricName
-from streams import metrics as worker_metrics
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
 PASSWORDS = {"SINK_PASSWORD": "sinksecret", "READER_PASSWORD": "readersecret", "GRAFANA_PASSWORD": "shown"}
-OURS = ("topics", "worker", "sink")
+OURS = ("topics", "worker", "sink", "audit")
 PINNED = re.compile(r"^[a-z0-9./-]+:v?\d+\.\d+\.\d+[a-z0-9.-]*$")
 
 
@@ -97,8 +96,9 @@ def test_our_services_have_a_read_only_root(name: str) -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_our_commands_are_commands_of_the_program(name: str) -> None:
-    (command,) = services_of(composed())[name]["command"]
+    command, *options = services_of(composed())[name]["command"]
     assert command in {one.name for one in COMMANDS}
+    assert options == (["--every", "1h"] if name == "audit" else [])
 
 
 @pytest.mark.parametrize("name", ["worker", "sink"])
@@ -121,12 +121,25 @@ def test_our_environment_is_made_of_settings_that_are_valid(
         assert settings.clickhouse == "clickhouse://sink:sinksecret@clickhouse:9000/phonemeter"
 
 
+def test_the_audit_reads_as_the_reader_with_time_for_its_fingerprints() -> None:
+    url = services_of(composed())["audit"]["environment"]["PHONEMETER_CLICKHOUSE"]
+    _, options = parse_url(url)
+    assert (options["user"], options["password"]) == ("reader", "readersecret")
+    assert options["settings"] == {"max_execution_time": "300"}
+
+
 @pytest.mark.parametrize(("name", "port"), [("worker", "worker_port"), ("sink", "sink_metrics_port")])
 def test_ports_are_those_of_the_settings(name: str, port: str) -> None:
     number = Settings.model_fields[port].default
     service = services_of(composed())[name]
     assert service["ports"] == [f"127.0.0.1:{number}:{number}"]
     assert str(number) in service["healthcheck"]["test"][-1]
+
+
+def test_the_port_of_the_audit_is_its_default() -> None:
+    service = services_of(composed())["audit"]
+    assert service["ports"] == [f"127.0.0.1:{METRICS_PORT}:{METRICS_PORT}"]
+    assert f":{METRICS_PORT}/metrics" in service["healthcheck"]["test"][-1]
 
 
 def test_no_password_is_written_down() -> None:
@@ -187,39 +200,6 @@ def test_only_the_sink_may_write_and_only_in_its_database() -> None:
     assert grants["reader"] == ["GRANT SELECT ON phonemeter.*"]
     places = (" ON phonemeter.*", " ON phonemeter_repair.*", " ON system.processes")
     assert all(str(grant).endswith(places) for grant in grants["sink"])
-
-
-def known_metrics() -> set[str]:
-    ours = {family.name for family in worker_metrics.REGISTRY.collect()}
-    return {"up", *typing.get_args(MetricName), *ours, *(f"{name}_total" for name in ours)}
-
-
-def rules() -> list[dict[str, Any]]:
-    groups = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text(encoding="utf-8"))["groups"]
-    return [rule for group in groups for rule in group["rules"]]
-
-
-@pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
-def test_alerts_watch_metrics_that_exist(rule: dict[str, Any]) -> None:
-    named = set(re.findall(r"\b(?:phonemeter_\w+|up)\b", rule["expr"]))
-    assert named
-    assert named <= known_metrics()
-    assert rule["annotations"]["summary"].endswith(".")
-
-
-def test_prometheus_scrapes_our_services_where_they_listen() -> None:
-    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))
-    targets = [
-        target
-        for job in config["scrape_configs"]
-        for one in job["static_configs"]
-        for target in one["targets"]
-    ]
-    fields = Settings.model_fields
-    assert targets == [
-        f"worker:{fields['worker_port'].default}",
-        f"sink:{fields['sink_metrics_port'].default}",
-    ]
 
 
 def dockerfile() -> str:
