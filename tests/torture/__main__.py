@@ -18,6 +18,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from phonemeter.audit.auditor import audit
+from phonemeter.settings import load as load_settings
 from tests.simulation import mutations
 from tests.torture import faults
 from tests.torture.faults import Scene
@@ -97,7 +99,7 @@ def main() -> int:
         with Rig(directory, options.mutation) as rig:
             load = Load(rig.kafka, options.seed, options.rate, max(options.minutes, 5.0))
             chance = random.Random(options.seed)  # noqa: S311 - a seed that replays is the point
-            scene = Scene(rig, load, chance, min(faults.AWAY_S_MAX, seconds / 10))
+            scene = Scene(rig, load, chance, min(faults.AWAY_S_MAX, seconds * faults.AWAY_SHARE))
             torture = Torture(scene, console, seconds)
             load.start()
             try:
@@ -107,9 +109,11 @@ def main() -> int:
             came_in = rig.until(rig.all_stored, STORED_S_MAX)
             rig.rest(3)
             verdict = judge(rig.kafka, rig.engine_port)
+            report = audit(load_settings(kafka=rig.kafka, clickhouse=rig.clickhouse))
             _show(console, torture.outcomes, verdict, options)
             ended = {program.name: program.ended_by_itself for program in rig.programs}
             console.print(f"published {load.published}, attempts refused {load.refused}, restarts {ended}")
+            console.print(f"phonemeter audit: {'clean' if report.clean else report}", markup=False)
             if not came_in:
                 console.print(f"[red]Not everything was stored within {STORED_S_MAX:.0f} s.[/red]")
     finally:
@@ -119,7 +123,7 @@ def main() -> int:
             shutil.rmtree(directory, ignore_errors=True)
     fired = all(torture.outcomes[name].fired for name in options.faults)
     recovered = not any(outcome.never_recovered for outcome in torture.outcomes.values())
-    return 0 if verdict.clean and fired and recovered and came_in else 1
+    return 0 if verdict.clean and report.clean and fired and recovered and came_in else 1
 
 
 def _options() -> argparse.Namespace:

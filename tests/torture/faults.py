@@ -12,18 +12,23 @@ from tests.torture.processes import Program
 from tests.torture.rig import Rig
 
 SESSION_S = 6.0
+DELIVERIES = 20
+"""How many go wrong, of workers and of a sink, until it is enough."""
+
 FREEZE_S = (SESSION_S + 2, SESSION_S + 6)
 AWAY_S_MAX = 120.0
+AWAY_SHARE = 0.2
+"""Of the time of a run: two minutes in a run of ten."""
 
 
 @dataclass
 class Scene:
-    """What a fault may use: the processes, the load, the seeded chance, and how long `away` may last."""
+    """What a fault may use: the processes, the load, the seeded chance, and how long the engine is away."""
 
     rig: Rig
     load: Load
     chance: random.Random
-    away_s_max: float
+    away_s: float
 
     def running_worker(self) -> Program:
         return self.chance.choice([worker for worker in self.rig.workers if worker.wanted])
@@ -85,9 +90,33 @@ def restart_broker(scene: Scene) -> int:
 
 def engine_away(scene: Scene) -> int:
     scene.rig.engine.kill(stay_away=True)
-    scene.rig.rest(scene.chance.uniform(scene.away_s_max / 2, scene.away_s_max))
+    scene.rig.rest(scene.away_s)
     scene.rig.engine.start()
     return 1
+
+
+def several_at_once(scene: Scene) -> int:
+    """While the broker is away, or just back, worker, sink and engine are killed, and a worker is frozen."""
+    rig, chance = scene.rig, scene.chance
+    frozen = scene.running_worker()
+    rig.broker.kill(stay_away=True)
+    with _stopped(frozen):
+        kills: list[Callable[[Scene], int]] = [kill_worker, kill_sink, kill_engine]
+        chance.shuffle(kills)
+        back_after = chance.randrange(len(kills))
+        for number, kill in enumerate(kills):
+            rig.rest(chance.uniform(0.2, 3.0))
+            kill(scene)
+            if number == back_after:
+                rig.broker.start()
+        rig.rest(chance.uniform(0.0, SESSION_S + 2))
+    return 1
+
+
+def second_engine(scene: Scene) -> int:
+    """What two stacks on one directory come to: the second one is refused, and says why."""
+    status, said = scene.rig.second_engine()
+    return int(status != 0 and "Another process is serving the data directory" in said)
 
 
 def reply_lost(scene: Scene) -> int:
@@ -101,10 +130,9 @@ def reply_lost(scene: Scene) -> int:
 
 
 def disk_full(scene: Scene) -> int:
-    """Then there is room again, and the engine is started again: docs/reliability.md says why."""
+    """Then there is room again. What that did to the engine's files it has to notice by itself."""
     with scene.rig.full_disk():
         scene.rig.rest(scene.chance.uniform(4, 8))
-    scene.rig.engine.kill()
     return 1
 
 
@@ -127,10 +155,15 @@ def clocks_off(scene: Scene) -> int:
 
 def deliveries_wrong(scene: Scene) -> int:
     notes = scene.rig.deliveries
+
+    def enough() -> bool:
+        noted = notes.read_text().splitlines()
+        return len(noted) >= DELIVERIES and 0 < sum(what.startswith("sink") for what in noted) < len(noted)
+
     notes.touch()
     try:
-        scene.rig.until(lambda: notes.read_text().count("\n") >= 20, 15)
-        return notes.read_text().count("\n")
+        scene.rig.until(enough, 20)
+        return notes.read_text().count("\n") if enough() else 0
     finally:
         notes.unlink()
 
@@ -172,5 +205,7 @@ ALL: dict[str, Callable[[Scene], int]] = {
     "producers' clocks off by an hour": clocks_off,
     "deliveries skip and rewind": deliveries_wrong,
     "second sink by mistake": second_sink,
+    "second engine on the directory": second_engine,
+    "several at once": several_at_once,
     "worker joins and leaves": worker_joins,
 }

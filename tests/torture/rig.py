@@ -18,6 +18,7 @@ from phonemeter.settings import load
 from phonemeter.stack.kafka.broker import Broker
 from phonemeter.stack.kafka.topics import ensure_topics
 from phonemeter.stack.probes import http_get
+from phonemeter.stack.tied import tied
 from tests.conftest import _free_port
 from tests.torture import verdict
 from tests.torture.processes import Program
@@ -56,11 +57,16 @@ class Rig:
         ports = ["--native-port", str(self.engine_port), "--http-port", str(self.engine_http_port)]
         self.engine = self._program("engine", (sys.executable, *engine, *ports), {})
         self.workers = [self._worker(number, mutation) for number in range(WORKERS)]
-        self.sinks = [self._sink(number) for number in range(SINKS)]
+        self.sinks = [self._sink(number, mutation) for number in range(SINKS)]
 
     @property
     def programs(self) -> list[Program]:
         return [self.broker, self.engine, *self.workers, *self.sinks]
+
+    @property
+    def clickhouse(self) -> str:
+        """The engine without the proxy before it."""
+        return f"clickhouse://default@{HOST}:{self.engine_port}/phonemeter"
 
     def __enter__(self) -> Self:
         try:
@@ -127,6 +133,13 @@ class Rig:
             return False
         return {partition: end for partition, end in ends.items() if end} == stored and bool(log.ends(LEDGER))
 
+    def second_engine(self) -> tuple[int, str]:
+        """What becomes of an engine that is started on the directory of the one that runs."""
+        ports = ["--native-port", "0", "--http-port", "0"]
+        command = [sys.executable, "-m", "phonemeter.engine", "--data", str(self.disk / "data"), *ports]
+        ended = subprocess.run(tied(command), capture_output=True, text=True, timeout=30, check=False)
+        return ended.returncode, ended.stderr
+
     @contextlib.contextmanager
     def full_disk(self) -> Iterator[str]:
         """No room for the engine's files; says how that was done."""
@@ -189,11 +202,13 @@ class Rig:
             },
         )
 
-    def _sink(self, number: int) -> Program:
+    def _sink(self, number: int, mutation: str) -> Program:
         return self._program(
             f"sink-{number}",
-            (sys.executable, "-m", "tests.sinks.run_sink"),
+            (sys.executable, "-m", "tests.torture.sink_app"),
             {
+                "TORTURE_DELIVERIES": str(self.deliveries),
+                "TORTURE_MUTATION": mutation,
                 "PHONEMETER_KAFKA": self.kafka,
                 "PHONEMETER_CLICKHOUSE": f"clickhouse://default@{HOST}:{self.proxy.port}/phonemeter",
                 "PHONEMETER_SINK_METRICS_PORT": str(_free_port()),

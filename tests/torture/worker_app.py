@@ -1,21 +1,20 @@
 """The worker's application with what only the torture understands: deliveries gone wrong, planted bugs.
 
 TORTURE_DELIVERIES names a file: while it exists, deliveries leave records out at their beginning or repeat
-what came before, and every time is noted in it. TORTURE_MUTATION names a bug of `tests.simulation.mutations`.
+what came before, and every time is noted in it.
 """
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from faust.types import TP
 
 from streams import record_batches
 from streams.app import app  # noqa: F401 - `app` is what `faust -A` looks for
 from streams.record_batches import RecordBatch
-from tests.simulation import mutations
+from tests.torture.planting import plant
 
 _deliver = record_batches.Consumer._getmany
 _before: dict[TP, RecordBatch] = {}
@@ -59,6 +58,4 @@ def _note(what: str) -> None:
 
 
 record_batches.Consumer._getmany = _untrustworthy  # type: ignore[method-assign]  # the fault is the point
-for mutation in mutations.ALL:
-    if mutation.name == os.environ.get("TORTURE_MUTATION"):
-        patch(mutation.target, mutation.code).start()
+plant("streams", "metering")
