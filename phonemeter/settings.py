@@ -22,6 +22,7 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 from phonemeter.errors import UserError
 from phonemeter.stack.settings import StackSettings
 from producers.settings import ProducerSettings
+from sinks.notifier.settings import NotifierSettings
 from sinks.settings import SinkSettings
 from streams.settings import WorkerSettings
 
@@ -38,7 +39,7 @@ class SettingsError(UserError):
     """A setting is unknown or has a value that it cannot have."""
 
 
-class Settings(WorkerSettings, SinkSettings, ProducerSettings, StackSettings):
+class Settings(WorkerSettings, SinkSettings, NotifierSettings, ProducerSettings, StackSettings):
     """All settings of all stages and of the one-machine stack. Frozen. Build it with `load`.
 
     Where Kafka and ClickHouse are not named, they are the stack's own: on loopback, at the stack's ports.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metering.topics import ALL, SINK_GROUP, WORKER_GROUP
+from metering.topics import ALL, NOTIFIER_GROUP, SINK_GROUP, WORKER_GROUP
 from phonemeter.settings import Settings, load
 from phonemeter.stack import services
 from phonemeter.stack.background import BackgroundLoop
@@ -116,7 +116,8 @@ def topics(kafka: RunningKafka) -> RunningKafka:
         client.delete_topics(list(names), raise_errors=False)
         while names & set(client.list_topics()):
             pass
-        groups = {group["group_id"] for group in client.list_groups()} & {WORKER_GROUP, SINK_GROUP}
+        ours = {WORKER_GROUP, SINK_GROUP, NOTIFIER_GROUP}
+        groups = {group["group_id"] for group in client.list_groups()} & ours
         if groups:
             client.delete_groups(list(groups))
     ensure_topics(kafka.bootstrap, PARTITIONS)

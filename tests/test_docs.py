@@ -67,7 +67,7 @@ def default_of(name: str) -> str:
     if field.default_factory is not None:
         return "the user's cache directory, `phonemeter` in it"
     value = field.default
-    if value == "":
+    if value in {"", None}:
         return "empty"
     return f"`{value.isoformat() if hasattr(value, 'isoformat') else value}`"
 

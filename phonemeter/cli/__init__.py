@@ -40,6 +40,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command(
         "forecast", "phonemeter.cli.forecast:forecast_app", "Run-out, lapses, and what to buy next.", STACK
     ),
+    Command("alerts", "phonemeter.cli.alerts:GROUP", "Alerts and their deliveries: list, ack, test.", STACK),
     Command(
         "dead-letters",
         "phonemeter.cli.dead_letters:GROUP",
@@ -59,6 +60,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "worker", "phonemeter.cli.services:worker", "Run the stream worker: events in, ledger out.", SERVICES
     ),
     Command("sink", "phonemeter.cli.services:sink", "Run the sink: the ledger into ClickHouse.", SERVICES),
+    Command("notifier", "phonemeter.cli.services:notifier", "Run the notifier: alerts to people.", SERVICES),
     Command("engine", "phonemeter.cli.services:engine", "Run the embedded ClickHouse.", SERVICES),
 )
 """Every command, in the order of the list. To add one: a module with a typer function (or a Typer with

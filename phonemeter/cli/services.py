@@ -1,4 +1,4 @@
-"""`phonemeter worker`, `sink` and `engine`: one long-running service each, until SIGTERM."""
+"""`phonemeter worker`, `sink`, `notifier` and `engine`: one long-running service each, until SIGTERM."""
 
 import logging
 import os
@@ -10,6 +10,7 @@ import typer
 
 from phonemeter.settings import CONFIG_VARIABLE, Settings, load
 from phonemeter.stack.directory import StackDirectory
+from sinks.notifier.settings import NotifierSettings
 from sinks.settings import SinkSettings
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -37,6 +38,18 @@ def sink() -> None:
         SinkSettings(**{name: getattr(settings, name) for name in SinkSettings.model_fields}),
         views=views.statements(),
     )
+
+
+def notifier() -> None:
+    """Run the notifier: it takes each alert to the routes that want it, once per route.
+
+    Who gets what is in the file that alert_routes names; without one alerts are read and not delivered.
+    """
+    settings = load()
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    logging.getLogger("kafka").setLevel(logging.ERROR)
+    service = import_module("sinks.notifier.service")
+    service.run(NotifierSettings(**{name: getattr(settings, name) for name in NotifierSettings.model_fields}))
 
 
 def engine() -> None:

@@ -13,6 +13,7 @@ PORTS: Final = (
     "engine_http_port",
     "worker_port",
     "sink_metrics_port",
+    "notifier_port",
 )
 STEP: Final = 10_000
 """A taken 8123 becomes 18123 or 28123: easy to recognise, and below the ports of outgoing connections."""

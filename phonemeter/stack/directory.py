@@ -66,7 +66,7 @@ class StackDirectory:
         if not self.path.exists():
             return
         with self.owned():
-            for name in ("kafka", "engine", "worker", "sink", "logs"):
+            for name in ("kafka", "engine", "worker", "sink", "notifier", "logs"):
                 shutil.rmtree(self.path / name, ignore_errors=True)
             (self.path / "state.json").unlink(missing_ok=True)
 

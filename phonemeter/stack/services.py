@@ -1,4 +1,4 @@
-"""What the stack runs: Kafka, the engine, the worker and the sink, each with its command and its probe."""
+"""What the stack runs: Kafka, the engine and phonemeter's services, each with its command and its probe."""
 
 import sys
 from functools import partial
@@ -10,17 +10,26 @@ from phonemeter.stack.kafka.broker import Broker
 from phonemeter.stack.probes import Probe, answers, listens
 from phonemeter.stack.supervisor import Service
 
-Name = Literal["kafka", "engine", "worker", "sink"]
-ALL: Final[tuple[Name, ...]] = ("kafka", "engine", "worker", "sink")
-"""Every service; the first two hold the data, the last two need the first two."""
+Name = Literal["kafka", "engine", "worker", "sink", "notifier"]
+ALL: Final[tuple[Name, ...]] = ("kafka", "engine", "worker", "sink", "notifier")
+"""Every service; the first two hold the data, the others need them."""
+
+HOLD: Final[tuple[Name, ...]] = ALL[:2]
+WORK: Final[tuple[Name, ...]] = ALL[2:]
 
 PORTS: Final[dict[Name, tuple[str, ...]]] = {
     "kafka": ("kafka_port", "kafka_controller_port"),
     "engine": ("engine_native_port", "engine_http_port"),
     "worker": ("worker_port",),
     "sink": ("sink_metrics_port",),
+    "notifier": ("notifier_port",),
 }
 """The settings that name the ports of each service."""
+
+
+def wanted(settings: Settings) -> tuple[Name, ...]:
+    """The services that these settings ask for: without a file of routes the notifier has nothing to do."""
+    return tuple(name for name in ALL if name != "notifier" or settings.alert_routes is not None)
 
 
 def kafka(settings: Settings, directory: StackDirectory) -> Service:
@@ -65,4 +74,5 @@ def ready(name: Name, settings: Settings) -> Probe:
         "engine": partial(answers, settings.engine_http_port, "/ping", body="Ok."),
         "worker": partial(answers, settings.worker_port, "/metrics"),
         "sink": partial(answers, settings.sink_metrics_port, "/metrics"),
+        "notifier": partial(answers, settings.notifier_port, "/metrics"),
     }[name]

@@ -54,7 +54,7 @@ class Stack:
         self.settings = settings
         self.endpoints = Endpoints.of(settings)
         self.directory = StackDirectory(settings.data_dir)
-        self._names: tuple[Name, ...] = tuple(name for name in services.ALL if name in only)
+        self._names: tuple[Name, ...] = tuple(name for name in services.wanted(settings) if name in only)
         self._services: dict[str, Supervised] = {}
         self._opened = contextlib.ExitStack()
         self._loop = BackgroundLoop()
@@ -199,7 +199,7 @@ class Stack:
             )
 
     async def _start_all(self, kafka: Service | None) -> None:
-        """Both that hold data at once; the topics as soon as Kafka is there; then both that work."""
+        """Those that hold data at once; the topics as soon as Kafka is there; then those that work."""
         async with asyncio.TaskGroup() as holding:
             if kafka is not None:
                 holding.create_task(self._start_kafka(kafka))
@@ -207,7 +207,7 @@ class Stack:
                 holding.create_task(self._start(services.ours("engine", self.settings, self.directory)))
         async with asyncio.TaskGroup() as working:
             for name in self._names:
-                if name in {"worker", "sink"}:
+                if name in services.WORK:
                     working.create_task(self._start(services.ours(name, self.settings, self.directory)))
 
     async def _start_kafka(self, service: Service) -> None:
@@ -219,7 +219,7 @@ class Stack:
         await supervised.start()
 
     async def _stop_all(self) -> None:
-        for names in (("worker", "sink"), ("kafka", "engine")):
+        for names in (services.WORK, services.HOLD):
             await asyncio.gather(*(self._services[name].stop() for name in names if name in self._services))
 
     async def _publish_state(self) -> None:

@@ -7,10 +7,11 @@ import pytest
 from phonemeter.settings import PREFIX, Settings, SettingsError, load, variable
 from phonemeter.stack.settings import StackSettings
 from producers.settings import ProducerSettings
+from sinks.notifier.settings import NotifierSettings
 from sinks.settings import SinkSettings
 from streams.settings import WorkerSettings
 
-STAGES = (WorkerSettings, SinkSettings, ProducerSettings, StackSettings)
+STAGES = (WorkerSettings, SinkSettings, NotifierSettings, ProducerSettings, StackSettings)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,50 @@
+"""Secrets by reference: `env:NAME` or `file:PATH`, never written into the file of routes itself."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from sinks.notifier.errors import RoutesError
+
+SECRET_CHARS_MAX: Final = 4_096
+
+
+def is_reference(text: str) -> bool:
+    """Whether a value of the file says where to look instead of what."""
+    return text.startswith(("env:", "file:"))
+
+
+def resolved(where: str, reference: str, directory: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """What a reference stands for.
+
+    Args:
+        where: file and key, for messages.
+        reference: `env:NAME`, or `file:PATH` from `directory`.
+        directory: of the file of routes.
+        environ: the environment.
+
+    Raises:
+        RoutesError: there is nothing there.
+    """
+    kind, _, name = reference.partition(":")
+    if kind == "env":
+        found = environ.get(name, "")
+        if not found:
+            raise RoutesError(
+                f"{where}: the environment has no {name}; set it where the notifier is started."
+            )
+    else:
+        path = directory / name
+        try:
+            with path.open(encoding="utf-8") as file:
+                found = file.read(SECRET_CHARS_MAX + 2).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise RoutesError(f"{where}: {path} can't be read ({why}); correct the path.") from None
+    if not 0 < len(found) <= SECRET_CHARS_MAX or any(ord(letter) < ord(" ") for letter in found):
+        raise RoutesError(
+            f"{where}: what {reference} stands for is empty, longer than {SECRET_CHARS_MAX:,} characters or "
+            f"more than one line; put the value alone there."
+        )
+    return found

@@ -1,0 +1,248 @@
+"""The file of routes, read strictly: a mistake is one sentence with the file, the key and what to do."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import time
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
+
+from sinks.notifier.channels import EXAMPLES, is_safe, plugin_of
+from sinks.notifier.errors import RoutesError
+from sinks.notifier.hours import Digest, Quiet
+from sinks.notifier.references import is_reference, resolved
+from sinks.notifier.routes import App, ChannelName, Language, Route, Routes
+from sinks.notifier.severity import Severity
+
+FILE_BYTES_MAX: Final = 1_000_000
+ROUTES_MAX: Final = 1_000
+SECRETS_MAX: Final = 4
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+
+Reason = Literal["level", "expiry", "run_out", "uncovered", "minute_burn", "client_burn"]
+Capability = Literal["quick", "realtime"]
+T = TypeVar("T", bound=Struct)
+
+
+class _App(Struct, forbid_unknown_fields=True):
+    name: str = ""
+    owner: str = ""
+
+
+class _Quiet(Struct, forbid_unknown_fields=True, rename={"begin": "from", "end": "to"}):
+    begin: str
+    end: str
+    zone: str = "Asia/Shanghai"
+    urgent_passes: bool = True
+
+
+class _Digest(Struct, forbid_unknown_fields=True):
+    every: Literal["hour", "day"]
+    at: str = ""
+    zone: str = "Asia/Shanghai"
+    urgent_passes: bool = True
+
+
+class _Route(Struct, forbid_unknown_fields=True):
+    channel: ChannelName
+    url: str
+    secrets: tuple[str, ...] = ()
+    language: Language = "zh"
+    apps: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    capabilities: tuple[Capability, ...] = ()
+    alerts: tuple[Reason, ...] = ()
+    severities: tuple[Severity, ...] = ()
+    quiet: _Quiet | None = None
+    digest: _Digest | None = None
+    allow_plain: bool = False
+
+
+def read_routes(path: Path) -> Routes:
+    """Read the file, with everything that it refers to.
+
+    Raises:
+        RoutesError: the file, or what it refers to, can't be used.
+    """
+    tables = _tables(path)
+    apps = {
+        appid: App(given.name, given.owner)
+        for appid, given in (
+            (appid, _converted(f"{path}: apps.{appid}", table, _App))
+            for appid, table in _named(path, "apps", tables).items()
+        )
+    }
+    named = _named(path, "routes", tables)
+    if len(named) > ROUTES_MAX:
+        raise RoutesError(f"{path}: there are {len(named):,} routes; {ROUTES_MAX:,} are the most.")
+    routes = {
+        name: _route(f"{path}: routes.{name}", name, table, path.parent) for name, table in named.items()
+    }
+    _refuse_unknown_owners(path, routes, apps)
+    return Routes(apps, routes)
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise RoutesError(
+            f"{path} can't be read ({error.strerror}); write it, or set PHONEMETER_ALERT_ROUTES "
+            f"(alert_routes in phonemeter.toml) to where it is."
+        ) from None
+    if len(text) > FILE_BYTES_MAX:
+        raise RoutesError(f"{path} is longer than {FILE_BYTES_MAX:,} bytes; it is to hold routes only.")
+    try:
+        tables = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RoutesError(f"{path} is not valid TOML: {error}; correct it there.") from None
+    for key in tables:
+        if key not in {"apps", "routes"}:
+            raise RoutesError(f"{path}: {key} is none of apps and routes; remove it, or correct its name.")
+    return tables
+
+
+def _named(path: Path, key: str, tables: dict[str, Any]) -> dict[str, Any]:
+    found = tables.get(key, {})
+    if not isinstance(found, dict):
+        raise RoutesError(f"{path}: {key} is not a table; write [{key}.NAME] above each entry.")
+    return found
+
+
+def _converted(where: str, table: object, kind: type[T]) -> T:
+    """The table as it has to be; msgspec says what is wrong with it, the rest is said here."""
+    if isinstance(table, dict):
+        known = [field.encode_name for field in msgspec.structs.fields(kind)]
+        for key in table:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."
+                raise RoutesError(f"{where}.{key} is unknown; {hint}")
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        wrong, _, place = str(error).partition(" - at `$")
+        key = place.removesuffix("`")
+        raise RoutesError(f"{where}{key}: {wrong[0].lower()}{wrong[1:]}; correct it there.") from None
+
+
+def _route(where: str, name: str, table: object, directory: Path) -> Route:
+    if not NAME.fullmatch(name):
+        raise RoutesError(
+            f"{where}: a route's name is made of at most 64 small letters, digits and dashes; rename it."
+        )
+    given = _converted(where, table, _Route)
+    address = _address(where, given, directory)
+    return Route(
+        name=name,
+        channel=given.channel,
+        address=address,
+        secrets=_secrets(where, given, directory),
+        language=given.language,
+        apps=given.apps,
+        owners=given.owners,
+        capabilities=given.capabilities,
+        alerts=given.alerts,
+        severities=given.severities,
+        quiet=None if given.quiet is None else _quiet(f"{where}.quiet", given.quiet),
+        digest=None if given.digest is None else _digest(f"{where}.digest", given.digest),
+    )
+
+
+def _address(where: str, given: _Route, directory: Path) -> str:
+    if is_reference(given.url):
+        address = resolved(f"{where}.url", given.url, directory)
+    elif given.channel == "webhook":
+        address = given.url
+    else:
+        raise RoutesError(
+            f'{where}.url: the address of a {given.channel} route is a secret; write "env:NAME" or '
+            f'"file:PATH" instead of it.'
+        )
+    if given.channel == "webhook":
+        fits = re.fullmatch(r"https?://[^\s/@]+(/[^\s]*)?", address) is not None
+    else:
+        fits = plugin_of(given.channel, address) is not None
+    if not fits:
+        raise RoutesError(
+            f"{where}.url: that is no address of a {given.channel} route; it looks like "
+            f"{EXAMPLES[given.channel]}."
+        )
+    if not given.allow_plain and not is_safe(given.channel, address):
+        raise RoutesError(
+            f"{where}.url: anybody on the way could read what is sent there; use "
+            f"{'https://' if given.channel == 'webhook' else 'mailtos://'}, or say allow_plain = true."
+        )
+    return address
+
+
+def _secrets(where: str, given: _Route, directory: Path) -> tuple[str, ...]:
+    if given.channel != "webhook":
+        if given.secrets:
+            raise RoutesError(f"{where}.secrets: only webhooks are signed; remove it.")
+        return ()
+    if not 1 <= len(given.secrets) <= SECRETS_MAX:
+        raise RoutesError(
+            f'{where}.secrets: a webhook has one to {SECRETS_MAX} secrets, such as ["env:NAME"]; the newest '
+            f"comes first."
+        )
+    found = []
+    for number, reference in enumerate(given.secrets):
+        key = f"{where}.secrets[{number}]"
+        if not is_reference(reference):
+            raise RoutesError(f'{key}: a secret is not written here; write "env:NAME" or "file:PATH".')
+        secret = resolved(key, reference, directory)
+        try:
+            Webhook(secret)
+        except (ValueError, EmptyWebhookSecretError):
+            raise RoutesError(
+                f"{key}: the secret is not whsec_ and base64; make one with: phonemeter alerts secret"
+            ) from None
+        found.append(secret)
+    return tuple(found)
+
+
+def _quiet(where: str, given: _Quiet) -> Quiet:
+    begin, end = _clock(f"{where}.from", given.begin), _clock(f"{where}.to", given.end)
+    if begin == end:
+        raise RoutesError(f"{where}: from and to are the same; quiet hours end before they begin again.")
+    return Quiet(begin, end, _zone(f"{where}.zone", given.zone), given.urgent_passes)
+
+
+def _digest(where: str, given: _Digest) -> Digest:
+    default = "00:00" if given.every == "hour" else "09:00"
+    at = _clock(f"{where}.at", given.at or default)
+    return Digest(given.every, at, _zone(f"{where}.zone", given.zone), given.urgent_passes)
+
+
+def _clock(where: str, text: str) -> time:
+    if not CLOCK.fullmatch(text):
+        raise RoutesError(f'{where}: {text[:20]!r} is not a time of day; write it like "08:30".')
+    return time.fromisoformat(text)
+
+
+def _zone(where: str, name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise RoutesError(
+            f'{where}: {name[:40]!r} is not a time zone; write it like "Asia/Shanghai".'
+        ) from None
+
+
+def _refuse_unknown_owners(path: Path, routes: Mapping[str, Route], apps: Mapping[str, App]) -> None:
+    known = {app.owner for app in apps.values()} - {""}
+    for name, route in routes.items():
+        for owner in route.owners:
+            if owner not in known:
+                raise RoutesError(
+                    f"{path}: routes.{name}.owners: no app has the owner {owner!r}; name it in [apps.APPID]."
+                )

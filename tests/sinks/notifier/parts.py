@@ -1,0 +1,240 @@
+"""What the notifier's tests share: a receiver that answers as told, alerts, the notifier as a process.
+
+To run the notifier in a test of something else: `with Receiver() as receiver`, a file of routes by
+`webhook_routes(path, receiver.url)`, and `with NotifierProcess(kafka, routes, port, log)`;
+`receiver.verified()` holds what arrived, and `receiver.alert_ids()` the alerts in it. The signatures are
+checked by the few lines below, which are not the product's.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import msgspec
+from kafka import KafkaProducer
+from kafka.admin._groups import MemberToRemove
+
+from metering.alerts import Alert
+from metering.topics import ALERTS, NOTIFIER_GROUP
+from phonemeter.stack.kafka.topics import admin
+
+HOST = "127.0.0.1"
+APP = "wxfb1f3d218d111092"
+SECRET = "whsec_" + base64.b64encode(b"a secret of twenty-four b").decode()
+SECRET_VARIABLE = "TEST_HOOK_SECRET"  # noqa: S105 - the name of a variable
+
+
+class Request(NamedTuple):
+    """What the receiver got. Header names are in small letters."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - whatever the body is
+        return json.loads(self.body)
+
+
+class Answer(NamedTuple):
+    """What the receiver says; None instead of one means that it says nothing until the test ends."""
+
+    status: int = 204
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+
+Answering = Callable[[Request], Answer | None]
+
+
+class Receiver:
+    """An HTTP server on loopback. `answer` may be changed at any time."""
+
+    def __init__(self, answer: Answering = lambda _request: Answer()) -> None:
+        self.answer = answer
+        self.requests: list[Request] = []
+        self.over = threading.Event()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                length = int(self.headers.get("content-length", 0))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                request = Request(self.path, headers, self.rfile.read(length))
+                receiver.requests.append(request)
+                answer = receiver.answer(request)
+                if answer is None:
+                    receiver.over.wait(30)
+                    return
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+
+            def log_message(self, *_arguments: object) -> None:
+                """Say nothing."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+            def handle_error(self, *_arguments: object) -> None:
+                """A notifier that is killed or loses patience hangs up; that is not told."""
+
+        self._server = Server((HOST, 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self._server.server_port}/hook"
+
+    def verified(self, secret: str = SECRET) -> list[Any]:
+        """The bodies that arrived, each with a right signature."""
+        assert all(has_signature(request, secret) for request in self.requests)
+        return [request.json for request in self.requests]
+
+    def alert_ids(self) -> list[str]:
+        """Ids of the alerts that arrived, in messages of their own or together, with every repetition."""
+        found = []
+        for body in self.verified():
+            alerts = body["data"].get("alerts", [body["data"]])
+            found += [alert["id"] for alert in alerts]
+        return found
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.over.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def has_signature(request: Request, secret: str) -> bool:
+    """Whether one of the signatures is by the secret, as the Standard Webhooks specification has it."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    stamp = request.headers["webhook-timestamp"]
+    content = b".".join((request.id.encode(), stamp.encode(), request.body))
+    expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+    given = request.headers["webhook-signature"].split(" ")
+    return any(hmac.compare_digest(f"v1,{expected}", one) for one in given)
+
+
+def alert(offset: int = 7, *, partition: int = 0, line: int = 0, **changes: Any) -> Alert:  # noqa: ANN401 - fields of an alert
+    """An alert of the level of 10 %, unless told otherwise."""
+    given: dict[str, Any] = {
+        "id": f"{partition}-{offset}-{line}",
+        "kind": "alert",
+        "appid": APP,
+        "capability": "quick",
+        "reason": "level",
+        "time": "2026-10-17T10:05:03.120Z",
+        "remaining": 100,
+        "pack_id": "",
+        "details": {"level_percent": 10, "size": 1_000},
+        **changes,
+    }
+    return Alert(**given)
+
+
+def publish(kafka: str, alerts: Iterable[Alert], *, at_ms: int | None = None) -> None:
+    """Publish alerts as the worker does: each in the partition of its id."""
+    producer = KafkaProducer(bootstrap_servers=kafka)
+    for one in alerts:
+        partition = int(one.id.split("-")[0])
+        producer.send(ALERTS, msgspec.json.encode(one), one.appid.encode(), None, partition, at_ms)
+    producer.flush()
+    producer.close()
+
+
+def webhook_routes(path: Path, url: str, name: str = "hook", more: str = "") -> Path:
+    """Write a file of routes with one webhook that wants everything; its secret is in SECRET_VARIABLE."""
+    path.write_text(
+        f'[routes.{name}]\nchannel = "webhook"\nurl = "{url}"\nsecrets = ["env:{SECRET_VARIABLE}"]\n{more}',
+        encoding="utf-8",
+    )
+    return path
+
+
+@dataclass
+class NotifierProcess:
+    """The notifier as a process of its own. `die` names a boundary at which it is to kill itself."""
+
+    kafka: str
+    routes: Path
+    port: int
+    log: Path
+    die: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> Self:
+        settings = {
+            "KAFKA": self.kafka,
+            "ALERT_ROUTES": str(self.routes),
+            "NOTIFIER_PORT": str(self.port),
+            "NOTIFIER_TIMEOUT_S": "1",
+            "NOTIFIER_RETRY_FIRST_MS": "200",
+            **self.settings,
+        }
+        environ = {f"PHONEMETER_{name}": value for name, value in settings.items()}
+        command = [sys.executable, "-m", "tests.sinks.notifier.run_notifier", self.die]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env={**os.environ, SECRET_VARIABLE: SECRET, **environ}, stdout=log, stderr=log
+            )
+        return self
+
+    def ended(self) -> bool:
+        assert self.process is not None
+        return self.process.poll() is not None
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None and self.process.poll() is None:
+            # In good manners, so that the next one does not wait for a dead member.
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+def forget_members(kafka: str) -> None:
+    """Have the group not wait for members that were killed."""
+    with admin(kafka) as client:
+        members = client.describe_groups([NOTIFIER_GROUP])[NOTIFIER_GROUP]["members"]
+        if members:
+            client.remove_group_members(
+                NOTIFIER_GROUP, [MemberToRemove(member_id=one["member_id"]) for one in members]
+            )

@@ -1,0 +1,50 @@
+"""The notifier as a process, with its settings from the environment; `argv[1]` says where it kills itself.
+
+`asked` before it records where the first alert is to go, `begun` before it records the beginning of an
+attempt, `send` when that is recorded and before it sends, `sent` when it has sent and before it records that.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from sinks.notifier.channels import Deliver, Message
+from sinks.notifier.kafka_log import Outgoing, Publisher
+from sinks.notifier.planning import Outcome
+from sinks.notifier.routes import Route
+from sinks.notifier.service import run
+from sinks.notifier.settings import NotifierSettings
+
+AT = sys.argv[1] if len(sys.argv) > 1 else ""
+MARKS = {"asked": b'"type":"asked"', "begun": b'"state":"sending"'}
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DyingPublisher(Publisher):
+    def publish(self, records: Sequence[Outgoing]) -> None:
+        if AT in MARKS and any(MARKS[AT] in (record.value or b"") for record in records):
+            die()
+        super().publish(records)
+
+
+def dying(deliver: Deliver) -> Deliver:
+    def delivered(route: Route, message: Message, now_ms: int) -> Outcome:
+        if AT == "send":
+            die()
+        outcome = deliver(route, message, now_ms)
+        if AT == "sent":
+            die()
+        return outcome
+
+    return delivered
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("kafka").setLevel(logging.WARNING)
+    run(NotifierSettings(), around=dying, publisher_of=DyingPublisher)
