@@ -21,7 +21,7 @@ from phonemeter.stack.directory import StackDirectory
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
 PASSWORDS = {"SINK_PASSWORD": "sinksecret", "READER_PASSWORD": "readersecret", "GRAFANA_PASSWORD": "shown"}
-OURS = ("topics", "worker", "sink", "audit")
+OURS = ("topics", "worker", "sink", "notifier", "audit")
 PINNED = re.compile(r"^[a-z0-9./-]+:v?\d+\.\d+\.\d+[a-z0-9.-]*$")
 
 
@@ -101,7 +101,7 @@ def test_our_commands_are_commands_of_the_program(name: str) -> None:
     assert options == (["--every", "1h"] if name == "audit" else [])
 
 
-@pytest.mark.parametrize("name", ["worker", "sink"])
+@pytest.mark.parametrize("name", ["worker", "sink", "notifier"])
 def test_the_stack_of_one_machine_runs_the_same_commands(name: services.Name, tmp_path: Path) -> None:
     service = services.ours(name, load(), StackDirectory(tmp_path))
     assert services_of(composed())[name]["command"] == [service.command[-1]]
@@ -128,7 +128,10 @@ def test_the_audit_reads_as_the_reader_with_time_for_its_fingerprints() -> None:
     assert options["settings"] == {"max_execution_time": "300"}
 
 
-@pytest.mark.parametrize(("name", "port"), [("worker", "worker_port"), ("sink", "sink_metrics_port")])
+@pytest.mark.parametrize(
+    ("name", "port"),
+    [("worker", "worker_port"), ("sink", "sink_metrics_port"), ("notifier", "notifier_port")],
+)
 def test_ports_are_those_of_the_settings(name: str, port: str) -> None:
     number = Settings.model_fields[port].default
     service = services_of(composed())[name]
