@@ -12,7 +12,8 @@ from itertools import accumulate, zip_longest
 from typing import Any, NamedTuple
 
 TRIAL_CALLS = 1_000
-KINDS = frozenset({"charge", "trial_charge", "free", "exempt", "uncovered", "duplicate", "purchase"})
+CALLS = frozenset({"charge", "trial_charge", "free", "exempt", "uncovered"})
+KINDS = CALLS | {"duplicate", "purchase"}
 """The lines that are compared: exactly one of these comes of each event of the traffic, none of a tick."""
 
 COLUMNS = ("offset", "kind", "appid", "event_id", "calls", "amount_micro_yuan", "pack_id", "remaining")

@@ -20,13 +20,27 @@ def partition_of(key: bytes, partitions: int) -> int:
     return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
-async def publish(
-    kafka: str, partitions: int, traffic: Iterable[Event], compression: str | None = None
-) -> int:
+async def fill(kafka: str, topic: str, partition: int, content: Iterable[tuple[bytes | None, bytes]]) -> None:
+    """Fill a partition with keys and values as fast as it goes, compressed."""
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, max_batch_size=BATCH_BYTES, compression_type="lz4")
+    await producer.start()
+    try:
+        batch = producer.create_batch()
+        for key, value in content:
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                await producer.send_batch(batch, topic, partition=partition)
+                batch = producer.create_batch()
+                batch.append(key=key, value=value, timestamp=None)
+        if batch.record_count():
+            await producer.send_batch(batch, topic, partition=partition)
+        await producer.flush()
+    finally:
+        await producer.stop()
+
+
+async def publish(kafka: str, partitions: int, traffic: Iterable[Event]) -> int:
     """Publish as fast as it goes, each event a record of its own; returns how many there were."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=kafka, max_batch_size=BATCH_BYTES, compression_type=compression
-    )
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, max_batch_size=BATCH_BYTES)
     await producer.start()
     published = 0
     places: dict[bytes, int] = {}

@@ -11,16 +11,23 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from aiokafka import AIOKafkaConsumer
+
 from bench.checking import difference, expected, published
 from bench.figures import tell
-from bench.kafka_log import ends, metered_up_to, reading, records
+from bench.kafka_log import ends, metered_up_to, publish, reading, records
 from bench.processes import Program, machine_busy_s
+from bench.traffic import Event
 from metering import topics
 from metering.ledger import decode_rows
+from phonemeter.settings import Settings
 
 STEP_S = 0.2
 SETTLED_S = 1.0
 LIMIT_S = 900.0
+SHORT_TAIL_S = 2.0
+"""Several times the worker's pause between two commits."""
+
 TAIL_S = 12.0
 """Of the peer benchmark: longer than the pause between two commits of any peer but one."""
 
@@ -111,6 +118,48 @@ async def measured_workers(
             return await metered_up_to(ledger) == events_ends
 
         return await watched([*workers, *others], progress, done, sum(events_ends.values()), tail_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What programs used for a number of events: seconds of CPU per program, and the wall's seconds."""
+
+    events: int
+    cpu_s: Mapping[str, float]
+    wall_s: float
+
+
+async def cost_of_more(settings: Settings, programs: Sequence[Program], more: Sequence[Event]) -> Cost:
+    """What programs use for events that are published once they have done all that lies in the log.
+
+    The events come faster than they are metered, so that there is always a backlog.
+    """
+    places = range(settings.partitions)
+    kafka = settings.kafka
+    async with reading(kafka, topics.LEDGER, places) as ledger, reading(kafka, topics.EVENTS, places) as log:
+        await _until_metered(ledger, await ends(log), programs)
+        await asyncio.sleep(SHORT_TAIL_S)
+        before = {one.name: one.usage().cpu_s for one in programs}
+        began_s = time.monotonic()
+        await publish(kafka, settings.partitions, more)
+        await _until_metered(ledger, await ends(log), programs)
+        wall_s = time.monotonic() - began_s
+        # What is put off until the next commit belongs to these events as well.
+        await asyncio.sleep(SHORT_TAIL_S)
+        used = {one.name: one.usage().cpu_s - before[one.name] for one in programs}
+    return Cost(len(more), used, wall_s)
+
+
+async def _until_metered(
+    ledger: AIOKafkaConsumer, wanted: Mapping[int, int], programs: Sequence[Program]
+) -> None:
+    deadline_s = time.monotonic() + LIMIT_S
+    while await metered_up_to(ledger) != wanted:
+        if time.monotonic() > deadline_s:
+            raise RuntimeError(f"not metered within {LIMIT_S:.0f} s; see the logs of the programs")
+        for one in programs:
+            one.usage()
+        await asyncio.sleep(STEP_S)
 
 
 async def ledger_difference(kafka: str, partitions: int) -> str | None:

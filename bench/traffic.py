@@ -48,17 +48,17 @@ def events(
 ) -> Iterator[Event]:
     """The purchases of every app, then `taps` taps, one in a hundred a repetition of a recent one."""
     chance = random.Random(seed)  # noqa: S311 - a seed that replays is the point
-    appids = [f"wx{chance.getrandbits(64):016x}" for _ in range(apps)]
+    appids = _appids(chance, apps)
     for appid in appids:
-        yield from _purchases(appid, packs, times.bought_at)
-    shares = list(accumulate((rank + 1) ** -skew for rank in range(apps)))
+        yield from purchases(appid, packs, times.bought_at)
+    shares = shares_of(apps, skew)
     recent: list[Event] = []
     for number in range(taps):
         if recent and chance.random() < REPEATED_SHARE:
             event = chance.choice(recent)
         else:
             appid = appids[bisect(shares, chance.random() * shares[-1])]
-            event = _tap(appid, chance.getrandbits(128), times.tapped_at)
+            event = tap(appid, chance.getrandbits(128), times.tapped_at)
         if len(recent) < REPEATED_AMONG:
             recent.append(event)
         else:
@@ -66,7 +66,18 @@ def events(
         yield event
 
 
-def _purchases(appid: str, packs: Packs, bought_at: str) -> Iterator[Event]:
+def appids_of(apps: int, seed: int = SEED) -> list[str]:
+    """The apps of `events`, the busiest first."""
+    return _appids(random.Random(seed), apps)  # noqa: S311 - a seed that replays is the point
+
+
+def shares_of(apps: int, skew: float = SKEW) -> list[float]:
+    """The share of all taps that the apps up to each one have together, not scaled to 1."""
+    return list(accumulate((rank + 1) ** -skew for rank in range(apps)))
+
+
+def purchases(appid: str, packs: Packs, bought_at: str = BOUGHT_AT) -> Iterator[Event]:
+    """The purchases of an app."""
     for number, (calls, days) in enumerate(packs):
         value = {
             "specversion": "1.0",
@@ -87,13 +98,18 @@ def _purchases(appid: str, packs: Packs, bought_at: str) -> Iterator[Event]:
         yield appid.encode(), json.dumps(value).encode()
 
 
-def _tap(appid: str, number: int, tapped_at: str) -> Event:
+def tap(appid: str, number: int, tapped_at: str = TAPPED_AT) -> Event:
+    """One tap, its id made of a number."""
     value = (
         f'{{"specversion":"1.0","id":"{number:032x}","source":"/backend/1",'
         f'"type":"phone.authorization.succeeded","time":"{tapped_at}","subject":"{appid}",'
         '"data":{"capability":"quick","scene":"member_card"}}'
     )
     return appid.encode(), value.encode()
+
+
+def _appids(chance: random.Random, apps: int) -> list[str]:
+    return [f"wx{chance.getrandbits(64):016x}" for _ in range(apps)]
 
 
 def _iso(time: datetime) -> str:

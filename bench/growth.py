@@ -1,0 +1,127 @@
+"""What an event costs as apps and packs grow: the cost of a batch's work, and the real worker's.
+
+The first is `streams.batch_step.plan` in this process: reading, remembering ids, the rules, the ledger record
+and the changed items of the state, of batches as a busy worker gets them; everything but Kafka. The second is
+the worker itself on a broker. In both, packs are bought before, and only the taps are counted.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from bench.figures import Figure, tell
+from bench.kafka_log import publish
+from bench.measuring import cost_of_more, ledger_difference
+from bench.processes import program, stack
+from bench.traffic import PACKS, SKEW, Event, Packs, events
+from metering.partition import PartitionState, Record
+from metering.rules import Rules
+from streams.batch_step import Held, plan
+from streams.state_log import Placement
+
+PARTITIONS: Final = 4
+BATCH: Final = 5_000
+APPS: Final = (10, 1_000, 10_000, 100_000)
+WORKER_APPS: Final = (10, 5_000, 100_000)
+PACK_COUNTS: Final = (1, 10, 50, 200)
+APPS_OF_PACK_COUNTS: Final = 1_000
+FLAT_WITHIN: Final = 1.2
+REPETITIONS: Final = 3
+RECORDED_AT_MS: Final = 1_795_359_600_000
+"""2026-11-22T15:00:00Z, when the taps of the benchmarks happen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Apps on all partitions together, the packs of each, and how unequal the apps are."""
+
+    apps: int
+    packs: Packs = PACKS
+    skew: float = SKEW
+
+
+def figures(taps: int, worker_taps: int) -> Iterator[Figure]:
+    """How much more an event costs at the dearest size than at the cheapest, along each line of growth."""
+    for called, skew in (("skewed", SKEW), ("uniform", 0.0)):
+        by_apps = {apps: cost_of_rules(Load(apps, skew=skew), taps) for apps in APPS}
+        yield _flat(f"growth: batch work, {called}, by apps", by_apps, {"taps": taps})
+        by_packs = {
+            count: cost_of_rules(Load(APPS_OF_PACK_COUNTS, _packs(count), skew), taps)
+            for count in PACK_COUNTS
+        }
+        under = {"taps": taps, "apps": APPS_OF_PACK_COUNTS}
+        yield _flat(f"growth: batch work, {called}, by packs per app", by_packs, under)
+    for called, skew in (("skewed", SKEW), ("uniform", 0.0)):
+        measured = {apps: cost_of_worker(Load(apps, skew=skew), worker_taps) for apps in WORKER_APPS}
+        costs = {apps: cost_us for apps, (cost_us, _) in measured.items()}
+        correct = all(right for _, right in measured.values())
+        yield _flat(f"growth: worker, {called}, by apps", costs, {"taps": worker_taps}, correct=correct)
+
+
+def cost_of_rules(load: Load, taps: int) -> float:
+    """Microseconds of CPU per tap of one partition's batches: the least of some repetitions."""
+    apps = max(load.apps // PARTITIONS, 1)
+    traffic = events(taps, apps, packs=load.packs, skew=load.skew)
+    held = Held(PartitionState(0), Placement().taken_over(RECORDED_AT_MS))
+    for batch in _batches(islice(traffic, apps * len(load.packs)), 0):
+        held = _done(held, batch)
+    batches = list(_batches(traffic, held.state.next_offset))
+    return min(_cost_us(held, batches) for _ in range(REPETITIONS))
+
+
+def cost_of_worker(load: Load, taps: int) -> tuple[float, bool]:
+    """Microseconds of CPU per tap that the real worker uses, and whether its ledger is right."""
+    with stack("kafka", clock="events") as (settings, _):
+        traffic = events(taps, load.apps, packs=load.packs, skew=load.skew)
+        purchases = islice(traffic, load.apps * len(load.packs))
+        asyncio.run(publish(settings.kafka, settings.partitions, purchases))
+        with program(settings, "worker") as worker:
+            cost = asyncio.run(cost_of_more(settings, [worker], list(traffic)))
+        wrong = asyncio.run(ledger_difference(settings.kafka, settings.partitions))
+    return cost.cpu_s["worker"] / taps * 1e6, wrong is None
+
+
+def _cost_us(held: Held, batches: Sequence[Sequence[Record]]) -> float:
+    began_s = time.process_time()
+    for batch in batches:
+        held = _done(held, batch)
+    return (time.process_time() - began_s) / sum(map(len, batches)) * 1e6
+
+
+def _done(held: Held, batch: Sequence[Record]) -> Held:
+    work = plan(held, batch, Rules())
+    if work is None:
+        raise RuntimeError("a batch did nothing: the benchmark gives offsets that were metered already")
+    return work.after
+
+
+def _batches(traffic: Iterator[Event], first_offset: int) -> Iterator[list[Record]]:
+    offset = first_offset
+    while batch := [
+        Record(offset + at, RECORDED_AT_MS, key, value)
+        for at, (key, value) in enumerate(islice(traffic, BATCH))
+    ]:
+        offset += len(batch)
+        yield batch
+
+
+def _packs(count: int) -> Packs:
+    return [(1_000, (90, 180, 365)[number % 3]) for number in range(count)]
+
+
+def _flat(
+    name: str, costs_us: dict[int, float], under: dict[str, int], *, correct: bool | None = None
+) -> Figure:
+    told = {f"{size:,}": round(cost_us, 2) for size, cost_us in costs_us.items()}
+    tell(f"{name}: {told} us per tap")
+    return Figure(
+        figure=name,
+        values=(max(costs_us.values()) / min(costs_us.values()),),
+        unit="times the cheapest",
+        target=FLAT_WITHIN,
+        correct=correct,
+        under={**under, "us_per_tap": told},
+    )
