@@ -8,6 +8,7 @@ sighting carries its number and its time.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -20,6 +21,7 @@ CHUNK_IDS: Final = 512
 _STORED: Final = np.dtype([("digest", "<u8"), ("seen_at_ms", "<u8")])
 
 
+@dataclass(slots=True)
 class Sightings:
     """Ids seen for the first time, in the order of their arrival.
 
@@ -28,11 +30,8 @@ class Sightings:
         seen_at_ms: the time on the app's clock at which each was seen.
     """
 
-    __slots__ = ("digests", "seen_at_ms")
-
-    def __init__(self) -> None:
-        self.digests: list[int] = []
-        self.seen_at_ms: list[int] = []
+    digests: list[int] = field(default_factory=list)
+    seen_at_ms: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -61,6 +60,12 @@ class Segment(NamedTuple):
 
     def __len__(self) -> int:
         return len(self.digests)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Segment) and all(map(np.array_equal, self, other))
+
+    def __hash__(self) -> int:
+        return hash(self.numbers.tobytes())
 
 
 def digest_of(appid: str, event_id: str) -> int:
@@ -95,16 +100,13 @@ class RememberedIds(Struct, frozen=True):
 
     def newest_sightings(self, digests: Sequence[int]) -> dict[int, Sighting]:
         """Of the ids asked for those that are remembered, each with its newest sighting."""
-        found: dict[int, Sighting] = {}
-        wanted = np.sort(np.array(digests, np.uint64))
-        for segment in self.segments:
-            at = np.searchsorted(segment.digests, wanted)
-            hits = at[segment.digests.take(at, mode="clip") == wanted]
-            for digest, number, seen_at_ms in zip(
-                *(column[hits].tolist() for column in segment), strict=True
-            ):
-                found[digest] = Sighting(number, seen_at_ms)
-        return found
+        return self._found(np.sort(np.array(digests, np.uint64)))
+
+    def suspects(self, digests: Sequence[int]) -> dict[int, Sighting | None]:
+        """Of a batch's ids those that may be duplicates: remembered ones, and those there more than once."""
+        ascending = np.sort(np.array(digests, np.uint64))
+        again = ascending[1:][ascending[1:] == ascending[:-1]].tolist()
+        return {**dict.fromkeys(again), **self._found(ascending)}
 
     def remembering(self, sightings: Sightings) -> "RememberedIds":
         """With more sightings, in the order of their arrival."""
@@ -118,6 +120,17 @@ class RememberedIds(Struct, frozen=True):
         if gone == 0:
             return self
         return RememberedIds(self.segments, self.first_chunk + gone, self.newest_ms[gone:], self.tail)
+
+    def _found(self, ascending: NDArray[np.uint64]) -> dict[int, Sighting]:
+        found: dict[int, Sighting] = {}
+        for segment in self.segments:
+            at = np.searchsorted(segment.digests, ascending)
+            hits = at[segment.digests.take(at, mode="clip") == ascending]
+            for digest, number, seen_at_ms in zip(
+                *(column[hits].tolist() for column in segment), strict=True
+            ):
+                found[digest] = Sighting(number, seen_at_ms)
+        return found
 
     def _with(self, stored: bytes) -> "RememberedIds":
         chunks = _cut(self.tail + stored)

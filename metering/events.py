@@ -209,8 +209,12 @@ class Rejection(NamedTuple):
     sentence: str
 
 
-_decoder = msgspec.json.Decoder(AnyEvent)
-_EARLIEST: Final = from_ms(EARLIEST_MS)
+decoder: Final = msgspec.json.Decoder(AnyEvent)
+"""Reads the fields of an event; what it accepts may still be implausible."""
+
+EARLIEST: Final = from_ms(EARLIEST_MS)
+"""No event has an earlier time."""
+
 _APPID: Final = re.compile(APPID_PATTERN)
 
 
@@ -227,14 +231,14 @@ def read_event(value: bytes, *, now_ms: int | None) -> AnyEvent | Rejection:
         # The decoder skips over what is unknown without looking at its encoding.
         if not value.isascii():
             value.decode()
-        event: AnyEvent = _decoder.decode(value)
+        event: AnyEvent = decoder.decode(value)
     except UnicodeDecodeError as error:
         return Rejection("not_utf8", f"The event is not UTF-8 text: byte {error.start} can't be decoded.")
     except msgspec.ValidationError as error:
         return _invalid(str(error))
     except (msgspec.DecodeError, RecursionError) as error:
         return Rejection("not_json", f"The event is not a JSON object: {error}.")
-    return _implausible(event, _latest(now_ms)) or event
+    return _implausible(event, latest_time(now_ms)) or event
 
 
 def read_record(key: bytes | None, value: bytes | None, *, now_ms: int | None) -> AnyEvent | Rejection:
@@ -255,11 +259,11 @@ def read_record(key: bytes | None, value: bytes | None, *, now_ms: int | None) -
 
 
 def _implausible(event: AnyEvent, latest: datetime) -> Rejection | None:
-    if not _is_appid(event.subject):
+    if not is_appid(event.subject):
         return Rejection(
             "invalid_field", f"Expected `str` matching regex {APPID_PATTERN!r} - at `$.subject`."
         )
-    if not _EARLIEST <= event.time <= latest:
+    if not EARLIEST <= event.time <= latest:
         return _out_of_range("time", event.time, latest)
     if isinstance(event, Authorization):
         client = event.data.client
@@ -273,22 +277,22 @@ def _implausible(event: AnyEvent, latest: datetime) -> Rejection | None:
 
 
 @lru_cache(maxsize=131_072)
-def _is_appid(subject: str) -> bool:
+def is_appid(subject: str) -> bool:
     """Whether a subject is well formed; asked once per app, where the decoder would ask at every event."""
     return _APPID.fullmatch(subject) is not None
 
 
 @lru_cache(maxsize=1024)
-def _latest(now_ms: int | None) -> datetime:
-    """Records that arrive together share their broker time."""
+def latest_time(now_ms: int | None) -> datetime:
+    """The latest time that an event may have which arrived then; cached, as many arrive at once."""
     return from_ms(LATEST_MS if now_ms is None else min(LATEST_MS, now_ms + CLOCK_SKEW_MS))
 
 
 def _implausible_purchase(data: PurchaseData, latest: datetime) -> Rejection | None:
-    if not _EARLIEST <= data.paid_at <= latest:
+    if not EARLIEST <= data.paid_at <= latest:
         return _out_of_range("data.paid_at", data.paid_at, latest)
-    if data.starts_at is not None and not _EARLIEST <= data.starts_at <= _latest(None):
-        return _out_of_range("data.starts_at", data.starts_at, _latest(None))
+    if data.starts_at is not None and not EARLIEST <= data.starts_at <= latest_time(None):
+        return _out_of_range("data.starts_at", data.starts_at, latest_time(None))
     return None
 
 
@@ -296,7 +300,7 @@ def _out_of_range(field: str, moment: datetime, latest: datetime) -> Rejection:
     """The moment is shown as it was given: near the years 1 and 9999 it need not exist in UTC."""
     return Rejection(
         "time_out_of_range",
-        f"{field} {moment.isoformat()} is outside {_EARLIEST.isoformat()} to {latest.isoformat()}.",
+        f"{field} {moment.isoformat()} is outside {EARLIEST.isoformat()} to {latest.isoformat()}.",
     )
 
 

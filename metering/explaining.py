@@ -16,13 +16,12 @@ from metering.events import (
     Capability,
     ClockTicked,
     Rejection,
-    read_event,
-    read_record,
 )
 from metering.ledger import Entry
 from metering.lines import Lines
 from metering.packs import Pack
 from metering.partition import PartitionState, Record, meter
+from metering.reading import read
 from metering.rules import Rules
 from metering.time_passing import advance
 from metering.times import HOUR_MS, format_time, to_ms
@@ -115,7 +114,7 @@ def explain(state: PartitionState, record: Record, rules: Rules) -> Explanation:
         OffsetGapError: the state is not the one before the record.
     """
     metered = meter(state, [record], rules)
-    event = _read(record)
+    event = read(record)
     if isinstance(event, Rejection | ClockTicked):
         return _explain_what_is_no_apps(state, record, event, metered.entries)
     appid, time_ms = event.subject, to_ms(event.time)
@@ -181,13 +180,6 @@ def balance(account: Account, capability: Capability, rules: Rules) -> Balance:
     trial = account.trial.get(trial_quota(capability, rules), 0)
     packs = {pack.pack_id: use.remaining[pack.pack_id] for pack in sorted((*use.open, *use.spent))}
     return Balance(trial + use.active_remaining, trial, packs)
-
-
-def _read(record: Record) -> AnyEvent | Rejection:
-    """As the rules do: a record of a file has neither key nor broker time."""
-    if record.recorded_at_ms is None and record.value is not None:
-        return read_event(record.value, now_ms=None)
-    return read_record(record.key, record.value, now_ms=record.recorded_at_ms)
 
 
 def _is_outcome(entry: Entry, event: AnyEvent) -> bool:

@@ -27,13 +27,12 @@ from metering.events import (
     Registered,
     Rejection,
     UsageObserved,
-    read_event,
-    read_record,
 )
 from metering.exemption import is_exempt
 from metering.ledger import Entry
 from metering.lines import Lines, details_json
 from metering.purchasing import purchase, refund
+from metering.reading import read_all
 from metering.rules import Rules
 from metering.time_passing import advance, schedule
 from metering.times import to_ms
@@ -110,10 +109,10 @@ def meter(state: PartitionState, records: Iterable[Record], rules: Rules) -> Met
         OffsetGapError: a record is missing before one that was given.
     """
     due = _due(state, records)
-    read = [_read(record) for record in due]
-    digests = [_digest(event) for event in read]
-    batch = _Batch(state, rules, state.ids.newest_sightings([each for each in digests if each is not None]))
-    for record, event, digest in zip(due, read, digests, strict=True):
+    events = read_all(due)
+    digests = [_digest(event) for event in events]
+    batch = _Batch(state, rules, state.ids.suspects([digest for digest in digests if digest is not None]))
+    for record, event, digest in zip(due, events, digests, strict=True):
         batch.meter(record, event, digest)
     return batch.finished()
 
@@ -129,7 +128,7 @@ def _due(state: PartitionState, records: Iterable[Record]) -> Sequence[Record]:
 
 def _digest(event: AnyEvent | Rejection) -> int | None:
     """What an event is remembered by; nothing for what is never a duplicate."""
-    if isinstance(event, _NOT_REMEMBERED):
+    if isinstance(event, Rejection | ClockTicked):
         return None
     return digest_of(event.subject, event.id)
 
@@ -137,15 +136,15 @@ def _digest(event: AnyEvent | Rejection) -> int | None:
 class _Batch:
     """The working copy of a state while a batch is metered: accounts are copied when first touched."""
 
-    def __init__(self, state: PartitionState, rules: Rules, seen: dict[int, Sighting]) -> None:
+    def __init__(self, state: PartitionState, rules: Rules, suspects: dict[int, Sighting | None]) -> None:
         self._before = state
         self._rules = rules
         self._next_offset = state.next_offset
         self._tick_ms = state.tick_ms
         self._accounts: dict[str, Account] = {}
         self._uncovered: dict[tuple[str, str], UncoveredCalls] = {}
-        self._seen = seen
-        self._next_sighting = state.ids.next_number
+        self._suspects = suspects
+        self._first_number = state.ids.next_number
         self._sightings = Sightings()
         self._lines = Lines()
         self._dead_letters: list[DeadLetter] = []
@@ -186,24 +185,35 @@ class _Batch:
 
     def _event(self, event: AnyEvent, digest: int, time_ms: int) -> None:
         appid = event.subject
-        known = self._accounts.get(appid) or self._before.accounts.get(appid)
-        now_ms = max(time_ms, self._tick_ms, known.clock_ms if known else 0)
-        if self._is_duplicate(digest, now_ms):
+        account = self._accounts.get(appid)
+        known = account or self._before.accounts.get(appid)
+        now_ms = max(time_ms, self._tick_ms)
+        if known is not None and known.clock_ms > now_ms:
+            now_ms = known.clock_ms
+        if digest in self._suspects and self._is_duplicate(digest, now_ms):
             capability = "" if isinstance(event, _WITHOUT_CAPABILITY) else event.data.capability
             self._lines.add("duplicate", time_ms, appid, capability, event_id=event.id, source=event.source)
             return
-        account = self._account(appid)
-        advance(account, now_ms, self._lines, self._rules)
-        self._apply(account, event, time_ms)
+        self._sightings.digests.append(digest)
+        self._sightings.seen_at_ms.append(now_ms)
+        if account is None:
+            account = self._account(appid)
+        if now_ms > account.clock_ms:
+            advance(account, now_ms, self._lines, self._rules)
+        if isinstance(event, Authorization):
+            self._authorize(account, event, time_ms)
+        else:
+            self._apply(account, event, time_ms)
+
+    def _authorize(self, account: Account, event: Authorization, time_ms: int) -> None:
+        uncovered = authorize(account, event, time_ms, self._lines, self._rules)
+        if uncovered is not None:
+            place = (account.appid, event.data.capability)
+            self._uncovered[place] = self._uncovered_calls(place).remembering(uncovered)
 
     def _apply(self, account: Account, event: AnyEvent, time_ms: int) -> None:
         lines, rules = self._lines, self._rules
-        if isinstance(event, Authorization):
-            call = authorize(account, event, time_ms, lines, rules)
-            if call is not None:
-                place = (account.appid, event.data.capability)
-                self._uncovered[place] = self._uncovered_calls(place).remembering(call)
-        elif isinstance(event, Purchased):
+        if isinstance(event, Purchased):
             place = (account.appid, event.data.capability)
             self._uncovered[place] = purchase(
                 account, event, time_ms, self._uncovered_calls(place), lines, rules
@@ -257,19 +267,16 @@ class _Batch:
         return self._uncovered.get(place) or self._before.uncovered.get(place) or UncoveredCalls()
 
     def _is_duplicate(self, digest: int, now_ms: int) -> bool:
-        """Whether the id was seen within the window; if not, it is remembered from now on."""
-        number = self._next_sighting
-        seen = self._seen.get(digest)
+        """Whether the id of a suspect was seen within the window; if not, it is remembered from now on."""
+        number = self._first_number + len(self._sightings)
+        seen = self._suspects[digest]
         if (
             seen is not None
             and seen.number >= number - self._rules.remembered_ids_max
             and now_ms - seen.seen_at_ms <= self._rules.duplicate_window_ms
         ):
             return True
-        self._next_sighting = number + 1
-        self._seen[digest] = Sighting(number, now_ms)
-        self._sightings.digests.append(digest)
-        self._sightings.seen_at_ms.append(now_ms)
+        self._suspects[digest] = Sighting(number, now_ms)
         return False
 
     def _reject(self, record: Record, rejection: Rejection) -> None:
@@ -296,14 +303,6 @@ class _Batch:
         )
 
 
-def _read(record: Record) -> AnyEvent | Rejection:
-    """A record of a file has neither key nor broker time: it arrives at its event time."""
-    if record.recorded_at_ms is None and record.value is not None:
-        return read_event(record.value, now_ms=None)
-    return read_record(record.key, record.value, now_ms=record.recorded_at_ms)
-
-
-_NOT_REMEMBERED = (Rejection, ClockTicked)
 _WITHOUT_CAPABILITY = (Refunded, Registered, AlertingSet, ClockTicked)
 
 

@@ -136,7 +136,7 @@ def test_slots_of_removed_items_are_cleared_in_an_order_that_never_brings_them_b
     for length in range(len(topic) - 2, len(topic) + 1):
         reader = StateReader(0)
         reader.add(topic[:length])
-        assert reader.finished()[0].ids.tail == ()
+        assert reader.finished()[0].ids.tail == b""
     assert [record.key for record in compacted(topic)] == [b"header#0"]
 
 
@@ -168,8 +168,8 @@ def test_what_a_lost_worker_sends_after_its_successor_forgot_the_item_is_passed_
         *cleared.items,
         cleared.header,
     ]
-    assert read([*topic, *late.items]).state.ids.tail == ()
+    assert read([*topic, *late.items]).state.ids.tail == b""
     third = read([*topic, *late.items]).placement.taken_over(3)
     later = third.checkpoint(PartitionState(0, 9), {})
     topic += [third.header(PartitionState(0, 4)), *later.items, later.header]
-    assert read([*topic, *late.items]).state.ids.tail == ()
+    assert read([*topic, *late.items]).state.ids.tail == b""
