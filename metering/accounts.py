@@ -5,9 +5,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from metering.burn import Burn
 from metering.events import CAPABILITIES, Capability
 from metering.packs import ClosedPack, Ending, Pack
-from metering.rules import Rules
+from metering.rules import BURN_CLIENT_CALLS, BURN_MINUTE_CALLS, BURN_PERCENT, Rules
 
 NEVER_MS: Final = 2**62
 """Later than any time: nothing is due."""
@@ -31,6 +32,8 @@ class Use(Struct, array_like=True):
         first_day: Shanghai day of the first charged call; 0 before it.
         newest_day: newest Shanghai day on which a call was charged.
         run_out_fired: whether the run-out alert was given and waits for a top-up.
+        uncovered_fired: whether the alert of uncovered calls was given and waits for a top-up.
+        burn: how fast calls are taken; None before the first.
     """
 
     open: tuple[Pack, ...] = ()
@@ -46,27 +49,18 @@ class Use(Struct, array_like=True):
     first_day: int = 0
     newest_day: int = 0
     run_out_fired: bool = False
+    uncovered_fired: bool = False
+    burn: Burn | None = None
 
     def copy(self) -> "Use":
-        """An independent copy; only the counts by pack and by day are ever changed in place."""
-        if not self.remaining and not self.calls_by_day:
-            # A capability that an app does not use is every app's second one.
-            return Use()
-        return Use(
-            self.open,
-            self.spent,
-            self.closed,
-            self.remaining.copy(),
-            self.active_size,
-            self.active_remaining,
-            self.armed,
-            self.fired,
-            self.alarm_at,
-            self.calls_by_day.copy(),
-            self.first_day,
-            self.newest_day,
-            self.run_out_fired,
-        )
+        """An independent copy; only the counts by pack, by day and of the burn are ever changed in place."""
+        fresh: Use = self.__copy__()  # type: ignore[attr-defined] # all structs have it; the stubs leave it out
+        fresh.remaining = self.remaining.copy()
+        fresh.calls_by_day = self.calls_by_day.copy()
+        burn = self.burn
+        if burn is not None:
+            fresh.burn = burn.copy()
+        return fresh
 
     def add_open(self, pack: Pack) -> None:
         """Take a new pack into the burn order."""
@@ -95,11 +89,21 @@ class Alerting(Struct, frozen=True, array_like=True):
     levels_percent: tuple[int, ...]
     expiry_days: tuple[int, ...]
     run_out_lead_days: int
+    burn_minute_calls: int = BURN_MINUTE_CALLS
+    burn_client_calls: int = BURN_CLIENT_CALLS
+    burn_percent: int = BURN_PERCENT
 
     @staticmethod
     def default(rules: Rules) -> "Alerting":
         """What holds where the owner has set nothing."""
-        return Alerting(rules.alert_levels_percent, rules.alert_expiry_days, rules.run_out_lead_days)
+        return Alerting(
+            rules.alert_levels_percent,
+            rules.alert_expiry_days,
+            rules.run_out_lead_days,
+            rules.burn_minute_calls,
+            rules.burn_client_calls,
+            rules.burn_percent,
+        )
 
 
 class Account(Struct, array_like=True):
@@ -135,18 +139,10 @@ class Account(Struct, array_like=True):
 
     def copy(self) -> "Account":
         """An independent copy."""
-        return Account(
-            self.appid,
-            self.clock_ms,
-            self.due_ms,
-            self.trial.copy(),
-            {capability: use.copy() for capability, use in self.uses.items()},
-            self.exempt,
-            self.alerting,
-            self.name,
-            self.entity_type,
-            self.category,
-        )
+        fresh: Account = self.__copy__()  # type: ignore[attr-defined] # all structs have it; the stubs leave it out
+        fresh.trial = self.trial.copy()
+        fresh.uses = {capability: use.copy() for capability, use in self.uses.items()}
+        return fresh
 
 
 def trial_quotas(rules: Rules) -> tuple[str, ...]:

@@ -1,13 +1,18 @@
-"""Low balance: which thresholds a change of balance crosses (DESIGN rule 13).
+"""Alerts: which thresholds a change of balance or a call crosses (DESIGN rule 13).
 
 Each crossing alerts once. A level that has fired stays silent until a top-up lifts the balance clear of it;
-then it says so and is armed again.
+then it says so and is armed again. The same holds for the run-out and for uncovered calls. Abnormal burn
+alerts once an episode.
 """
 
+from msgspec import structs
+
 from metering.accounts import Account, Alerting, Use, trial_quota
-from metering.events import Capability
-from metering.lines import Lines
+from metering.burn import CLIENTS_MAX, HOUR_MINUTES, MINUTE_MS, Burn
+from metering.events import AlertingSet, Authorization, Capability
+from metering.lines import Lines, details_json
 from metering.rules import Rules
+from metering.times import DAY_MS, SHANGHAI_OFFSET_MS
 
 RUN_OUT_DAYS = 7
 """Complete Shanghai days whose mean is the forecast of a day's use."""
@@ -69,47 +74,124 @@ def topped_up(account: Account, capability: Capability, time_ms: int, lines: Lin
             time_ms=time_ms,
             remaining=use.active_remaining,
         )
+    if use.uncovered_fired and use.active_remaining:
+        use.uncovered_fired = False
+        lines.alert(
+            account,
+            capability,
+            recovered=True,
+            reason="uncovered",
+            time_ms=time_ms,
+            remaining=use.active_remaining,
+        )
 
 
-def thresholds_changed(account: Account, capability: Capability, time_ms: int, lines: Lines) -> None:
-    """Take up an account's new levels; one that the balance has reached already alerts at once."""
+def set_thresholds(account: Account, event: AlertingSet, time_ms: int, lines: Lines, rules: Rules) -> None:
+    """Take up the thresholds that an owner has set; a level that the balance has reached alerts at once."""
+    data, current = event.data, thresholds(account, rules)
+    given = {name: getattr(data, name) for name in data.__struct_fields__}
+    account.alerting = structs.replace(
+        current,
+        **{
+            name: tuple(sorted(set(value), reverse=True)) if isinstance(value, list) else value
+            for name, value in given.items()
+            if value is not None
+        },
+    )
+    lines.add(
+        "alerting_set",
+        time_ms,
+        account.appid,
+        event_id=event.id,
+        source=event.source,
+        details=details_json(**structs.asdict(account.alerting)),
+    )
+    for capability, use in account.uses.items():
+        if use.burn is not None:
+            use.burn.limit_by(account.alerting)
+        if use.remaining:
+            _take_up_levels(account, capability, account.alerting.levels_percent, time_ms, lines)
+
+
+def call_uncovered(account: Account, capability: Capability, why: str, time_ms: int, lines: Lines) -> None:
+    """Alert that calls begin to be uncovered, unless it is a late call and today's would be covered."""
     use = account.uses[capability]
-    if not use.remaining or account.alerting is None:
+    if use.active_remaining:
         return
-    levels = account.alerting.levels_percent
-    use.fired = tuple(level for level in use.fired if level in levels)
-    use.armed = tuple(level for level in levels if level not in use.fired)
-    balance_fell(account, capability, time_ms, lines)
+    use.uncovered_fired = True
+    lines.alert(
+        account, capability, recovered=False, reason="uncovered", time_ms=time_ms, remaining=0, why=why
+    )
 
 
 def call_charged(
-    account: Account,
-    capability: Capability,
-    day: int,
-    time_ms: int,
-    lines: Lines,
-    rules: Rules,
+    account: Account, use: Use, event: Authorization, time_ms: int, lines: Lines, rules: Rules
 ) -> None:
-    """Count a charged call into its day; the first of a new day asks the forecast for the run-out.
+    """Count a charged call into its day, its minute and its client's hour.
 
-    Args:
-        account: whose call it is.
-        capability: of the call.
-        day: the Shanghai day on which the call happened.
-        time_ms: when it was charged, which is later if a pack took it over.
-        lines: where alerts are written.
-        rules: the parameters of metering.
+    The first call of a new day asks the forecast for the run-out; one that makes its minute or its client's
+    hour abnormal alerts.
     """
-    use = account.uses[capability]
-    if day > use.newest_day:
-        _new_day(account, capability, day, time_ms, lines, rules)
-    if day >= use.newest_day - RUN_OUT_DAYS:
-        use.calls_by_day[day] = use.calls_by_day.get(day, 0) + 1
+    _count_day(account, event.data.capability, time_ms, time_ms, lines, rules)
+    minute = time_ms // MINUTE_MS
+    burn = use.burn
+    if burn is None:
+        burn = use.burn = Burn.begun(minute, account.alerting or rules)
+    if minute > burn.minute:
+        if burn.turn(minute):
+            burn.limit_by(account.alerting or rules)
+    elif minute < burn.minute and minute // HOUR_MINUTES < burn.minute // HOUR_MINUTES:
+        return
+    if minute == burn.minute:
+        burn.calls = calls = burn.calls + 1
+        if calls == burn.limit and burn.begins_episode():
+            _burns(account, event, "minute_burn", time_ms, lines, rules, calls=calls, usual=burn.usual)
+    if event.data.client:
+        _count_client(account, burn, event, time_ms, lines, rules)
+
+
+def call_taken_over(
+    account: Account, capability: Capability, called_ms: int, time_ms: int, lines: Lines, rules: Rules
+) -> None:
+    """Count a call into the day on which it happened, when a pack recorded at `time_ms` took it over.
+
+    Its minute is over and has alerted as uncovered.
+    """
+    _count_day(account, capability, called_ms, time_ms, lines, rules)
 
 
 def set_alarm(use: Use) -> None:
     """Recompute the remainder at which the next level fires, so that a charge needs one comparison."""
     use.alarm_at = max((level * use.active_size // 100 for level in use.armed), default=-1)
+
+
+def _count_day(
+    account: Account, capability: Capability, called_ms: int, time_ms: int, lines: Lines, rules: Rules
+) -> None:
+    use = account.uses[capability]
+    day = (called_ms + SHANGHAI_OFFSET_MS) // DAY_MS
+    newest = use.newest_day
+    if day > newest:
+        _new_day(account, capability, day, time_ms, lines, rules)
+    elif day < newest - RUN_OUT_DAYS:
+        return
+    by_day = use.calls_by_day
+    by_day[day] = by_day.get(day, 0) + 1
+
+
+def _count_client(
+    account: Account, burn: Burn, event: Authorization, time_ms: int, lines: Lines, rules: Rules
+) -> None:
+    client = event.data.client
+    clients = burn.clients
+    calls = clients.get(client, 0) + 1
+    if calls == 1 and len(clients) >= CLIENTS_MAX:
+        burn.count_against_all()
+        return
+    clients[client] = calls
+    if calls == burn.client_limit and burn.begins_episode_of(client):
+        usual = burn.client_usual
+        _burns(account, event, "client_burn", time_ms, lines, rules, client=client, calls=calls, usual=usual)
 
 
 def _new_day(
@@ -138,7 +220,7 @@ def _new_day(
 
 def _runs_out(account: Account, capability: Capability, day: int, rules: Rules) -> bool:
     remaining, calls, days = _forecast(account, capability, day, rules)
-    lead_days = thresholds(account, rules).run_out_lead_days
+    lead_days = (account.alerting or rules).run_out_lead_days
     return calls > 0 and remaining * days < lead_days * calls
 
 
@@ -147,8 +229,43 @@ def _forecast(account: Account, capability: Capability, day: int, rules: Rules) 
     use = account.uses[capability]
     days = min(RUN_OUT_DAYS, day - use.first_day)
     calls = sum(use.calls_by_day.get(earlier, 0) for earlier in range(day - days, day))
-    remaining = use.active_remaining + account.trial.get(trial_quota(capability, rules), 0)
-    return remaining, calls, days
+    return _left(account, capability, rules), calls, days
+
+
+def _left(account: Account, capability: Capability, rules: Rules) -> int:
+    trial = account.trial.get(trial_quota(capability, rules), 0)
+    return account.uses[capability].active_remaining + trial
+
+
+def _burns(
+    account: Account,
+    event: Authorization,
+    reason: str,
+    time_ms: int,
+    lines: Lines,
+    rules: Rules,
+    **details: int | str,
+) -> None:
+    capability = event.data.capability
+    lines.alert(
+        account,
+        capability,
+        recovered=False,
+        reason=reason,
+        time_ms=time_ms,
+        remaining=_left(account, capability, rules),
+        pack_id="",
+        **details,
+    )
+
+
+def _take_up_levels(
+    account: Account, capability: Capability, levels: tuple[int, ...], time_ms: int, lines: Lines
+) -> None:
+    use = account.uses[capability]
+    use.fired = tuple(level for level in use.fired if level in levels)
+    use.armed = tuple(level for level in levels if level not in use.fired)
+    balance_fell(account, capability, time_ms, lines)
 
 
 def _at_or_below(use: Use, level: int) -> bool:

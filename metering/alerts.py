@@ -16,8 +16,9 @@ class Alert(Struct, frozen=True, kw_only=True):
         id: the same for the same crossing however often it is published: partition, offset and line of its
             ledger entry.
         kind: whether it is bad news or good.
-        reason: `level`, `expiry` or `run_out`.
-        details: what belongs to the reason: the level, the days, the hours left.
+        reason: `level`, `expiry`, `run_out`, `uncovered`, `minute_burn` or `client_burn`.
+        details: what belongs to the reason: the level, the days, the hours left, why calls are uncovered, the
+            calls that are abnormal and those that were usual, the client.
     """
 
     id: str
@@ -28,7 +29,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     time: str
     remaining: int
     pack_id: str
-    details: dict[str, int]
+    details: dict[str, int | str]
 
 
 def alert_of(partition: int, entry: Entry) -> Alert:
@@ -42,5 +43,5 @@ def alert_of(partition: int, entry: Entry) -> Alert:
         time=format_time(entry.time_ms),
         remaining=entry.remaining,
         pack_id=entry.pack_id,
-        details=msgspec.json.decode(entry.details, type=dict[str, int]),
+        details=msgspec.json.decode(entry.details, type=dict[str, int | str]),
     )

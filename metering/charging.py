@@ -9,7 +9,6 @@ from metering.lines import Lines
 from metering.money import cost_of_call
 from metering.packs import Pack
 from metering.rules import Rules
-from metering.times import shanghai_day
 from metering.uncovered import UncoveredCall
 
 UncoveredReason = Literal["no_pack", "exhausted", "too_late"]
@@ -60,7 +59,7 @@ def _charge(
     if trial_left:
         account.trial[quota] = trial_left - 1
         lines.authorization(event, time_ms, "trial_charge", remaining=trial_left - 1)
-        alerting.call_charged(account, data.capability, shanghai_day(time_ms), time_ms, lines, rules)
+        alerting.call_charged(account, use, event, time_ms, lines, rules)
         return None
     for pack in use.open:
         if pack.covers(time_ms):
@@ -68,11 +67,14 @@ def _charge(
             lines.authorization(
                 event, time_ms, "charge", amount_micro_yuan=cost, pack_id=pack.pack_id, remaining=left
             )
-            alerting.call_charged(account, data.capability, shanghai_day(time_ms), time_ms, lines, rules)
+            alerting.call_charged(account, use, event, time_ms, lines, rules)
             if use.active_remaining <= use.alarm_at:
                 alerting.balance_fell(account, data.capability, time_ms, lines)
             return None
-    lines.authorization(event, time_ms, "uncovered", reason=_why_uncovered(use, time_ms))
+    why = _why_uncovered(use, time_ms)
+    lines.authorization(event, time_ms, "uncovered", reason=why)
+    if not use.uncovered_fired:
+        alerting.call_uncovered(account, data.capability, why, time_ms, lines)
     return UncoveredCall(
         time_ms, lines.offset, event.id, data.scene, data.store, data.env, data.client, event.source
     )

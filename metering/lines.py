@@ -102,7 +102,7 @@ class Lines:
         time_ms: int,
         remaining: int,
         pack_id: str = "",
-        **details: int,
+        **details: int | str,
     ) -> None:
         """Write that a threshold was crossed, or that a top-up lifted the balance clear of it."""
         self.add(

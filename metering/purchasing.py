@@ -10,7 +10,7 @@ from metering.lines import Lines, details_json
 from metering.packs import Pack
 from metering.rules import Rules
 from metering.time_passing import lapse, schedule, schedule_pack
-from metering.times import DAY_MS, shanghai_day
+from metering.times import DAY_MS
 from metering.uncovered import UncoveredCalls
 
 REFUND_DAYS: Final = 7
@@ -171,7 +171,7 @@ def _take_over(
             remaining=left,
             **where,
         )
-        alerting.call_charged(account, capability, shanghai_day(call.time_ms), time_ms, lines, rules)
+        alerting.call_taken_over(account, capability, call.time_ms, time_ms, lines, rules)
     return uncovered.without(taken)
 
 

@@ -12,6 +12,14 @@ BILLING_START_MS: Final = 1_692_979_200_000
 
 TRIAL_CALLS: Final = 1_000
 
+BURN_MINUTE_CALLS: Final = 60
+"""One call a second: fewer cost less than two yuan a minute, whatever the history says."""
+
+BURN_CLIENT_CALLS: Final = 30
+"""One every two minutes for an hour: each takes a tap and a pick, so that a person takes one or a few."""
+
+BURN_PERCENT: Final = 300
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -27,6 +35,10 @@ class Rules:
         alert_levels_percent: balance levels that alert, highest first (rule 13).
         alert_expiry_days: days before a lapsing expiry that alert, most first (rule 13).
         run_out_lead_days: a forecast run-out nearer than this alerts (rule 13).
+        burn_minute_calls: charged calls in a minute that alert at the least; 0 turns it off.
+        burn_client_calls: charged calls of one client in an hour that alert at the least; 0 turns it off.
+        burn_percent: how many percent of the busiest minute, and of the busiest client's hour, of the last
+            seven days alert, if that is more.
     """
 
     billing_start_ms: int = BILLING_START_MS
@@ -38,3 +50,6 @@ class Rules:
     alert_levels_percent: tuple[int, ...] = (20, 10, 5, 0)
     alert_expiry_days: tuple[int, ...] = (15, 7, 3, 1, 0)
     run_out_lead_days: int = 7
+    burn_minute_calls: int = BURN_MINUTE_CALLS
+    burn_client_calls: int = BURN_CLIENT_CALLS
+    burn_percent: int = BURN_PERCENT

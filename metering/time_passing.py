@@ -87,7 +87,8 @@ def _milestones(account: Account, rules: Rules) -> Iterator[Milestone]:
 
 def _milestones_of(account: Account, capability: Capability, pack: Pack, rules: Rules) -> Iterator[Milestone]:
     yield Milestone(pack.starts_at_ms, STARTS, capability, pack, 0)
-    for days in alerting.thresholds(account, rules).expiry_days:
+    own = account.alerting
+    for days in rules.alert_expiry_days if own is None else own.expiry_days:
         yield Milestone(pack.expires_at_ms - days * DAY_MS, NEARS_EXPIRY, capability, pack, days)
     yield Milestone(pack.expires_at_ms, EXPIRES, capability, pack, 0)
     yield Milestone(pack.lapses_at_ms(rules), LAPSES, capability, pack, 0)

@@ -124,8 +124,11 @@ def test_an_expiry_that_empties_the_balance_alerts_at_that_moment() -> None:
     assert {e.time_ms for e in played.of("alert") if e.reason == "level"} == {at(5)}
 
 
-def test_an_app_that_never_bought_a_pack_is_not_alerted() -> None:
-    assert play(*calls(3), ticked(at(99)), rules=Rules(trial_calls=2)).of("alert") == []
+def test_an_app_that_never_bought_a_pack_is_alerted_only_of_uncovered_calls() -> None:
+    played = play(*calls(2), ticked(at(99)), rules=Rules(trial_calls=2))
+    assert played.of("alert") == []
+    played.on(*calls(2, 99))
+    assert [entry.reason for entry in played.of("alert")] == ["uncovered"]
 
 
 def test_an_owner_can_set_other_levels() -> None:
@@ -160,6 +163,9 @@ def test_what_an_owner_leaves_out_stays_as_it_was() -> None:
         "levels_percent": [30],
         "expiry_days": [15, 7, 3, 1, 0],
         "run_out_lead_days": 2,
+        "burn_minute_calls": 60,
+        "burn_client_calls": 30,
+        "burn_percent": 300,
     }
 
 

@@ -125,7 +125,7 @@ def test_the_trial_quota_is_shared_by_release_trial_and_development_builds() -> 
 
 
 def test_without_a_trial_quota_nothing_is_granted() -> None:
-    assert play(succeeded(at(0))).kinds() == ["uncovered"]
+    assert play(succeeded(at(0))).kinds() == ["uncovered", "alert"]
 
 
 def test_the_pack_that_expires_first_is_charged_first() -> None:

@@ -76,7 +76,7 @@ def test_a_tick_touches_no_account_for_which_nothing_is_due() -> None:
 
 
 def test_a_tick_says_nothing_of_apps_that_own_nothing() -> None:
-    assert play(succeeded(at(1)), ticked(at(400))).kinds() == ["uncovered"]
+    assert play(succeeded(at(1)), ticked(at(400))).kinds() == ["uncovered", "alert"]
 
 
 def test_an_app_seen_first_after_a_tick_lives_in_the_time_of_that_tick() -> None:
