@@ -5,7 +5,6 @@ import logging
 from time import perf_counter
 from typing import Any
 
-from aiokafka.errors import KafkaError
 from faust.sensors import Sensor
 from faust.types import TP, AppT
 from faust.types.transports import ConsumerT
@@ -54,7 +53,10 @@ async def observe(app: AppT) -> None:
         metrics.EVENT_LOOP_LAG.observe(max(0.0, perf_counter() - due_s))
         beats += 1
         if beats % ENDS_EVERY_BEATS == 0 and not app.rebalancing:
-            await _ask_for_ends(app.consumer)
+            try:
+                await _ask_for_ends(app.consumer)
+            except Exception as error:  # noqa: BLE001 - who only watches must not end the worker
+                logger.debug("the ends of the log are not to be had (%r); asking again", error)
 
 
 async def _ask_for_ends(consumer: Any) -> None:  # noqa: ANN401 - Faust's consumer is not typed
@@ -62,10 +64,6 @@ async def _ask_for_ends(consumer: Any) -> None:  # noqa: ANN401 - Faust's consum
     metrics.assigned(tp.partition for tp in owned)
     if not owned:
         return
-    try:
-        ends = await asyncio.wait_for(consumer.highwaters(*(TP(*tp) for tp in owned)), ENDS_TIMEOUT_S)
-    except (KafkaError, TimeoutError) as error:
-        logger.debug("the ends of the log are not to be had (%r); asking again", error)
-        return
+    ends = await asyncio.wait_for(consumer.highwaters(*(TP(*tp) for tp in owned)), ENDS_TIMEOUT_S)
     for tp, end in ends.items():
         metrics.LAG.ends_at(tp.partition, end)
