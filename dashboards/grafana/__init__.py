@@ -1,4 +1,6 @@
-"""The Grafana dashboard: `usage` says what it shows, `panels` how Grafana wants it written.
+"""Grafana's pages, written with Grafana's own SDK: `fleet`, `app`, `pipeline`, `money`; English and Chinese.
 
-`python -m dashboards.grafana` writes the resulting JSON; a test holds both together.
+`page` is what all of them have, `panels` the kinds of panels, `queries/` the SQL, `chinese.toml` the Chinese.
+The SDK is a dependency of development only: what runs is the JSON, which `python -m dashboards.grafana`
+writes. A test holds both together.
 """

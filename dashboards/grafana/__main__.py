@@ -1,18 +1,8 @@
-"""`python -m dashboards.grafana`: write the dashboard's JSON, which Grafana is provisioned with."""
+"""`python -m dashboards.grafana`: write the JSON of all pages, which Grafana is provisioned with."""
 
-import json
-from pathlib import Path
-from typing import Final
-
-from dashboards.grafana.usage import dashboard
-
-FILE: Final = Path(__file__).with_name("dashboards") / "usage.json"
-
-
-def rendered() -> str:
-    """The JSON as it is committed."""
-    return json.dumps(dashboard(), indent=2, ensure_ascii=False) + "\n"
-
+from dashboards.grafana.pages import files
 
 if __name__ == "__main__":
-    FILE.write_text(rendered(), encoding="utf-8")
+    for file, text in files():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")

@@ -1,85 +1,62 @@
-"""Grafana's dashboard: provisioned whole, on metrics that exist, with queries that the engine answers."""
+"""Grafana's pages: what is committed is what the code builds, complete in both languages, and linked."""
 
 import json
 import re
-from pathlib import Path
-from typing import Any, get_args
+import tomllib
+from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
 
-from dashboards.grafana.__main__ import FILE, rendered
-from metering.times import DAY_MS
-from sinks.metrics import MetricName
-from tests.dashboards.conftest import Ledger
-from tests.sinks.parts import START_MS
+from dashboards.grafana import panels as kinds
+from dashboards.grafana.clickhouse import statement
+from dashboards.grafana.page import TITLES, uid
+from dashboards.grafana.pages import BUILDERS, FOLDER, files
+from dashboards.grafana.words import CHINESE, LANGUAGES, Words
+from metering.rules import Rules
+from phonemeter.metrics import listed
+from tests.dashboards.pages import PAGES, asked, committed, panels
 
-GRAFANA = FILE.parent.parent
-DASHBOARD = json.loads(FILE.read_text(encoding="utf-8"))
-PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
-FROM_S = (START_MS - 2 * DAY_MS) // 1_000
-TO_S = (START_MS + 45 * DAY_MS) // 1_000
-CHOSEN = {
-    "app": ["wx1"],
-    "capability": ["quick", "realtime"],
-    "store": ["store-01", "store-02", "门店三", ""],
-}
+GRAFANA = FOLDER.parent
 
 
 def provisioned(name: str) -> Any:  # noqa: ANN401 - whatever the file holds
     return yaml.safe_load((GRAFANA / "provisioning" / name / "phonemeter.yml").read_text(encoding="utf-8"))
 
 
-def queries(kind: str) -> list[tuple[str, str]]:
-    return [
-        (panel["title"], target.get("rawSql") or target["expr"])
-        for panel in PANELS
-        for target in panel["targets"]
-        if target["datasource"]["type"] == kind
-    ]
-
-
-def expanded(sql: str) -> str:
-    """The query as the plugin sends it: variables first, then the plugin's macros."""
-    for name, values in CHOSEN.items():
-        quoted = ", ".join(f"'{value}'" for value in values)
-        sql = sql.replace(f"${{{name}:singlequote}}", quoted).replace(f"${{{name}}}", values[0])
-    sql = re.sub(
-        r"\$__timeFilter\(([^)]*)\)", rf"\1 >= toDateTime({FROM_S}) AND \1 <= toDateTime({TO_S})", sql
+def test_the_json_is_what_the_code_builds() -> None:
+    built = dict(files())
+    assert {path: path.read_text(encoding="utf-8") for path in built} == built, (
+        "run: python -m dashboards.grafana"
     )
-    sql = sql.replace("$__fromTime", f"toDateTime({FROM_S})").replace("$__toTime", f"toDateTime({TO_S})")
-    assert "$" not in sql, sql
-    return sql
+    assert set(FOLDER.glob("**/*.json")) == set(built)
 
 
-def test_the_json_is_what_the_code_says() -> None:
-    assert FILE.read_text(encoding="utf-8") == rendered(), "run: python -m dashboards.grafana"
+def test_each_page_has_an_address_of_its_own() -> None:
+    uids = [committed(language, page)["uid"] for language, page in PAGES]
+    assert len(set(uids)) == len(PAGES) == 8
+    assert set(TITLES) == set(BUILDERS)
 
 
-def test_data_sources_and_dashboards_are_provisioned_for_what_the_panels_use() -> None:
+def test_data_sources_and_folders_are_provisioned_for_what_the_pages_use() -> None:
     sources = {(source["type"], source["uid"]) for source in provisioned("datasources")["datasources"]}
-    used = {(panel["datasource"]["type"], panel["datasource"]["uid"]) for panel in PANELS}
+    used = {
+        (thing["datasource"]["type"], thing["datasource"]["uid"])
+        for language, page in PAGES
+        for board in [committed(language, page)]
+        for panel in panels(board)
+        for thing in (panel, *panel["targets"])
+    }
     assert used == sources
-    (provider,) = provisioned("dashboards")["providers"]
-    assert Path(provider["options"]["path"]).name == FILE.parent.name
+    folders = [provider["options"]["path"] for provider in provisioned("dashboards")["providers"]]
+    assert sorted(path.rpartition("/")[2] for path in folders) == sorted(LANGUAGES)
 
 
-def test_there_is_a_panel_for_each_question() -> None:
-    titles = {panel["title"] for panel in PANELS}
-    assert titles >= {
-        "Calls by day", "Calls by hour", "By scene", "By store", "Packs", "Next expiry of a pack",
-        "Uncovered calls", "Cost by day",
-    }  # fmt: skip
-    assert [variable["name"] for variable in DASHBOARD["templating"]["list"]] == [
-        "app",
-        "capability",
-        "store",
-    ]
-
-
-def test_no_panels_overlap() -> None:
+@pytest.mark.parametrize(("language", "page"), PAGES)
+def test_no_panels_overlap_and_no_row_has_a_hole(language: str, page: str) -> None:
     taken: set[tuple[int, int]] = set()
-    for panel in PANELS:
+    for panel in committed(language, page)["panels"]:
         place = panel["gridPos"]
         cells = {
             (x, y)
@@ -89,31 +66,151 @@ def test_no_panels_overlap() -> None:
         assert not cells & taken, panel["title"]
         assert all(x < 24 for x, _ in cells)
         taken |= cells
+    tops: dict[int, int] = {}
+    for panel in panels(committed(language, page)):
+        tops[panel["gridPos"]["y"]] = tops.get(panel["gridPos"]["y"], 0) + panel["gridPos"]["w"]
+    assert set(tops.values()) == {24}
 
 
-def test_prometheus_panels_use_metrics_that_the_sink_has() -> None:
-    for title, query in queries("prometheus"):
-        names = re.findall(r"phonemeter_sink_\w+", query)
-        assert names, title
-        assert set(names) <= set(get_args(MetricName)), title
+@pytest.mark.parametrize(("language", "page"), PAGES)
+def test_each_panel_says_what_it_shows_in_which_unit_and_no_panel_is_a_text(language: str, page: str) -> None:
+    board = committed(language, page)
+    assert board["timezone"] == "Asia/Shanghai"
+    assert board["description"]
+    for panel in panels(board):
+        assert len(panel["description"]) >= 5, panel["title"]
+        assert panel["type"] != "text"
+        if panel["type"] not in ("table", "heatmap"):
+            assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        if panel["type"] == "stat":
+            assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"], panel["title"]
 
 
-@pytest.mark.stack
-@pytest.mark.parametrize(("title", "sql"), queries("grafana-clickhouse-datasource"))
-def test_each_panel_gets_rows_from_the_engine(ledger: Ledger, title: str, sql: str) -> None:
-    assert ledger.query(expanded(sql)), title
+def test_every_text_has_its_chinese_and_no_chinese_is_left_over() -> None:
+    used: set[str] = set()
+
+    class Noting(Words):
+        def __call__(self, english: str) -> str:
+            used.add(english)
+            return super().__call__(english)
+
+    for build in BUILDERS.values():
+        build(Noting("zh")).build()
+    assert used == set(CHINESE)
+    listed = (GRAFANA / "chinese.toml").read_text(encoding="utf-8")
+    assert len(tomllib.loads(listed)) == listed.count("\n") - 1
 
 
-@pytest.mark.stack
-def test_the_curve_of_the_dashboard_is_the_use_of_the_app(ledger: Ledger) -> None:
-    sql = dict(queries("grafana-clickhouse-datasource"))["Calls by day"]
-    rows = ledger.query(expanded(sql))
-    assert len(rows) == 48
-    charged = sum(e.calls for e in ledger.entries if e.appid == "wx1" and e.kind == "charge")
-    assert sum(row[1] for row in rows) == charged
+def test_the_chinese_pages_are_chinese() -> None:
+    names = {"ClickHouse", "worker", "sink"}
+    for _, page in [one for one in PAGES if one[0] == "zh"]:
+        for panel in committed("zh", page)["panels"]:
+            assert re.search(r"[\u4e00-\u9fff]", panel["title"]) or panel["title"] in names, panel["title"]
 
 
-@pytest.mark.stack
-@pytest.mark.parametrize("variable", [v for v in DASHBOARD["templating"]["list"] if v["type"] == "query"])
-def test_each_variable_has_choices(ledger: Ledger, variable: dict[str, Any]) -> None:
-    assert ledger.query(expanded(variable["query"]))
+def test_both_languages_ask_the_same() -> None:
+    assert [(one.page, one.source, one.text) for one in asked("en")] == [
+        (one.page, one.source, one.text) for one in asked("zh")
+    ]
+
+
+def test_every_query_that_is_shipped_is_used() -> None:
+    used = {one.text for one in asked() if one.source != "prometheus"}
+    assert {statement(file.stem) for file in (GRAFANA / "queries").glob("*.sql")} == used
+
+
+def test_each_column_that_is_named_comes_from_the_panels_query() -> None:
+    for language, page in PAGES:
+        for panel in panels(committed(language, page)):
+            texts = " ".join(target.get("rawSql", "") for target in panel["targets"])
+            for override in panel["fieldConfig"]["overrides"]:
+                name = override["matcher"]["options"]
+                values = {"quick", "realtime", "denied 103", "failed 1400001", "failed -1"}
+                assert name in values or re.search(rf"\b{name}\b", texts), (panel["title"], name)
+
+
+@pytest.mark.parametrize(("language", "page"), PAGES)
+def test_each_page_leads_to_the_others_and_keeps_the_time(language: str, page: str) -> None:
+    links = committed(language, page)["links"]
+    others = [uid(other, language) for other in BUILDERS if other != page]
+    same = [uid(page, other) for other in LANGUAGES if other != language]
+    assert [link["url"] for link in links] == [f"/d/{address}" for address in others + same]
+    assert all(link["keepTime"] for link in links)
+    assert all(link["includeVars"] for link in links if "pipeline" not in link["url"])
+
+
+def test_a_row_of_an_app_leads_to_its_page() -> None:
+    for language in LANGUAGES:
+        leading = [
+            (panel["title"], property_["value"][0]["url"])
+            for page in ("fleet", "money")
+            for panel in panels(committed(language, page))
+            for override in panel["fieldConfig"]["overrides"]
+            for property_ in override["properties"]
+            if property_["id"] == "links"
+        ]
+        assert len(leading) == 6
+        address = f"/d/{uid('app', language)}?var-app=${{__value.raw}}&${{__url_time_range}}"
+        assert {url for _, url in leading} == {address}
+
+
+def test_purchases_expiries_and_alerts_are_marked_in_the_curves() -> None:
+    for language in LANGUAGES:
+        for page, marks in (("fleet", 3), ("app", 3), ("money", 2), ("pipeline", 0)):
+            assert len(committed(language, page).get("annotations", {}).get("list", [])) == marks
+
+
+def exported() -> dict[str, set[str]]:
+    """Every name of a series that some service exports, as in the code, with its labels."""
+    names: dict[str, set[str]] = {}
+    for metric in listed():
+        for end in ("_bucket", "_sum", "_count") if metric.kind == "histogram" else ("",):
+            names[metric.name + end] = {*metric.labels, *({"le"} if end == "_bucket" else ())}
+    return names
+
+
+def test_panels_use_metrics_that_exist_with_labels_that_they_have() -> None:
+    known = exported()
+    queries = [one for one in asked() if one.source == "prometheus"]
+    assert len(queries) > 30
+    for one in queries:
+        used = set(re.findall(r"phonemeter_\w+", one.text))
+        assert used or "up" in one.text, one
+        assert used <= set(known), (one.by, used - set(known))
+        for labels in re.findall(r"by \(([^)]*)\)", one.text):
+            assert set(labels.split(", ")) <= set.union(*(known[name] for name in used)), one
+        for label in re.findall(r"(\w+)=", one.text):
+            assert label in set.union(*(known[name] for name in used)), one
+
+
+def test_colors_change_at_the_levels_that_alert() -> None:
+    def changes(steps: ThresholdsConfig) -> list[float | None]:
+        return [step.value for step in steps.build().steps]
+
+    rules = Rules()
+    for levels, steps in (
+        (rules.alert_levels_percent, kinds.balance_levels()),
+        (rules.alert_expiry_days, kinds.expiry_days()),
+        ((rules.run_out_lead_days, 0), kinds.run_out_days()),
+    ):
+        assert changes(steps) == [None, *(level + 0.01 for level in reversed(levels))]
+    assert f"toIntervalDay({rules.run_out_lead_days})" in statement("fleet_soon")
+    assert f"toIntervalDay({rules.run_out_lead_days})" in statement("fleet_table")
+    assert f"<= {rules.alert_levels_percent[0]} * packs_size" in statement("fleet_table")
+
+
+def test_money_is_shown_in_yuan_and_computed_in_micro_yuan() -> None:
+    for one in asked():
+        if one.source == "prometheus" or "micro_yuan" not in one.text:
+            continue
+        assert "1000000" in one.text, one.by
+
+
+def test_the_json_is_small() -> None:
+    for path, text in files():
+        assert len(json.dumps(json.loads(text))) < 60_000, path
+
+
+def test_an_app_shows_its_packs_as_bars_its_hours_as_heat_and_its_funnel() -> None:
+    kinds_of_panels = {panel["type"] for panel in panels(committed("en", "app"))}
+    assert kinds_of_panels == {"stat", "state-timeline", "timeseries", "barchart", "heatmap", "table"}

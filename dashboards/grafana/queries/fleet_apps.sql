@@ -1,0 +1,1 @@
+SELECT count() AS apps FROM apps WHERE appid IN (${app:singlequote})

@@ -1,0 +1,32 @@
+SELECT month, appid, capability, opening, bought, charged, lapsed, refunded, closing, trial_charged, uncovered, yuan_bought, yuan_used, yuan_lapsed
+FROM
+(
+    SELECT
+        formatDateTime(first_day, '%Y-%m') AS month,
+        *,
+        sum(bought - charged - lapsed - refunded) OVER (PARTITION BY appid, capability ORDER BY first_day) AS closing,
+        closing - (bought - charged - lapsed - refunded) AS opening
+    FROM
+    (
+        SELECT
+            appid,
+            capability,
+            toStartOfMonth(ledger.time, 'Asia/Shanghai') AS first_day,
+            sumIf(ledger.calls, kind = 'purchase') AS bought,
+            sumIf(ledger.calls, kind = 'charge') AS charged,
+            sumIf(ledger.calls, kind = 'lapse') AS lapsed,
+            sumIf(ledger.calls, kind = 'refund') AS refunded,
+            sumIf(ledger.calls, kind = 'trial_charge') AS trial_charged,
+            sumIf(ledger.calls, kind = 'uncovered') AS uncovered,
+            sumIf(amount_micro_yuan, kind = 'purchase') / 1000000 AS yuan_bought,
+            sumIf(amount_micro_yuan, kind = 'charge') / 1000000 AS yuan_used,
+            sumIf(amount_micro_yuan, kind = 'lapse') / 1000000 AS yuan_lapsed
+        FROM ledger
+        WHERE kind IN ('purchase', 'charge', 'lapse', 'refund', 'trial_charge', 'uncovered')
+            AND appid IN (${app:singlequote}) AND capability IN (${capability:singlequote})
+        GROUP BY appid, capability, first_day
+    )
+)
+WHERE month BETWEEN formatDateTime($__fromTime, '%Y-%m', 'Asia/Shanghai') AND formatDateTime($__toTime, '%Y-%m', 'Asia/Shanghai')
+ORDER BY month DESC, appid, capability
+LIMIT 500

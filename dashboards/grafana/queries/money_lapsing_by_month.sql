@@ -1,0 +1,5 @@
+SELECT formatDateTime(toStartOfMonth(expires_at, 'Asia/Shanghai'), '%Y-%m') AS month, sum(lapsing_micro_yuan) / 1000000 AS yuan
+FROM forecast_packs
+WHERE appid IN (${app:singlequote}) AND capability IN (${capability:singlequote})
+GROUP BY month
+ORDER BY month

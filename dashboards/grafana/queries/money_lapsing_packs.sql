@@ -1,0 +1,5 @@
+SELECT appid, capability, pack_id, expires_at, forecast_packs.remaining AS remaining, forecast_packs.lapsing AS lapsing, lapsing_micro_yuan / 1000000 AS yuan
+FROM forecast_packs
+WHERE forecast_packs.lapsing > 0 AND appid IN (${app:singlequote}) AND capability IN (${capability:singlequote})
+ORDER BY yuan DESC, appid, pack_id
+LIMIT 100

@@ -1,0 +1,1 @@
+SELECT appid FROM apps ORDER BY appid

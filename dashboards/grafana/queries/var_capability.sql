@@ -1,0 +1,1 @@
+SELECT DISTINCT capability FROM balances_now ORDER BY capability

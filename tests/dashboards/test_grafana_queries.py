@@ -1,0 +1,126 @@
+"""Every query of Grafana's pages is answered by the real engine on half a year of simulated traffic."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from dashboards.grafana.clickhouse import statement
+from metering.ledger import CALL_KINDS, Entry
+from metering.money import MICRO_YUAN
+from metering.times import DAY_MS, shanghai_date
+from tests.dashboards.conftest import Ledger, some_of_everything
+from tests.dashboards.pages import Asked, asked, interpolated
+from tests.dashboards.simulated import DAYS, START_MS, simulated_entries
+
+pytestmark = pytest.mark.stack
+
+FROM_S = (START_MS + 30 * DAY_MS) // 1_000
+TO_S = (START_MS + (DAYS + 60) * DAY_MS) // 1_000
+QUERIES = [one for one in asked() if one.source != "prometheus"]
+STORES = ("store-01", "store-02", "门店三", "")
+
+
+@pytest.fixture(scope="module")
+def pages(ledger: Ledger) -> Iterator[Ledger]:
+    """The simulated half-year with calls in several stores, and some records that are no events."""
+    entries = [
+        replace(entry, store=STORES[entry.offset % len(STORES)]) if entry.event_id else entry
+        for entry in simulated_entries()
+    ]
+    end = entries[-1].offset + 1
+    late_ms = START_MS + DAYS * DAY_MS - 1
+    entries += [
+        Entry(end + n, 0, "rejection", late_ms, late_ms, "", reason=reason, details='{"sentence":"no event"}')
+        for n, reason in enumerate(("bad_json", "bad_json", "unknown_type"))
+    ]
+    ledger.replace(entries)
+    yield ledger
+    ledger.replace(some_of_everything())
+
+
+@pytest.fixture(scope="module")
+def chosen(pages: Ledger) -> dict[str, list[str]]:
+    """Everything is chosen; of the apps one whose packs, of both capabilities if possible, expire in time."""
+    sql = (
+        "SELECT appid FROM packs WHERE status = 'active' AND expires_at < $__toTime GROUP BY appid "
+        "ORDER BY uniqExact(capability) DESC, appid LIMIT 1"
+    )
+    ((app,),) = pages.query(interpolated(sql, {}, FROM_S, TO_S))
+    apps = [appid for (appid,) in pages.query(statement("var_app"))]
+    return {
+        "app": [app, *(appid for appid in apps if appid != app)],
+        "capability": ["quick", "realtime"],
+        "store": [store or "-" for store in STORES],
+    }
+
+
+def answer(pages: Ledger, chosen: dict[str, list[str]], sql: str) -> list[tuple[Any, ...]]:
+    return pages.query(interpolated(sql, chosen, FROM_S, TO_S))
+
+
+@pytest.mark.parametrize("one", QUERIES, ids=lambda one: f"{one.page}: {one.by}")
+def test_each_query_returns_rows(pages: Ledger, chosen: dict[str, list[str]], one: Asked) -> None:
+    assert answer(pages, chosen, one.text), one.by
+
+
+def test_the_curve_of_an_app_is_its_use_and_goes_on_with_the_forecast(
+    pages: Ledger, chosen: dict[str, list[str]]
+) -> None:
+    app = chosen["app"][0]
+    calls = answer(pages, chosen, statement("app_calls"))
+    charged = sum(
+        entry.calls
+        for entry in pages.entries
+        if (entry.appid, entry.kind) == (app, "charge") and entry.time_ms >= FROM_S * 1_000
+    )
+    assert sum(row[1] for row in calls) == charged
+    expected = answer(pages, chosen, statement("app_expected"))
+    assert expected[0][0] > calls[-1][0]
+    assert len({time for time, *_ in calls + expected}) == len(calls) + len(expected)
+
+
+def test_a_choice_of_stores_leaves_the_other_stores_out(pages: Ledger, chosen: dict[str, list[str]]) -> None:
+    one = answer(pages, chosen | {"store": ["-"]}, statement("app_stores"))
+    assert [place for place, _ in one] == ["-"]
+    assert {place for place, _ in answer(pages, chosen, statement("app_stores"))} == set(chosen["store"])
+
+
+def test_spend_by_month_is_the_money_of_the_lines(pages: Ledger, chosen: dict[str, list[str]]) -> None:
+    bought: dict[str, int] = {}
+    for entry in pages.entries:
+        if entry.kind in ("purchase", "refund") and entry.time_ms >= FROM_S * 1_000:
+            month = f"{shanghai_date(entry.time_ms):%Y-%m}"
+            sign = 1 if entry.kind == "purchase" else -1
+            bought[month] = bought.get(month, 0) + sign * entry.amount_micro_yuan
+    found = {month: yuan for month, yuan, *_ in answer(pages, chosen, statement("money_by_month"))}
+    assert {month: yuan for month, yuan in found.items() if yuan} == {
+        month: pytest.approx(micro_yuan / MICRO_YUAN) for month, micro_yuan in bought.items() if micro_yuan
+    }
+
+
+def test_each_month_closes(pages: Ledger, chosen: dict[str, list[str]]) -> None:
+    for _, _, _, opening, bought, charged, lapsed, refunded, closing, *_ in answer(
+        pages, chosen, statement("money_close")
+    ):
+        assert opening + bought == charged + lapsed + refunded + closing
+
+
+def test_the_top_burner_has_most_calls(pages: Ledger, chosen: dict[str, list[str]]) -> None:
+    calls: dict[str, int] = {}
+    for entry in pages.entries:
+        if entry.kind in CALL_KINDS and entry.time_ms >= FROM_S * 1_000:
+            calls[entry.appid] = calls.get(entry.appid, 0) + entry.calls
+    found = dict(answer(pages, chosen, statement("fleet_burners")))
+    assert found == {appid: count for appid, count in calls.items() if appid in found}
+    assert max(found.values()) == max(calls.values())
+
+
+def test_the_bar_of_a_pack_ends_at_its_expiry(pages: Ledger, chosen: dict[str, list[str]]) -> None:
+    bars = answer(pages, chosen, statement("app_pack_bars"))
+    ends = {pack: time for time, pack, left in bars if left < 0}
+    assert ends
+    for time, pack, left in bars:
+        assert 0 <= left <= 100 or time == ends[pack]
+        assert pack not in ends or time <= ends[pack]
