@@ -61,8 +61,10 @@ ALL: Final[tuple[Topic, ...]] = (
     Topic(
         DELIVERIES,
         "Which alert goes where and how far that is: the notifier's durable state, newest of each key.",
-        {"cleanup.policy": "compact"},
+        # What a notifier that lost a partition still writes is corrected by its successor, before anything
+        # that was true is compacted away.
+        {"cleanup.policy": "compact", "min.compaction.lag.ms": "3600000"},
     ),
 )
-"""Every topic of phonemeter. All have the same number of partitions: an event, its ledger entries, its
-alerts, its dead letter and its state share one partition number. Only deliveries go by route instead of app."""
+"""Every topic of phonemeter. All have the same number of partitions: an event, its ledger entries, its alerts,
+its dead letter and its state share one partition number. Only deliveries go by route instead of app."""

@@ -66,6 +66,7 @@ class _StoredHeader(Struct, frozen=True, array_like=True):
     items: int
     fingerprint: int
     begun: tuple[tuple[int, int], ...] = ()
+    partitions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class Placement:
         fingerprint: of all items and where they are, independent of order.
         stands_at: the next offset of the newest checkpoint.
         begun: the last epochs, oldest first, each with the next offset of the checkpoint it began from.
+        partitions: how many partitions the log has, which decides where an app's records are; 0 if unknown.
     """
 
     epoch: int = 0
@@ -98,6 +100,7 @@ class Placement:
     gone: Mapping[str, Placed] = field(default_factory=dict)
     stands_at: int = 0
     begun: tuple[tuple[int, int], ...] = ()
+    partitions: int = 0
 
     def taken_over(self, now_ms: int) -> "Placement":
         """The same, for a worker that takes the partition over now; time tells two such workers apart."""
@@ -135,8 +138,13 @@ class Placement:
             litter = [key for key in self.litter if key not in written] + litter
         else:
             records += [StateRecord(key, None) for key in self.litter if key not in written]
-        after = Placement(
-            self.epoch, placed.finish(), tuple(litter), fingerprint, gone, state.next_offset, self.begun
+        after = replace(
+            self,
+            placed=placed.finish(),
+            litter=tuple(litter),
+            fingerprint=fingerprint,
+            gone=gone,
+            stands_at=state.next_offset,
         )
         return Checkpoint(tuple(records), after.header(state), after)
 
@@ -146,7 +154,9 @@ class Placement:
 
     def header(self, state: PartitionState) -> StateRecord:
         """The record that makes `state`, stored as this says, the valid one; a claim if it was so already."""
-        header = _StoredHeader(header_of(state), len(self.placed), self.fingerprint, self.begun)
+        header = _StoredHeader(
+            header_of(state), len(self.placed), self.fingerprint, self.begun, self.partitions
+        )
         return StateRecord(f"{_HEADER}#{self.epoch}".encode(), msgspec.msgpack.encode(header))
 
     def _free_slot(self, was: Placed | None) -> int:
@@ -202,7 +212,14 @@ class StateReader:
         litter = self._litter(valid)
         next_offset = stored.header.next_offset
         return state, Placement(
-            self._newest_epoch(), Map(placed), litter, fingerprint, {}, next_offset, stored.begun
+            self._newest_epoch(),
+            Map(placed),
+            litter,
+            fingerprint,
+            {},
+            next_offset,
+            stored.begun,
+            stored.partitions,
         )
 
     def _read(self) -> tuple[dict[int, _StoredHeader], dict[str, list[_Version]]]:

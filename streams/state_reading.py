@@ -2,6 +2,7 @@
 
 from asyncio import to_thread
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from time import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -29,7 +30,7 @@ async def read_held(bootstrap_servers: str, partitions: Collection[int]) -> dict
     Raises:
         StateDamagedError: a checkpoint is not whole.
         LogTruncatedError: the events topic was deleted, emptied or made anew since.
-        PartitionsChangedError: it was given more partitions than the state topic has.
+        PartitionsChangedError: it has another number of partitions than when the state was written.
         aiokafka.errors.KafkaError: the broker can't be read now.
     """
     consumer = AIOKafkaConsumer(
@@ -62,17 +63,21 @@ async def _read(consumer: AIOKafkaConsumer, partitions: Collection[int]) -> dict
         for tp, records in fetched.items():
             readers[tp.partition].add(StateRecord(record.key, record.value) for record in records)
     begins = await consumer.beginning_offsets(events_tps)
-    held = await to_thread(_take_over, readers)
+    count = len(consumer.partitions_for_topic(topics.EVENTS) or ())
+    held = await to_thread(_take_over, readers, count)
     for tp in events_tps:
         _check_log(tp.partition, held[tp.partition].state.next_offset, begins[tp], ends[tp])
     return held
 
 
-def _take_over(readers: Mapping[int, StateReader]) -> dict[int, Held]:
+def _take_over(readers: Mapping[int, StateReader], count: int) -> dict[int, Held]:
     held = {}
     for partition, reader in readers.items():
         state, placement = reader.finished()
-        held[partition] = Held(state, placement.taken_over(int(time() * 1_000)))
+        if placement.partitions not in {0, count}:
+            raise _partitions_changed(count, f"the state was written when it had {placement.partitions}")
+        taken_over = placement.taken_over(int(time() * 1_000))
+        held[partition] = Held(state, replace(taken_over, partitions=count))
     return held
 
 
@@ -86,8 +91,12 @@ def _check_log(partition: int, next_offset: int, begin: int, end: int) -> None:
 
 def _check_partitions(events: Collection[int] | None, state: Collection[int] | None) -> None:
     if events and state and len(events) != len(state):
-        raise PartitionsChangedError(
-            f"{topics.EVENTS} has {len(events)} partitions, but {topics.STATE} has {len(state)}: the number "
-            "is fixed once there are events, because an app's state does not move with its key; restore the "
-            "topic with its old number, or start over with empty topics"
-        )
+        raise _partitions_changed(len(events), f"{topics.STATE} has {len(state)}")
+
+
+def _partitions_changed(count: int, but: str) -> PartitionsChangedError:
+    return PartitionsChangedError(
+        f"{topics.EVENTS} has {count} partitions, but {but}: the number is fixed once there are events, "
+        "because an app's state does not move with its key; restore the topic with its old number, or start "
+        "over with empty topics"
+    )

@@ -57,3 +57,13 @@ def test_more_partitions_stop_the_worker_and_are_refused_at_every_start(
             UserError, match=r"different numbers of partitions \(phone-events 8, phone-ledger 4"
         ):
             ensure_topics(topics.bootstrap, setting)
+
+
+def test_more_partitions_of_all_topics_together_are_refused_as_well(
+    topics: RunningKafka, worker: WorkerProcess
+) -> None:
+    with admin(topics.bootstrap) as client:
+        client.create_partitions({topic.name: 2 * PARTITIONS for topic in names.ALL})
+    publish(topics.bootstrap, [tap(100 + number) for number in range(5)])
+    assert "phone-events has 8 partitions, but the state was written when it had 4" in last_words(worker)
+    assert len(ledger(topics.bootstrap)) == LINES
