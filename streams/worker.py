@@ -203,10 +203,12 @@ def _observe(partition: int, batch: RecordBatch, held: Held, work: Work, seconds
     metrics.LAG.metered(partition, state.next_offset, batch[-1].recorded_at_ms or 0)
     metrics.NEWEST_RECORD_SECONDS.labels(partition).set((batch[-1].recorded_at_ms or 0) / 1_000)
     metrics.ACCOUNTS.labels(partition).set(len(state.accounts))
-    for kind, count in Counter(entry.kind for entry in work.metered.entries).items():
+    kinds = Counter(entry.kind for entry in work.metered.entries)
+    for kind, count in kinds.items():
         metrics.ENTRIES.labels(kind).inc(count)
-    uncovered = (line.reason for line in work.metered.entries if line.kind == "uncovered" and line.calls > 0)
-    for reason, count in Counter(uncovered).items():
-        metrics.UNCOVERED.labels(reason).inc(count)
+    if kinds["uncovered"]:
+        for entry in work.metered.entries:
+            if entry.kind == "uncovered" and entry.calls > 0:
+                metrics.UNCOVERED.labels(entry.reason).inc()
     for letter in work.metered.dead_letters:
         metrics.DEAD_LETTERS.labels(letter.reason).inc()
