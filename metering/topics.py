@@ -66,5 +66,5 @@ ALL: Final[tuple[Topic, ...]] = (
         {"cleanup.policy": "compact", "min.compaction.lag.ms": "3600000"},
     ),
 )
-"""Every topic of phonemeter. All have the same number of partitions: an event, its ledger entries, its alerts,
-its dead letter and its state share one partition number. Only deliveries go by route instead of app."""
+"""Every topic of phonemeter. All have the same number of partitions: an event, its ledger entries, alerts,
+dead letter and state share one partition number. Only deliveries go by route instead of app."""
