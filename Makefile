@@ -13,6 +13,7 @@ PYTHON ?= python3
 ARGS ?=
 SEED ?= 1
 MINUTES ?= 5
+PEERBENCH ?= ../shared/peerbench
 
 uv_on_path := $(shell command -v uv >/dev/null 2>&1 && uv --version 2>/dev/null | cut -d ' ' -f 2)
 UV := $(if $(filter $(UV_VERSION),$(uv_on_path)),uv,.tools/bin/uv)
@@ -42,8 +43,8 @@ torture: $(SYNCED) | java ## Kill, freeze and starve everything for MINUTES, by 
 	@$(RUN) python -m tests.torture --seed $(SEED) --minutes $(MINUTES) $(ARGS)
 
 .PHONY: bench
-bench: $(SYNCED) | java ## Measure the worker on this machine: one JSON line per run
-	@$(RUN) python -m bench.stream $(ARGS)
+bench: $(SYNCED) | java ## Measure this machine, quickly or with ARGS=--full: one JSON line per figure
+	@$(RUN) python -m bench --peerbench $(PEERBENCH) $(ARGS)
 
 .PHONY: check
 check: $(SYNCED) ## Check style, types, import directions, the lock file and the hooks

@@ -7,20 +7,26 @@ a line of every event.
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
+
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from bench.figures import Figure
 from bench.kafka_log import ends, publish, reading
 from bench.measuring import Run, ledger_difference, watched
 from bench.processes import Program, program, stack
 from bench.stored import Stored, stored_difference
-from bench.traffic import events
+from bench.traffic import APPS, PACKS, events
 from metering import topics
 from phonemeter.settings import Settings
 
 RATE_TARGET = 30_000.0
 SINK_CPU_TARGET = 8.0
 TAIL_S = 6.0
+EVENTS_PER_BATCH = 100
+LZ4 = 3
+"""Number of the codec in Kafka's record batches."""
 TOPICS = (topics.EVENTS, topics.LEDGER, topics.STATE)
 
 
@@ -58,6 +64,12 @@ def figures(taps: int, runs: int) -> Iterator[Figure]:
         unit="bytes per ledger row",
         correct=correct,
         under=under,
+    )
+    yield Figure(
+        figure="storage: topic phone-events, lz4",
+        values=(_compressed_bytes(),),
+        unit="bytes per event",
+        under={"events_per_batch": EVENTS_PER_BATCH},
     )
     for topic in TOPICS:
         yield Figure(
@@ -112,6 +124,15 @@ def _topic_bytes(data_dir: Path) -> dict[str, int]:
     return {
         topic: sum(file.stat().st_size for file in data.glob(f"{topic}-[0-9]*/*.log")) for topic in TOPICS
     }
+
+
+def _compressed_bytes() -> float:
+    """Bytes per tap where producers compress, in batches as a busy client makes them."""
+    builder = DefaultRecordBatchBuilder(2, LZ4, 0, -1, -1, 0, 1 << 20)
+    taps = islice(events(EVENTS_PER_BATCH), APPS * len(PACKS), None)
+    for offset, (key, value) in enumerate(taps):
+        builder.append(offset, 0, key, value, [])
+    return len(builder.build()) / EVENTS_PER_BATCH
 
 
 def _called(name: str) -> str:

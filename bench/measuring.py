@@ -96,7 +96,7 @@ async def watched(
             raise RuntimeError(f"a run took more than {LIMIT_S:.0f} s; see the logs of the programs")
         await asyncio.sleep(STEP_S)
         samples.append(await _sample(programs, progress))
-    return _run(programs, samples, events)
+    return run_of(programs, samples, events)
 
 
 async def measured_workers(
@@ -192,7 +192,8 @@ async def _sample(programs: Sequence[Program], progress: Progress) -> Sample:
     return Sample(time.time(), reached, cpu_s, machine_busy_s(), time.process_time())
 
 
-def _run(programs: Sequence[Program], samples: Sequence[Sample], events: int) -> Run:
+def run_of(programs: Sequence[Program], samples: Sequence[Sample], events: int) -> Run:
+    """What a run took, from what was seen and from what the workers noted themselves."""
     marks = {one.name: one.first_events() for one in programs if one.mark is not None}
     first_s = min(at_s for at_s, _ in marks.values())
     first = min(samples, key=lambda one: abs(one.at_s - first_s))
