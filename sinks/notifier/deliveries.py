@@ -32,7 +32,8 @@ class Deliveries:
     acknowledged: dict[str, Acknowledged] = field(default_factory=dict)
     disabled: dict[str, RouteState] = field(default_factory=dict)
     contradicted: set[str] = field(default_factory=set)
-    """Ids of chains of which the log's newest record says less than is known; to be written again."""
+    """Ids of chains whose newest record in the log does not count: what is known is to be written again, or
+    that nothing is."""
 
     def apply(self, record: AnyRecord) -> Chain | None:
         """Take a record in; the chain, if the record begins an attempt of it."""
@@ -54,20 +55,23 @@ class Deliveries:
                     self.disabled.pop(record.route, None)
         return None
 
-    def erase(self, key: bytes) -> None:
-        """Take in that the record of a key is gone."""
+    def erase(self, key: bytes) -> str:
+        """Take in that the record of a key is gone; the chain that it was of, or nothing."""
         match key.decode(errors="replace").split("|"):
             case ["chain", name]:
                 chain = self.chains.pop(name, None)
                 self.open.discard(name)
                 self.dead.discard(name)
+                self.contradicted.discard(name)
                 for alert in chain.alerts if chain else ():
                     self.chain_of.pop((alert, chain.route if chain else ""), None)
+                return name
             case ["asked", alert, route]:
                 self.asked.pop((alert, route), None)
                 self.pending.pop((alert, route), None)
             case ["acknowledged", alert]:
                 self.acknowledged.pop(alert, None)
+        return ""
 
     def settled(self, alert: str) -> bool:
         """Whether a person has acknowledged the alert."""
@@ -92,8 +96,7 @@ class Deliveries:
     def _move(self, record: Chain) -> Chain | None:
         known = self.chains.get(record.id)
         if not self._counts(record, known):
-            if known is not None:
-                (self.contradicted.discard if known == record else self.contradicted.add)(record.id)
+            (self.contradicted.discard if known == record else self.contradicted.add)(record.id)
             return None
         self.contradicted.discard(record.id)
         self.chains[record.id] = record

@@ -30,6 +30,7 @@ from sinks.notifier.records import (
     Claim,
     RouteState,
     asked_key,
+    chain_key,
     decode,
     encode,
     key_of,
@@ -161,7 +162,7 @@ class Notifier:
         if share is None or record.key is None:
             return
         if record.value is None:
-            share.known.erase(record.key)
+            share.unread.pop(share.known.erase(record.key), None)
             return
         try:
             read = decode(record.value)
@@ -195,8 +196,12 @@ class Notifier:
 
         def make() -> None:
             began_s = time.monotonic()
+            now_ms = self._now_ms()
             try:
-                outcome = self._task.deliver(route, message, self._now_ms())
+                if planning.is_stale(chain, now_ms):
+                    outcome = Outcome(delivered=False, reason="the notifier stood still; nothing was sent")
+                else:
+                    outcome = self._task.deliver(route, message, now_ms)
             except Exception as error:  # an attempt must end with an outcome, whatever a library raises
                 log.exception("Delivering %s failed in a way that it should not.", chain.id)
                 outcome = Outcome(delivered=False, reason=f"phonemeter has a bug: {type(error).__name__}")
@@ -285,7 +290,8 @@ class Notifier:
         if not share.active or self._stop.is_set():
             return
         self._tidy(share, now_ms)
-        planned = [chain for chain in self._planned(share, now_ms) if share.settled(chain, now_ms)]
+        self._correct(share, now_ms)
+        planned = [chain for chain in self._planned(share, now_ms) if share.settled(chain.id, now_ms)]
         if not planned:
             return
         self._publish(share.partition, planned)
@@ -296,10 +302,17 @@ class Notifier:
             elif share.known.chains.get(chain.id) != chain:
                 self._tell(chain)
 
+    def _correct(self, share: Share, now_ms: int) -> None:
+        """Write what is known where the log's newest record is one that does not count."""
+        for name in [one for one in share.known.contradicted if share.settled(one, now_ms)]:
+            chain = share.known.chains.get(name)
+            value = None if chain is None else encode(chain)
+            self._publisher.publish([Outgoing(share.partition, chain_key(name), value)])
+            share.unread[name] = now_ms
+
     def _planned(self, share: Share, now_ms: int) -> Iterator[Chain]:
-        """What to write of chains: contradicted, interrupted, impossible, to begin."""
+        """What to write of chains: interrupted, impossible, to begin."""
         known, routes = share.known, self._task.routes
-        yield from [known.chains[name] for name in known.contradicted if name in known.chains]
         yield from planning.interrupted(known, frozenset(self._under_way), self._task.limits, now_ms)
         if routes is None:
             return

@@ -26,8 +26,9 @@ PACE_MS: Final[Mapping[ChannelName, int]] = {
 MESSAGE_ALERTS_MAX: Final = 50
 """Alerts in one message."""
 
-GRACE_MS: Final = 2 * SECOND_MS
-"""How much longer than its time an attempt is waited for whose outcome nobody has recorded."""
+GRACE_MS: Final = 3 * SECOND_MS
+"""An attempt begins within so long of its record, or not at all. After that and its own time, others who find
+no outcome repeat it."""
 
 FORGOTTEN_AFTER_MS: Final = 400 * DAY_MS
 """What was delivered so long ago is no longer kept: an alert so old is not published again."""
@@ -97,6 +98,11 @@ def interrupted(known: Deliveries, mine: frozenset[str], limits: Limits, now_ms:
                 delivered=False, reason="the notifier ended during the attempt; it may have arrived"
             )
             yield concluded(chain, outcome, limits, now_ms)
+
+
+def is_stale(chain: Chain, now_ms: int) -> bool:
+    """Whether an attempt may not begin any more: whoever recorded its beginning stood still meanwhile."""
+    return now_ms - chain.at_ms > GRACE_MS
 
 
 def concluded(chain: Chain, outcome: Outcome, limits: Limits, now_ms: int) -> Chain:

@@ -103,7 +103,7 @@ def key_of(record: AnyRecord) -> bytes:
         case Asked():
             return asked_key(record.alert.id, record.route)
         case Chain():
-            return f"chain|{record.id}".encode()
+            return chain_key(record.id)
         case Acknowledged():
             return f"acknowledged|{record.alert}".encode()
         case Retry():
@@ -115,6 +115,11 @@ def key_of(record: AnyRecord) -> bytes:
 def asked_key(alert: str, route: str) -> bytes:
     """The key under which it is kept that an alert is to go to a route."""
     return f"asked|{alert}|{route}".encode()
+
+
+def chain_key(chain: str) -> bytes:
+    """The key under which a chain is kept."""
+    return f"chain|{chain}".encode()
 
 
 def encode(record: AnyRecord) -> bytes:

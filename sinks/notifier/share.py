@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sinks.notifier.deliveries import Deliveries
-from sinks.notifier.records import Chain
 
 UNREAD_MS_MAX: Final = 15_000
 """When what was published has not been read back for so long, it is taken for lost."""
@@ -38,6 +37,6 @@ class Share:
         """Whether our claim was read, and no other one's since."""
         return self.known.owner == self.owner
 
-    def settled(self, chain: Chain, now_ms: int) -> bool:
+    def settled(self, chain: str, now_ms: int) -> bool:
         """Whether nothing that was published of a chain is still to be read."""
-        return now_ms - self.unread.get(chain.id, now_ms - UNREAD_MS_MAX) >= UNREAD_MS_MAX
+        return now_ms - self.unread.get(chain, now_ms - UNREAD_MS_MAX) >= UNREAD_MS_MAX

@@ -1,0 +1,48 @@
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metering.times import DAY_MS, HOUR_MS
+from sinks.notifier.schedule import PAUSE_MS_MAX, Policy, next_attempt_ms
+
+POLICY = Policy(first_ms=5_000, for_ms=DAY_MS)
+
+
+def attempts(chain: str, retry_after_ms: int | None = None) -> list[int]:
+    """When a chain is tried whose receiver never answers, from its first attempt at 0."""
+    times = [0]
+    while (at := next_attempt_ms(POLICY, chain, len(times), 0, times[-1], retry_after_ms)) is not None:
+        times.append(at)
+    return times
+
+
+@given(st.text())
+def test_pauses_double_with_jitter_up_to_two_hours_for_a_day(chain: str) -> None:
+    times = attempts(chain)
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    for number, pause in enumerate(pauses):
+        bare = min(5_000 * 2**number, PAUSE_MS_MAX)
+        assert bare <= pause <= bare * 1.2
+    assert times[-1] <= DAY_MS < times[-1] + 1.2 * PAUSE_MS_MAX
+    assert 20 <= len(times) <= 23
+
+
+def test_whoever_continues_comes_to_the_same_times_and_chains_do_not_move_in_step() -> None:
+    assert attempts("alert_0-7-0_a") == attempts("alert_0-7-0_a") != attempts("alert_0-7-0_b")
+
+
+@given(st.integers(0, 3 * DAY_MS), st.integers(0, 2 * DAY_MS), st.integers(1, 40))
+def test_a_receiver_is_left_alone_for_as_long_as_it_asks_within_the_day(
+    asked_ms: int, now_ms: int, failed: int
+) -> None:
+    at_ms = next_attempt_ms(POLICY, "chain", failed, 0, now_ms, asked_ms)
+    if at_ms is None:
+        assert now_ms + 1.2 * PAUSE_MS_MAX > DAY_MS
+    else:
+        assert now_ms + min(asked_ms, DAY_MS - now_ms) <= at_ms <= DAY_MS
+
+
+def test_one_who_asks_for_a_week_gets_a_last_attempt_at_the_end_of_the_day() -> None:
+    assert attempts("chain", 7 * DAY_MS) == [0, DAY_MS]
+    assert attempts("chain", HOUR_MS)[1] == HOUR_MS
