@@ -1,6 +1,6 @@
 """The alert as it goes to the notifier on `phone-alerts`: one ledger entry of kind `alert` or `recovery`."""
 
-from typing import Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -45,3 +45,27 @@ def alert_of(partition: int, entry: Entry) -> Alert:
         pack_id=entry.pack_id,
         details=msgspec.json.decode(entry.details, type=dict[str, int | str]),
     )
+
+
+_ALERT_SENTENCES: Final = {
+    "level": "{remaining:,} of {size:,} calls were left, which is {level_percent} % or less.",
+    "expiry": "Pack {pack_id} held {remaining:,} calls that expire within {days} days.",
+    "run_out": "{remaining:,} calls were left, for about {hours_left} hours at the use of the last days.",
+    "uncovered": "Calls began to be uncovered ({why}).",
+    "minute_burn": "{calls:,} calls were charged in one minute; the busiest of 7 days before had {usual:,}.",
+    "client_burn": (
+        "Client {client} took {calls:,} calls in one hour; the busiest of 7 days before took {usual:,}."
+    ),
+}
+_RECOVERY_SENTENCES: Final = {
+    "level": "A top-up lifted the balance clear of {level_percent} %: {remaining:,} of {size:,} calls.",
+    "run_out": "After a top-up {remaining:,} calls were left, enough for now at the use of the last days.",
+    "uncovered": "Packs cover calls again: {remaining:,} are left.",
+}
+
+
+def sentence_of(entry: Entry) -> str:
+    """What an entry of kind `alert` or `recovery` says."""
+    details: dict[str, Any] = msgspec.json.decode(entry.details)
+    sentences = _RECOVERY_SENTENCES if entry.kind == "recovery" else _ALERT_SENTENCES
+    return sentences[entry.reason].format(remaining=entry.remaining, pack_id=entry.pack_id, **details)

@@ -4,12 +4,13 @@ The decision is not told again but made again, by `metering.partition.meter`; he
 made from: the balance, and the packs in the order in which the rules look at them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
 from metering.accounts import Account, trial_quota
+from metering.alerts import sentence_of
 from metering.duplicates import digest_of
 from metering.events import (
     AnyEvent,
@@ -74,6 +75,7 @@ class Explanation(Struct, frozen=True):
         pack_id: the pack concerned.
         seen_at_ms: of a duplicate, when its id was seen first, on the app's clock.
         considered: the packs that a call looked at, in their order.
+        alerts: what it made alert or recover, a sentence each.
         before, after: the balance; None where the record concerns none.
         entries: all its lines.
     """
@@ -92,6 +94,7 @@ class Explanation(Struct, frozen=True):
     pack_id: str
     seen_at_ms: int | None
     considered: list[ConsideredPack]
+    alerts: list[str]
     before: Balance | None
     after: Balance | None
     entries: list[Entry]
@@ -141,6 +144,7 @@ def explain(state: PartitionState, record: Record, rules: Rules) -> Explanation:
         entry.pack_id,
         seen_at_ms,
         considered(before, capability, entry, rules) if capability and entry.kind in _CHARGEABLE else [],
+        _alerts(metered.entries),
         balance(before, capability, rules) if capability else None,
         balance(after, capability, rules) if capability else None,
         metered.entries,
@@ -182,6 +186,10 @@ def balance(account: Account, capability: Capability, rules: Rules) -> Balance:
     return Balance(trial + use.active_remaining, trial, packs)
 
 
+def _alerts(entries: Sequence[Entry]) -> list[str]:
+    return [sentence_of(entry) for entry in entries if entry.kind in {"alert", "recovery"}]
+
+
 def _is_outcome(entry: Entry, event: AnyEvent) -> bool:
     return entry.event_id == event.id and entry.kind not in _SIDE_EFFECTS and entry.reason != "taken_over"
 
@@ -218,6 +226,7 @@ def _explain_what_is_no_apps(
         pack_id="",
         seen_at_ms=None,
         considered=[],
+        alerts=_alerts(entries),
         before=None,
         after=None,
         entries=entries,

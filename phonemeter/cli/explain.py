@@ -100,6 +100,8 @@ def _show_occurrence(occurrence: Occurrence, console: Console) -> None:
         console.print(_balance(told.capability, told.before, told.after))
     if told.considered:
         console.print(_packs(told.considered))
+    for alert in told.alerts:
+        console.print(f"alert: {alert}")
 
 
 def _balance(capability: str, before: Balance, after: Balance) -> str:

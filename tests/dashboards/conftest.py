@@ -69,6 +69,8 @@ def some_of_everything() -> list[Entry]:
         {"kind": "charge", "calls": 1, "event_id": "taken", "reason": "taken_over", "pack_id": "p1"},
         {"kind": "uncovered", "calls": 1, "event_id": "too-late", "reason": "too_late"},
         {"kind": "rejection", "appid": "", "reason": "bad_json", "details": '{"sentence":"no JSON"}'},
+        {"kind": "alert", "reason": "uncovered", "details": '{"why":"no_pack"}'},
+        {"kind": "alert", "reason": "client_burn", "details": '{"calls":30,"client":"c1","usual":2}'},
     ]
     for offset, fields in enumerate(tail, start=1_000_000):
         common: dict[str, Any] = {

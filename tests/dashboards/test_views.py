@@ -157,11 +157,17 @@ def test_lapses_alerts_and_rejections_are_their_lines(ledger: Ledger) -> None:
         "ORDER BY reason, recovered"
     )
     assert alerts == [
+        ("client_burn", False, None, None, None, None),
         ("expiry", False, None, None, 7, None),
         ("level", False, 20, 250, None, None),
         ("level", True, 20, 500, None, None),
         ("run_out", False, None, None, None, 30),
+        ("uncovered", False, None, None, None, None),
     ]
+    told = ledger.query(
+        "SELECT why, client, calls, usual FROM alerts WHERE reason IN ('uncovered', 'client_burn')"
+    )
+    assert sorted(told) == [("", "c1", 30, 2), ("no_pack", "", None, None)]
     assert ledger.query("SELECT source_offset, reason FROM rejections") == [(1_000_011, "bad_json")]
 
 

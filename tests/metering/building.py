@@ -137,6 +137,12 @@ class Play:
         self.dead_letters += metered.dead_letters
         return metered.entries
 
+    def with_(self, *values: bytes) -> "Play":
+        """The same played on with more events; this one stays as it is."""
+        other = Play(self.rules, self.state, list(self.entries), list(self.dead_letters))
+        other.on(*values)
+        return other
+
     def kinds(self) -> list[str]:
         return [entry.kind for entry in self.entries]
 

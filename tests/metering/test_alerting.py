@@ -225,3 +225,44 @@ def test_the_lead_time_is_a_setting_of_the_owner() -> None:
 
 def test_the_first_day_has_no_forecast() -> None:
     assert forecasts(play(purchased(at(0), "a", calls=10), *calls(9, 0), rules=NO_TRIAL)) == []
+
+
+def uncovered(played: Play, kind: str = "alert") -> list[tuple[int, int, str]]:
+    return [(e.time_ms, e.remaining, e.details) for e in played.of(kind) if e.reason == "uncovered"]
+
+
+def test_calls_that_begin_to_be_uncovered_alert_once_with_the_reason() -> None:
+    played = play(*calls(3))
+    assert uncovered(played) == [(at(1), 0, '{"why":"no_pack"}')]
+    used = play(purchased(at(0), "a", calls=2), *calls(9))
+    assert uncovered(used) == [(at(1), 0, '{"why":"exhausted"}')]
+    late = play(purchased(at(0), "a", calls=2, days=3), ticked(at(9)), *calls(2))
+    assert uncovered(late) == [(at(1), 0, '{"why":"too_late"}')]
+
+
+def test_uncovered_calls_recover_with_a_pack_that_still_holds_calls() -> None:
+    played = play(*calls(3), purchased(at(2), "a", calls=2, paid_at=at(0)))
+    assert uncovered(played, "recovery") == []
+    played.on(purchased(at(2), "b", calls=2), *calls(2, 2))
+    assert uncovered(played, "recovery") == [(at(2), 2, "{}")]
+    assert len(uncovered(played)) == 1
+    played.on(*calls(2, 3))
+    assert [time_ms for time_ms, _, _ in uncovered(played)] == [at(1), at(3)]
+
+
+def test_a_pending_pack_covers_again_when_it_starts() -> None:
+    played = play(*calls(1), purchased(at(2), "a", calls=2, starts_at=at(5)), *calls(1, 3))
+    assert uncovered(played, "recovery") == []
+    played.on(ticked(at(6)))
+    assert uncovered(played, "recovery") == [(at(5), 2, "{}")]
+
+
+def test_a_late_call_that_nothing_covered_does_not_alert_while_todays_are_covered() -> None:
+    played = play(purchased(at(5), "a", calls=9), *calls(3))
+    assert uncovered(played) == []
+    assert len(played.of("uncovered")) == 3
+
+
+def test_each_capability_begins_to_be_uncovered_on_its_own() -> None:
+    played = play(*calls(1), succeeded(at(1), capability="realtime"))
+    assert [entry.capability for entry in played.of("alert")] == ["quick", "realtime"]

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 
+from metering.alerts import sentence_of
 from metering.explaining import Balance, Explanation, explain
 from metering.partition import PartitionState, meter
 from metering.rules import Rules
@@ -166,3 +167,38 @@ def test_the_pack_that_is_said_to_take_a_call_is_the_one_that_is_charged(log: Lo
             assert told.after is not None
             assert told.before.packs[told.pack_id] - told.after.packs.get(told.pack_id, 0) == 1
         state = metered.state
+
+
+def test_the_alerts_of_a_record_are_told() -> None:
+    played = play(purchased(at(1), "p", calls=2), succeeded(at(1)))
+    assert explained(played, succeeded(at(1))).alerts == [
+        "0 of 2 calls were left, which is 20 % or less.",
+        "0 of 2 calls were left, which is 10 % or less.",
+        "0 of 2 calls were left, which is 5 % or less.",
+        "0 of 2 calls were left, which is 0 % or less.",
+    ]
+    assert explained(played, succeeded(at(3))).alerts == ["Calls began to be uncovered (exhausted)."]
+    assert explained(played, ticked(at(400))).alerts == []
+
+
+def test_every_kind_of_alert_has_a_sentence() -> None:
+    rules = Rules(trial_calls=0, burn_minute_calls=2, burn_client_calls=2)
+    played = play(purchased(at(0), "p", calls=4, days=20), succeeded(at(0)), ticked(at(8)), rules=rules)
+    played.on(*[succeeded(at(9), client="bot") for _ in range(5)], purchased(at(9), "q", calls=50))
+    played.on(*[succeeded(at(10 + day)) for day in range(3) for _ in range(12)])
+    played.on(purchased(at(12), "r", calls=5_000))
+    told = {(e.kind, e.reason): sentence_of(e) for e in played.of("alert", "recovery")}
+    assert told == {
+        ("alert", "expiry"): "Pack p held 3 calls that expire within 15 days.",
+        ("alert", "minute_burn"): "6 calls were charged in one minute; the busiest of 7 days before had 2.",
+        ("alert", "client_burn"): "Client bot took 2 calls in one hour; the busiest of 7 days before took 0.",
+        ("alert", "level"): "0 of 4 calls were left, which is 0 % or less.",
+        ("alert", "uncovered"): "Calls began to be uncovered (exhausted).",
+        ("recovery", "level"): "A top-up lifted the balance clear of 0 %: 48 of 54 calls.",
+        ("recovery", "uncovered"): "Packs cover calls again: 48 are left.",
+        ("alert", "run_out"): "23 calls were left, for about 133 hours at the use of the last days.",
+        (
+            "recovery",
+            "run_out",
+        ): "After a top-up 5,012 calls were left, enough for now at the use of the last days.",
+    }

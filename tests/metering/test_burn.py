@@ -1,0 +1,225 @@
+"""Abnormal burn: a minute or a client that takes far more than its history alerts once an episode."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from metering.accounts import decode_account, encode_account
+from metering.burn import CLIENTS_MAX, HISTORY_DAYS
+from metering.rules import Rules
+from tests.metering.building import NO_TRIAL, Play, alerting_set, at, denied, play, purchased, succeeded
+
+MINUTE_MS = 60_000
+RULES = Rules(trial_calls=0, burn_minute_calls=6, burn_client_calls=4)
+PACK = purchased(at(0), "a", calls=1_000_000, days=365)
+
+
+def calls(number: int, day: float, *, minute: int = 0, client: str = "", gap_ms: int = 0) -> list[bytes]:
+    """So many calls from a minute of a day on; Shanghai's days begin with the days of these tests."""
+    start_ms = at(day, ms=minute * MINUTE_MS)
+    return [succeeded(start_ms + number * gap_ms, client=client) for number in range(number)]
+
+
+def burns(played: Play, reason: str) -> list[tuple[int, dict[str, Any]]]:
+    return [
+        (entry.time_ms, json.loads(entry.details)) for entry in played.of("alert") if entry.reason == reason
+    ]
+
+
+def minutes(played: Play) -> list[tuple[int, dict[str, Any]]]:
+    return burns(played, "minute_burn")
+
+
+def clients(played: Play) -> list[tuple[int, dict[str, Any]]]:
+    return burns(played, "client_burn")
+
+
+def after_a_week(busiest: int = 1, *more: bytes) -> Play:
+    """Seven days with a busiest minute of so many calls."""
+    played = play(PACK, *more, rules=RULES)
+    for day in range(HISTORY_DAYS):
+        played.on(*calls(busiest, day))
+    return played
+
+
+def test_a_minute_that_reaches_the_limit_alerts_at_that_call() -> None:
+    played = after_a_week()
+    assert minutes(played) == []
+    assert [e.kind for e in played.on(*calls(5, 7))] == ["charge"] * 5
+    entries = played.on(*calls(2, 7))
+    assert [(e.kind, e.reason) for e in entries] == [("charge", ""), ("alert", "minute_burn"), ("charge", "")]
+    assert minutes(played) == [(at(7), {"calls": 6, "usual": 1})]
+    assert entries[1].remaining == 1_000_000 - 7 - 6
+
+
+def test_the_limit_is_three_times_the_busiest_minute_of_the_week() -> None:
+    played = after_a_week(5)
+    assert minutes(played.with_(*calls(14, 7))) == []
+    assert minutes(played.with_(*calls(15, 7))) == [(at(7), {"calls": 15, "usual": 5})]
+
+
+def test_the_calls_of_other_minutes_do_not_add_up() -> None:
+    played = after_a_week()
+    for minute in range(20):
+        played.on(*calls(5, 7, minute=minute))
+    assert minutes(played) == []
+
+
+def test_an_app_younger_than_a_week_has_no_history_to_hold_a_minute_against() -> None:
+    played = play(PACK, rules=RULES)
+    for day in range(HISTORY_DAYS):
+        played.on(*calls(50, day))
+    assert minutes(played) == []
+
+
+def test_days_without_a_call_are_history_too() -> None:
+    assert minutes(play(PACK, *calls(1, 0), *calls(6, 7), rules=RULES)) == [(at(7), {"calls": 6, "usual": 1})]
+    assert minutes(play(PACK, *calls(50, 0), *calls(6, 8), rules=RULES)) == [
+        (at(8), {"calls": 6, "usual": 0})
+    ]
+
+
+def test_an_episode_alerts_once_and_ends_after_an_hour_without_an_abnormal_minute() -> None:
+    played = after_a_week()
+    for minute in (0, 1, 30, 90, 150, 211, 212):
+        played.on(*calls(9, 7, minute=minute))
+    assert [time_ms for time_ms, _ in minutes(played)] == [at(7), at(7, ms=211 * MINUTE_MS)]
+
+
+def test_an_abnormal_minute_enters_the_history_as_the_limit_that_it_broke() -> None:
+    played = after_a_week()
+    played.on(*calls(100, 7), *calls(18, 8))
+    assert minutes(played) == [(at(7), {"calls": 6, "usual": 1}), (at(8), {"calls": 18, "usual": 6})]
+
+
+def test_a_late_minute_raises_nothing_and_enters_no_history() -> None:
+    played = after_a_week()
+    played.on(*calls(1, 7, minute=5), *calls(50, 7, minute=4), *calls(50, 3))
+    assert minutes(played) == []
+    assert minutes(played.with_(*calls(6, 8))) == [(at(8), {"calls": 6, "usual": 1})]
+
+
+def test_only_charged_calls_burn() -> None:
+    played = after_a_week()
+    played.on(*[denied(at(7)) for _ in range(50)])
+    uncovered = [succeeded(at(7), capability="realtime", client="x") for _ in range(50)]
+    played.on(*uncovered, purchased(at(7), "late", calls=100, paid_at=at(6), capability="realtime"))
+    assert len(played.of("charge")) == 7 + 50
+    assert minutes(played) == clients(played) == []
+
+
+def test_calls_of_the_trial_quota_burn_it() -> None:
+    played = play(*calls(4, 0, client="bot"), rules=Rules(burn_client_calls=4))
+    assert clients(played) == [(at(0), {"client": "bot", "calls": 4, "usual": 0})]
+    assert played.of("alert")[0].remaining == 996
+
+
+def test_a_client_that_reaches_the_limit_within_an_hour_alerts_from_the_first_day_on() -> None:
+    played = play(PACK, *calls(4, 0, client="bot", gap_ms=10 * MINUTE_MS), rules=RULES)
+    assert clients(played) == [(at(0, ms=30 * MINUTE_MS), {"client": "bot", "calls": 4, "usual": 0})]
+    assert clients(play(PACK, *calls(4, 0, client="slow", gap_ms=20 * MINUTE_MS), rules=RULES)) == []
+    assert clients(play(PACK, *calls(50, 0), rules=RULES)) == []
+
+
+def test_a_client_is_found_among_many_others_if_it_takes_more_than_a_ninth() -> None:
+    played = play(PACK, rules=RULES)
+    for number in range(20):
+        others = [succeeded(at(0), client=f"user-{number}-{other}") for other in range(CLIENTS_MAX - 1)]
+        played.on(*calls(1, 0, client="bot"), *others)
+    assert [details["client"] for _, details in clients(played)] == ["bot"]
+
+
+def test_a_client_is_never_counted_higher_than_it_called() -> None:
+    played = play(PACK, rules=RULES)
+    played.on(*[succeeded(at(0), client=f"user-{number % 40}") for number in range(120)])
+    assert clients(played) == []
+
+
+def test_a_clients_episode_alerts_once_and_ends_with_a_whole_hour_without() -> None:
+    played = play(PACK, rules=RULES)
+    for hour in (0, 1, 2, 4):
+        played.on(*calls(9, 0, minute=60 * hour, client="bot"))
+    assert [time_ms for time_ms, _ in clients(played)] == [at(0), at(0, hours=4)]
+
+
+def test_each_client_has_its_own_episode() -> None:
+    played = play(PACK, *calls(9, 0, client="a"), *calls(9, 0, minute=1, client="b"), rules=RULES)
+    assert [details["client"] for _, details in clients(played)] == ["a", "b"]
+
+
+def test_a_flood_of_abnormal_clients_is_named_up_to_eight_an_hour() -> None:
+    played = play(PACK, rules=RULES)
+    for number in range(30):
+        played.on(*calls(4, 0, client=f"bot-{number}"), *[succeeded(at(0), client=f"{n}") for n in range(90)])
+    assert 0 < len(clients(played)) <= CLIENTS_MAX
+
+
+def test_a_client_that_is_always_busy_becomes_usual() -> None:
+    played = play(PACK, rules=RULES)
+    for day in range(3):
+        played.on(*calls(12, day, client="kiosk"))
+    assert clients(played) == [
+        (at(0), {"client": "kiosk", "calls": 4, "usual": 0}),
+        (at(1), {"client": "kiosk", "calls": 12, "usual": 4}),
+    ]
+
+
+def test_a_call_of_an_hour_that_is_over_is_not_counted_for_its_client() -> None:
+    played = play(PACK, *calls(3, 0, minute=61, client="bot"), *calls(9, 0, minute=59, client="bot"))
+    played.on(*calls(1, 0, minute=60, client="bot"))
+    assert clients(played) == []
+    late = play(PACK, *calls(3, 0, minute=61, client="bot"), rules=RULES)
+    assert len(clients(late.with_(*calls(1, 0, minute=60, client="bot")))) == 1
+
+
+def test_an_owner_can_set_other_limits_and_none() -> None:
+    played = play(PACK, alerting_set(at(0), burn_client_calls=2), *calls(2, 0, client="bot"))
+    assert len(clients(played)) == 1
+    none = play(PACK, alerting_set(at(0), burn_client_calls=0), *calls(99, 0, client="bot"), rules=RULES)
+    assert clients(none) == []
+    quiet = after_a_week(1, alerting_set(at(0), burn_minute_calls=0))
+    assert minutes(quiet.with_(*calls(99, 7))) == []
+    steep = after_a_week(5)
+    steep.on(alerting_set(at(7), burn_percent=1_000))
+    assert minutes(steep.with_(*calls(49, 7))) == []
+    assert minutes(steep.with_(*calls(50, 7))) == [(at(7), {"calls": 50, "usual": 5})]
+
+
+def test_a_takeover_does_not_move_the_minute() -> None:
+    played = after_a_week()
+    played.on(
+        *calls(5, 7), purchased(at(7), "b", calls=9, paid_at=at(0), capability="realtime"), *calls(1, 7)
+    )
+    assert len(minutes(played)) == 1
+
+
+@pytest.mark.parametrize("fields_before", [13, 14])
+def test_an_account_stored_before_burn_was_known_is_read(fields_before: int) -> None:
+    played = play(PACK, alerting_set(at(0), levels_percent=[50]), *calls(1, 0), rules=NO_TRIAL)
+    (account,) = played.state.accounts.values()
+    stored = msgspec.msgpack.decode(encode_account(account))
+    stored[4] = {name: use[:fields_before] for name, use in stored[4].items()}
+    stored[6] = stored[6][:3]
+    back = decode_account(msgspec.msgpack.encode(stored))
+    assert back.uses["quick"].burn is None
+    assert not back.uses["quick"].uncovered_fired
+    assert back.alerting == account.alerting
+    assert back.uses["quick"].remaining == account.uses["quick"].remaining
+
+
+def test_what_is_known_of_burn_stays_small() -> None:
+    """Clients of the greatest length that an event may have, and full history, in both capabilities."""
+    played = play(PACK, purchased(at(0), "b", calls=1_000_000, capability="realtime"), rules=RULES)
+    before = max(len(encode_account(account)) for account in played.state.accounts.values())
+    for day in range(HISTORY_DAYS + 1):
+        for capability in ("quick", "realtime"):
+            played.on(
+                *[
+                    succeeded(at(day), capability=capability, client=f"{number % CLIENTS_MAX:0128}")
+                    for number in range(9 * CLIENTS_MAX)
+                ]
+            )
+    after = max(len(encode_account(account)) for account in played.state.accounts.values())
+    assert after - before < 5_000
