@@ -12,6 +12,8 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from phonemeter.audit.metrics import Metrics as AuditMetrics
 from phonemeter.engine.metrics import Metrics as EngineMetrics
+from producers.emission import Totals
+from producers.metrics import Metrics as EmitMetrics
 from sinks.metrics import Metrics as SinkMetrics
 from sinks.notifier.metrics import Metrics as NotifierMetrics
 from streams import metrics as worker
@@ -47,13 +49,14 @@ class Metric(NamedTuple):
 
 
 def registries() -> dict[str, CollectorRegistry]:
-    """What each service exports, as it is when it starts."""
+    """What each service, and the command emit, exports as it is when it starts."""
     return {
         "worker": worker.REGISTRY,
         "sink": SinkMetrics().registry,
         "audit": AuditMetrics().registry,
         "notifier": NotifierMetrics().registry,
         "engine": EngineMetrics(Path()).registry,
+        "emit": EmitMetrics(lambda: Totals(0, 0, 0, 0)).registry,
     }
 
 

@@ -16,12 +16,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from phonemeter.cli.serving import serving
 from phonemeter.cli.source import STDIN, Source, UnreadableError
 from phonemeter.errors import UserError
 from phonemeter.settings import load
 from producers.bulk import BulkProducer
 from producers.emission import DryRun, Emission, Refusal
 from producers.lines import starting_at
+from producers.metrics import Metrics
 from producers.settings import ProducerSettings
 
 INCOMPLETE: Final = 1
@@ -47,6 +49,9 @@ def emit(
     ] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check; send nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Serve metrics on this port while it runs.")
+    ] = None,
 ) -> None:
     """Publish events from a file (also compressed by gzip), or from stdin without end.
 
@@ -63,6 +68,8 @@ def emit(
     with ExitStack() as held:
         source = Source.opened(file, held)
         sending = held.enter_context(Sending(None if dry_run else settings, show, refused))
+        metrics = Metrics(lambda: sending.emission.totals)
+        held.enter_context(serving(metrics.registry, settings.listen_host, metrics_port))
         doing = f"{'checking' if dry_run else 'emitting'} {file}"
         progress = held.enter_context(Gauge(doing, source.size_bytes, sending.console))
         blocks = starting_at(source.blocks(sending.goes_on), from_line)

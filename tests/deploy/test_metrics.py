@@ -12,11 +12,19 @@ from phonemeter.audit import metrics as audit
 from phonemeter.engine import metrics as engine
 from phonemeter.metrics import PAGE, Metric, listed, page, registries
 from phonemeter.stack.stack import Stack
+from producers import metrics as emit
 from sinks import metrics as sink
 from sinks.notifier import metrics as notifier
 from streams import metrics as worker
 
-MODULES = {"worker": worker, "sink": sink, "audit": audit, "notifier": notifier, "engine": engine}
+MODULES = {
+    "worker": worker,
+    "sink": sink,
+    "audit": audit,
+    "notifier": notifier,
+    "engine": engine,
+    "emit": emit,
+}
 PER_APP = {"phonemeter_app_calls_left", "phonemeter_app_run_out_seconds"}
 METRICS = listed()
 
