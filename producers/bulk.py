@@ -57,7 +57,8 @@ class BulkProducer:
     ) -> None:
         self._settings = settings or ProducerSettings()
         self._now_ms = now_ms
-        self._outcome_timeout_s = self._settings.producer_delivery_timeout_s + GRACE_S
+        self.outcome_timeout_s = self._settings.producer_delivery_timeout_s + GRACE_S
+        """So long may an outcome take to be told."""
         self._producer: Producer | None = None
         self._partitions = 0
         self._pending_bytes = 0
@@ -77,6 +78,11 @@ class BulkProducer:
     def has_room(self) -> bool:
         """Whether a batch may be published now: less than `producer_buffer_bytes` wait for confirmation."""
         return self._pending_bytes < self._settings.producer_buffer_bytes
+
+    @property
+    def idle(self) -> bool:
+        """Whether no outcome is open."""
+        return self._pending_bytes == 0
 
     def publish(self, values: Sequence[bytes], on_settled: OnSettled | None = None) -> Batch:
         """Check events, given as JSON bytes, and send those that may be sent, in their order.
@@ -120,8 +126,8 @@ class BulkProducer:
 
     def finish(self, timeout_s: float | None = None) -> None:
         """Serve until every outcome is known; what is open after `timeout_s` is given up, and has failed."""
-        deadline_s = time.monotonic() + (self._outcome_timeout_s if timeout_s is None else timeout_s)
-        while self._pending_bytes and time.monotonic() < deadline_s:
+        deadline_s = time.monotonic() + (self.outcome_timeout_s if timeout_s is None else timeout_s)
+        while not self.idle and time.monotonic() < deadline_s:
             self.serve(SERVE_S)
         self._give_up()
 
@@ -174,11 +180,11 @@ class BulkProducer:
         return failure
 
     def _give_up(self) -> None:
-        if self._producer is None or not self._pending_bytes:
+        if self._producer is None or self.idle:
             return
         self._producer.purge()
         deadline_s = time.monotonic() + GRACE_S
-        while self._pending_bytes and time.monotonic() < deadline_s:
+        while not self.idle and time.monotonic() < deadline_s:
             self.serve(SERVE_S)
 
     def _connected(self) -> Producer:
