@@ -107,7 +107,8 @@ class Deliveries:
             self.pending.pop(place, None)
             if self.forget and record.state == "delivered":
                 self.asked.pop(place, None)
-        return record if record.state == "sending" else None
+        begins = record.state == "sending" and (known is None or record.attempt > known.attempt)
+        return record if begins else None
 
     def _counts(self, record: Chain, known: Chain | None) -> bool:
         if record.state == "sending" and self.owner not in {"", record.owner}:
@@ -119,7 +120,11 @@ class Deliveries:
         if record.state == "delivered":
             return True
         if record.state == "sending":
-            return record.attempt > known.attempt
+            adopted = known.state == "sending" and (record.attempt, record.at_ms) == (
+                known.attempt,
+                known.at_ms,
+            )
+            return adopted or record.attempt > known.attempt
         return record.attempt >= known.attempt and known.state != "dead"
 
     def _retry(self, record: Retry) -> None:

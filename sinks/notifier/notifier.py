@@ -305,7 +305,7 @@ class Notifier:
     def _correct(self, share: Share, now_ms: int) -> None:
         """Write what is known where the log's newest record is one that does not count."""
         for name in [one for one in share.known.contradicted if share.settled(one, now_ms)]:
-            chain = share.known.chains.get(name)
+            chain = planning.corrected(share.known, name)
             value = None if chain is None else encode(chain)
             self._publisher.publish([Outgoing(share.partition, chain_key(name), value)])
             share.unread[name] = now_ms

@@ -133,6 +133,17 @@ def route_gone(chain: Chain, outcome: Outcome, now_ms: int) -> RouteState:
     return RouteState(at_ms=now_ms, route=chain.route, disabled=True, reason=outcome.reason)
 
 
+def corrected(known: Deliveries, name: str) -> Chain | None:
+    """What to write of a chain whose newest record does not count; None: that there is no such chain.
+
+    An attempt of an earlier owner is adopted, because what is written in its name now would not count either.
+    """
+    chain = known.chains.get(name)
+    if chain is not None and chain.state == "sending":
+        return msgspec.structs.replace(chain, owner=known.owner)
+    return chain
+
+
 def forgotten(known: Deliveries, now_ms: int) -> Iterator[Chain]:
     """Delivered chains so old that their records can go."""
     for chain in known.chains.values():

@@ -85,8 +85,8 @@ class Incarnation:
         known, now_ms = self.share.known, self.world.now_ms
         mine = frozenset(chain.id for chain in self.begun)
         for name in [one for one in known.contradicted if self.share.settled(one, now_ms)]:
-            known_chain = known.chains.get(name)
-            self.world.log.append((chain_key(name), None if known_chain is None else encode(known_chain)))
+            chain = planning.corrected(known, name)
+            self.world.log.append((chain_key(name), None if chain is None else encode(chain)))
             self.share.unread[name] = now_ms
         chains = [
             *planning.interrupted(known, mine, LIMITS, now_ms),
