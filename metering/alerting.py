@@ -132,22 +132,35 @@ def call_charged(
     The first call of a new day asks the forecast for the run-out; one that makes its minute or its client's
     hour abnormal alerts.
     """
-    _count_day(account, event.data.capability, time_ms, time_ms, lines, rules)
+    data = event.data
+    _count_day(account, data.capability, time_ms, time_ms, lines, rules)
     minute = time_ms // MINUTE_MS
     burn = use.burn
     if burn is None:
         burn = use.burn = Burn.begun(minute, account.alerting or rules)
-    if minute > burn.minute:
-        if burn.turn(minute):
-            burn.limit_by(account.alerting or rules)
-    elif minute < burn.minute and minute // HOUR_MINUTES < burn.minute // HOUR_MINUTES:
-        return
     if minute == burn.minute:
         burn.calls = calls = burn.calls + 1
-        if calls == burn.limit and burn.begins_episode():
-            _burns(account, event, "minute_burn", time_ms, lines, rules, calls=calls, usual=burn.usual)
-    if event.data.client:
-        _count_client(account, burn, event, time_ms, lines, rules)
+    elif minute > burn.minute:
+        if burn.calls > burn.busiest or minute >= burn.hour_ends:
+            _turn(account, burn, minute, rules)
+        burn.minute = minute
+        burn.calls = calls = 1
+    elif minute >= burn.hour_ends - HOUR_MINUTES:
+        calls = 0
+    else:
+        return
+    if calls and calls == burn.limit:
+        _minute_burns(account, burn, event, time_ms, lines, rules)
+    client = data.client
+    if client:
+        clients = burn.clients
+        calls = clients.get(client, 0) + 1
+        if calls > 1 or len(clients) < CLIENTS_MAX:
+            clients[client] = calls
+            if calls == burn.client_limit:
+                _client_burns(account, burn, event, time_ms, lines, rules)
+        else:
+            burn.count_against_all()
 
 
 def call_taken_over(
@@ -177,21 +190,6 @@ def _count_day(
         return
     by_day = use.calls_by_day
     by_day[day] = by_day.get(day, 0) + 1
-
-
-def _count_client(
-    account: Account, burn: Burn, event: Authorization, time_ms: int, lines: Lines, rules: Rules
-) -> None:
-    client = event.data.client
-    clients = burn.clients
-    calls = clients.get(client, 0) + 1
-    if calls == 1 and len(clients) >= CLIENTS_MAX:
-        burn.count_against_all()
-        return
-    clients[client] = calls
-    if calls == burn.client_limit and burn.begins_episode_of(client):
-        usual = burn.client_usual
-        _burns(account, event, "client_burn", time_ms, lines, rules, client=client, calls=calls, usual=usual)
 
 
 def _new_day(
@@ -237,26 +235,44 @@ def _left(account: Account, capability: Capability, rules: Rules) -> int:
     return account.uses[capability].active_remaining + trial
 
 
-def _burns(
-    account: Account,
-    event: Authorization,
-    reason: str,
-    time_ms: int,
-    lines: Lines,
-    rules: Rules,
-    **details: int | str,
+def _turn(account: Account, burn: Burn, minute: int, rules: Rules) -> None:
+    if burn.turn(minute):
+        burn.limit_by(account.alerting or rules)
+
+
+def _minute_burns(
+    account: Account, burn: Burn, event: Authorization, time_ms: int, lines: Lines, rules: Rules
 ) -> None:
-    capability = event.data.capability
-    lines.alert(
-        account,
-        capability,
-        recovered=False,
-        reason=reason,
-        time_ms=time_ms,
-        remaining=_left(account, capability, rules),
-        pack_id="",
-        **details,
-    )
+    if burn.begins_episode():
+        capability = event.data.capability
+        lines.alert(
+            account,
+            capability,
+            recovered=False,
+            reason="minute_burn",
+            time_ms=time_ms,
+            remaining=_left(account, capability, rules),
+            calls=burn.limit,
+            usual=burn.usual,
+        )
+
+
+def _client_burns(
+    account: Account, burn: Burn, event: Authorization, time_ms: int, lines: Lines, rules: Rules
+) -> None:
+    capability, client = event.data.capability, event.data.client
+    if burn.begins_episode_of(client):
+        lines.alert(
+            account,
+            capability,
+            recovered=False,
+            reason="client_burn",
+            time_ms=time_ms,
+            remaining=_left(account, capability, rules),
+            client=client,
+            calls=burn.client_limit,
+            usual=burn.client_usual,
+        )
 
 
 def _take_up_levels(

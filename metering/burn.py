@@ -48,6 +48,7 @@ class Burn(Struct, array_like=True):
 
     Attributes:
         minute: the newest minute in which a call was charged, since 1970.
+        hour_ends: the minute with which the next hour begins.
         calls: calls in that minute.
         limit: calls in a minute that are abnormal; 0 if none are.
         busiest: calls of today's busiest minute so far, without the newest.
@@ -61,6 +62,7 @@ class Burn(Struct, array_like=True):
     """
 
     minute: int
+    hour_ends: int
     calls: int = 0
     limit: int = 0
     busiest: int = 0
@@ -75,7 +77,7 @@ class Burn(Struct, array_like=True):
     @staticmethod
     def begun(minute: int, limits: BurnLimits) -> "Burn":
         """What is known at the first call."""
-        burn = Burn(minute)
+        burn = Burn(minute, (minute // HOUR_MINUTES + 1) * HOUR_MINUTES)
         burn.limit_by(limits)
         return burn
 
@@ -103,16 +105,13 @@ class Burn(Struct, array_like=True):
         self.client_limit = _limit(limits.burn_client_calls, self.client_usual, percent)
 
     def turn(self, minute: int) -> bool:
-        """Go on to a newer minute; whether that is another day, which changes the limits."""
-        ended = self.minute
-        self.minute = minute
+        """Leave the newest minute for this one, before it is set; whether the day ends, and limits change."""
         if self.calls > self.busiest:
             self.busiest = _clipped(self.calls, self.limit)
-        self.calls = 0
-        if minute // HOUR_MINUTES == ended // HOUR_MINUTES:
+        if minute < self.hour_ends:
             return False
-        self._turn_hour()
-        days = _day(minute) - _day(ended)
+        days = _day(minute) - _day(self.minute)
+        self._turn_hour(minute // HOUR_MINUTES)
         if days:
             self._turn_days(days)
         return days > 0
@@ -139,7 +138,8 @@ class Burn(Struct, array_like=True):
         self.abnormal_clients = (*others, (client, self.minute // HOUR_MINUTES))
         return not known
 
-    def _turn_hour(self) -> None:
+    def _turn_hour(self, hour: int) -> None:
+        self.hour_ends = (hour + 1) * HOUR_MINUTES
         clients = self.clients
         if clients:
             calls = max(clients.values())
@@ -147,8 +147,7 @@ class Burn(Struct, array_like=True):
                 self.client_busiest = _clipped(calls, self.client_limit)
             self.clients = {}
         if self.abnormal_clients:
-            since = self.minute // HOUR_MINUTES - 1
-            self.abnormal_clients = tuple(each for each in self.abnormal_clients if each[1] >= since)
+            self.abnormal_clients = tuple(each for each in self.abnormal_clients if each[1] >= hour - 1)
 
     def _turn_days(self, days: int) -> None:
         idle = (0,) * min(days - 1, HISTORY_DAYS)
