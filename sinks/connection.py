@@ -14,7 +14,13 @@ FAILURES: Final = (Error, OSError, EOFError)
 """What the driver raises when the server refuses, goes away or speaks nonsense."""
 
 
-def connect(url: str, *, database: str | None = None, reply_timeout_s: float = REPLY_TIMEOUT_S) -> Client:
+def connect(
+    url: str,
+    kind: type[Client] = Client,
+    *,
+    database: str | None = None,
+    reply_timeout_s: float = REPLY_TIMEOUT_S,
+) -> Client:
     """A client for the database that the URL names, or for another one there. It connects when first used."""
     host, options = parse_url(url)
     options.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
@@ -23,7 +29,7 @@ def connect(url: str, *, database: str | None = None, reply_timeout_s: float = R
     options.setdefault("client_name", "phonemeter")
     if database is not None:
         options["database"] = database
-    return Client(host, **options)
+    return kind(host, **options)
 
 
 def database_of(url: str) -> str:

@@ -86,7 +86,7 @@ def run(settings: SinkSettings, views: Iterable[str] = (), stop: threading.Event
             total_bytes=settings.sink_buffer_bytes,
             age_s=settings.sink_flush_ms / 1_000,
         )
-        Sink(source, store, limits, metrics, stopping).run()
+        Sink(source, store, limits, metrics, stopping, id_digits=settings.event_id_digits).run()
     log.info("The sink has ended.")
 
 

@@ -48,6 +48,13 @@ class SinkSettings(BaseSettings):
     sink_flush_ms: int = Field(
         1_000, ge=1, le=60_000, description="Time after which the sink writes what it holds, however little."
     )
+    event_id_digits: int = Field(
+        16,
+        ge=16,
+        le=64,
+        description="How many digits of event ids that are a SHA-256 ClickHouse keeps; 64 are all, and two "
+        "of them take a byte a line. After a change, `phonemeter audit --repair` rewrites the older lines.",
+    )
     sink_metrics_port: int = Field(
         9465, ge=1, le=65_535, description="Port of the sink's metrics and health."
     )

@@ -2,9 +2,11 @@
 
 import logging
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping
 from threading import Event
+from typing import cast
 
 from kafka.errors import KafkaError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
@@ -13,7 +15,7 @@ from tenacity.wait import wait_exponential_jitter
 from metering.ledger import COLUMNS
 from sinks.batches import Batch, Limits, due, pause_s
 from sinks.errors import PoisonError, SinkError, StoreError
-from sinks.lines import BEFORE_ALL, Lines, concatenated, decode
+from sinks.lines import BEFORE_ALL, ID_DIGITS, Lines, concatenated, decode
 from sinks.metrics import Metrics
 from sinks.source import SESSION_TIMEOUT_MS, Record, Source, Start
 from sinks.store import Store
@@ -59,6 +61,8 @@ class Sink:
         metrics: Metrics,
         stop: Event,
         now_s: Callable[[], float] = time.monotonic,
+        *,
+        id_digits: int = ID_DIGITS,
     ) -> None:
         self._source = source
         self._store = store
@@ -66,6 +70,7 @@ class Sink:
         self._metrics = metrics
         self._stop = stop
         self._now_s = now_s
+        self._id_digits = id_digits
         self._batches: dict[int, Batch] = {}
         self._stopped: set[int] = set()
         self._waiting: set[int] = set()
@@ -176,7 +181,7 @@ class Sink:
             self._go_back_for(batch, f"jumped from record {batch.next_offset} to {record.offset}")
             return
         try:
-            lines = decode(record.value, record.partition)
+            lines = decode(record.value, record.partition, self._id_digits)
             self._refuse_strangers(batch, record.offset, lines)
             if record.offset < batch.next_offset:
                 return
@@ -314,7 +319,8 @@ class Sink:
         self._metrics.inserts.inc()
         self._metrics.rows_inserted.inc(count)
         self._metrics.batch_rows.observe(count)
-        self._metrics.stored(batch.partition, min(columns[_RECORDED_AT]), max(columns[_RECORDED_AT]))
+        arrivals = cast("array[int]", columns[_RECORDED_AT])
+        self._metrics.stored(batch.partition, min(arrivals), max(arrivals))
 
     def _begin_again(self, batch: Batch) -> None:
         """Begin the partition as if just assigned: ClickHouse lost what it had acknowledged."""

@@ -4,16 +4,20 @@ import logging
 import secrets
 import socket
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from operator import sub
+from typing import Final, cast
 
 from clickhouse_driver import Client
 
 from metering.ledger import COLUMNS
+from sinks.columns import Column
 from sinks.connection import FAILURES, connect, rows, sentence
 from sinks.errors import StoreError
 from sinks.lines import BEFORE_ALL, Position
+from sinks.native import NativeClient
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +25,12 @@ RENAMED: Final = {"offset": "source_offset", "time_ms": "time", "recorded_at_ms"
 """Columns of the table with another name than in the ledger record: one is a keyword, times are typed."""
 
 TABLE_COLUMNS: Final = tuple(RENAMED.get(name, name) for name in COLUMNS)
+
+_TIME: Final = COLUMNS.index("time_ms")
+_RECORDED_AT: Final = COLUMNS.index("recorded_at_ms")
+_STORED_COLUMNS: Final = tuple(
+    "recorded_after_ms" if name == "recorded_at" else name for name in ("source_partition", *TABLE_COLUMNS)
+)
 
 WHOLE: Final = 2**31 - 1
 """More rows than an INSERT ever has: never cut, it becomes one part, which is there whole or not at all."""
@@ -89,7 +99,7 @@ class Store:
             ((count, newest_ms),) = rows(client, _NEWEST)
         return int(newest_ms) if count else None
 
-    def insert(self, partition: int, columns: Sequence[list[Any]], after: Position) -> None:
+    def insert(self, partition: int, columns: Sequence[Column], after: Position) -> None:
         """Store the lines that follow the highest stored one, `after`, of a source partition.
 
         The token names that place and nothing else, so that of all INSERTs that were planned for it, by this
@@ -97,13 +107,13 @@ class Store:
         others: a compare-and-swap. What was stored in the end only `position` tells.
         """
         token = f"{self._issue}:{partition:d}:after {after.offset}.{after.line}"
-        names = ", ".join(("source_partition", *TABLE_COLUMNS))
-        count = len(columns[0])
+        names = ", ".join(_STORED_COLUMNS)
+        stored = _as_stored(partition, columns)
         with self._asking() as client:
             self._unsure.add(partition)
             client.execute(
                 f"INSERT INTO ledger ({names}) VALUES",
-                [[partition] * count, *columns],
+                stored,
                 columnar=True,
                 settings={**ATOMIC, "insert_deduplication_token": token},
             )
@@ -141,7 +151,7 @@ class Store:
     @contextmanager
     def _asking(self) -> Iterator[Client]:
         if self._client is None:
-            self._client = connect(self._url)
+            self._client = connect(self._url, NativeClient)
         try:
             yield self._client
         except StoreError:
@@ -150,3 +160,11 @@ class Store:
         except FAILURES as error:
             self.close()
             raise StoreError(sentence(error)) from error
+
+
+def _as_stored(partition: int, columns: Sequence[Column]) -> list[Column]:
+    """The table's own columns: with the source partition, and arrival as what it is later than the time."""
+    times, arrivals = (cast("array[int]", columns[place]) for place in (_TIME, _RECORDED_AT))
+    stored = [array("I", (partition,)) * len(times), *columns]
+    stored[1 + _RECORDED_AT] = array("q", map(sub, arrivals, times))
+    return stored

@@ -1,4 +1,4 @@
-"""The views on the ledger: what analysts, Grafana and `phonemeter balance` read, one file each.
+"""The views on the ledger: what analysts, Grafana and `phonemeter balance` read, one file each or by `usage`.
 
 They are replaced at every start of the sink, so they need no migrations. The sink does not know them; the
 program hands them to it.
@@ -7,10 +7,13 @@ program hands them to it.
 from importlib import resources
 from typing import Final
 
+from dashboards.views.usage import USAGE, statement
+
 NAMES: Final = (
     "usage_hourly",
     "usage_daily",
     "usage_monthly",
+    "usage_monthly_by_app",
     "usage_curve",
     "authorizations",
     "funnel",
@@ -35,4 +38,7 @@ NAMES: Final = (
 def statements() -> tuple[str, ...]:
     """The statements that create or replace the views, in the order in which they must run."""
     files = resources.files(__name__)
-    return tuple((files / f"{name}.sql").read_text(encoding="utf-8") for name in NAMES)
+    return tuple(
+        statement(name) if name in USAGE else (files / f"{name}.sql").read_text(encoding="utf-8")
+        for name in NAMES
+    )

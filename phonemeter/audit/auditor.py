@@ -55,7 +55,7 @@ def audit(settings: Settings, show: Show = lambda _partition, _offset, _end: Non
                 f"{topic} has {len(partitions)} partitions and {EVENTS} has {len(ends[EVENTS])}: what "
                 f"belongs together shares a partition number, so they cannot be compared."
             )
-    with reading(settings.kafka) as log, asking(settings.clickhouse) as stored:
+    with reading(settings.kafka) as log, asking(settings.clickhouse, settings.event_id_digits) as stored:
         for partition in ends[EVENTS]:
             until = min(services.metered.get(partition, 0), ends[EVENTS][partition].end)
             upto = services.stored.get(partition, BEFORE_ALL)
@@ -209,7 +209,7 @@ class PartitionAudit:
             self._cells[cell].count(entry)
             if identity_of(entry) <= self._upto:
                 number = entry.offset // STRETCH_OFFSETS
-                self._stretches[number] = self._stretches[number].plus(entry)
+                self._stretches[number] = self._stretches[number].plus(self._sources.stored.as_stored(entry))
             else:
                 self._report.not_stored += 1
                 self._not_stored_yet[cell].count(entry)
@@ -241,7 +241,7 @@ class PartitionAudit:
             for entry in metered.entries:
                 number = entry.offset // STRETCH_OFFSETS
                 if number in waiting and identity_of(entry) <= self._upto:
-                    held[number].append(entry)
+                    held[number].append(self._sources.stored.as_stored(entry))
             while waiting and (waiting[0] + 1) * STRETCH_OFFSETS <= metered.state.next_offset:
                 yield waiting[0], held.pop(waiting.pop(0), [])
             if not waiting:

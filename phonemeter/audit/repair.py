@@ -8,7 +8,8 @@ ended. Hence the order:
 2. Let the old table refuse INSERTs, by a constraint that nothing meets; wait until none is under way. The
    sink tries again and again, as it does whenever ClickHouse refuses. Readers notice nothing.
 3. Fill up to where the old table has ended, exactly.
-4. Exchange the two: one atomic step. The constraint goes away with the old table.
+4. Exchange the two: one atomic step. The constraint goes away with the old table. Then exchange the notes of
+   which migrations they have had, so that a table of an older version makes place for one of this.
 
 A line that the old table had lost at its end is not put back by this but by a sink: one that joins the group
 finds what was acknowledged and is not there, and reads it again, as after a disk was replaced. All sinks of
@@ -34,7 +35,7 @@ from phonemeter.settings import Settings
 from sinks.batches import Batch, Limits
 from sinks.connection import FAILURES, connect, database_of, sentence
 from sinks.errors import PoisonError, StoreError
-from sinks.lines import BEFORE_ALL, Lines, Position, concatenated, decode
+from sinks.lines import BEFORE_ALL, Position, concatenated, decode
 from sinks.metrics import Metrics
 from sinks.migrations import migrate
 from sinks.sink import Sink
@@ -72,7 +73,9 @@ def repair(settings: Settings, show: Show = lambda _partition, _offset, _end: No
         closing(Store(settings.clickhouse)) as old,
         closing(Store(fresh)) as new,
     ):
-        fillings = {partition: _Filling(partition, log, new, show) for partition in records}
+        fillings = {
+            partition: _Filling(partition, log, new, show, settings.event_id_digits) for partition in records
+        }
         for partition, filling in fillings.items():
             filling.fill(records[partition], old.position(partition))
         ended = _exchange(settings.clickhouse, fresh, old, fillings, settings.kafka)
@@ -108,13 +111,14 @@ class _Filling:
         newest: the newest line that the topic is known to have.
     """
 
-    def __init__(self, partition: int, log: Log, store: Store, show: Show) -> None:
+    def __init__(self, partition: int, log: Log, store: Store, show: Show, id_digits: int) -> None:
         self.lines = 0
         self.newest = BEFORE_ALL
         self._partition = partition
         self._log = log
         self._store = store
         self._show = show
+        self._id_digits = id_digits
         self._batch = Batch(partition, BEFORE_ALL, 0)
         self._next_offset = 0
 
@@ -128,10 +132,10 @@ class _Filling:
 
     def _take(self, record: Any, target: Position) -> None:  # noqa: ANN401 - aiokafka's types are not complete
         try:
-            lines = decode(record.value, self._partition)
+            lines = decode(record.value, self._partition, self._id_digits)
             last = lines.last if len(lines) else BEFORE_ALL
             self.newest = max(self.newest, last)
-            self._batch.take(_up_to(lines, target), len(record.value), 0.0)
+            self._batch.take(lines.through(target), len(record.value), 0.0)
         except PoisonError as error:
             raise OperationError(
                 f"{LEDGER} partition {self._partition} record {record.offset} cannot be stored: {error}. "
@@ -147,11 +151,6 @@ class _Filling:
         if len(batch):
             self._store.insert(self._partition, concatenated(batch.pieces), batch.stored)
             self.lines += batch.drop_through(batch.last)
-
-
-def _up_to(lines: Lines, target: Position) -> Lines:
-    count = len(lines) - len(lines.after(target))
-    return Lines(tuple(column[:count] for column in lines.columns), lines.positions[:count])
 
 
 @contextmanager
@@ -190,7 +189,8 @@ def _exchange(
             old.doubt(partition)
             ended[partition] = old.position(partition)
             filling.fill(records[partition], ended[partition])
-        client.execute(f"EXCHANGE TABLES ledger AND `{database_of(fresh)}`.ledger")
+        for table in ("ledger", "schema_migrations"):
+            client.execute(f"EXCHANGE TABLES {table} AND `{database_of(fresh)}`.{table}")
     return ended
 
 
@@ -233,7 +233,7 @@ def _look_again(settings: Settings, wanted: Mapping[int, Position]) -> None:
         closing(source),
         closing(Store(settings.clickhouse)) as store,
         closing(Store(settings.clickhouse)) as watching,
-        _working(Sink(source, store, limits, Metrics(), stop), stop),
+        _working(Sink(source, store, limits, Metrics(), stop, id_digits=settings.event_id_digits), stop),
     ):
 
         def is_to_be_waited_for() -> bool:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error, ErrorCodes
 from msgspec import Struct
@@ -13,7 +14,7 @@ from metering.ledger import CALL_KINDS, Entry
 from phonemeter.audit.figures import STRETCH_OFFSETS, Stretch
 from phonemeter.errors import OperationError
 from sinks.connection import FAILURES, connect, rows, sentence
-from sinks.lines import BEFORE_ALL, Position
+from sinks.lines import BEFORE_ALL, Position, shortened
 from sinks.store import TABLE_COLUMNS
 
 REPLY_TIMEOUT_S: Final = 300.0
@@ -96,8 +97,14 @@ class Repeated(Struct, frozen=True):
 class StoredLedger:
     """The ledger in ClickHouse. Made by `asking`."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, id_digits: int) -> None:
         self._client = client
+        self._id_digits = id_digits
+
+    def as_stored(self, entry: Entry) -> Entry:
+        """The line as ClickHouse keeps it: of an event id that is a SHA-256 the first digits only."""
+        event_id = self._shortened(entry.event_id)
+        return entry if event_id == entry.event_id else msgspec.structs.replace(entry, event_id=event_id)
 
     def highest(self, partition: int) -> Position:
         """The highest line of a source partition."""
@@ -128,7 +135,8 @@ class StoredLedger:
     def places_of(self, event_id: str) -> list[tuple[str, int]]:
         """The apps that have lines of an event of this id, each with its source partition."""
         return [
-            (appid, partition) for appid, partition in rows(self._client, _PLACES, {"event_id": event_id})
+            (appid, partition)
+            for appid, partition in rows(self._client, _PLACES, {"event_id": self._shortened(event_id)})
         ]
 
     def lines_at(
@@ -138,7 +146,7 @@ class StoredLedger:
         parameters = {
             "partition": partition,
             "offsets": tuple(offsets),
-            "event_id": event_id,
+            "event_id": self._shortened(event_id),
             "whole": tuple(whole),
         }
         return _entries(rows(self._client, _LINES_AT, parameters))
@@ -154,17 +162,20 @@ class StoredLedger:
             )
         return found[:REPEATED_MAX]
 
+    def _shortened(self, event_id: str) -> str:
+        return shortened((event_id,), self._id_digits)[0]
+
 
 @contextmanager
-def asking(url: str) -> Iterator[StoredLedger]:
-    """The ledger in the ClickHouse at `url`.
+def asking(url: str, id_digits: int) -> Iterator[StoredLedger]:
+    """The ledger in the ClickHouse at `url`, which keeps so many digits of hashes.
 
     Raises:
         OperationError: ClickHouse does not answer, or has no ledger yet.
     """
     try:
         with connect(url, reply_timeout_s=REPLY_TIMEOUT_S) as client:
-            yield StoredLedger(client)
+            yield StoredLedger(client, id_digits)
     except FAILURES as error:
         place = urlsplit(url)
         where = f"ClickHouse at {place.hostname}:{place.port or 9000}"

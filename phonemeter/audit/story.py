@@ -101,7 +101,7 @@ def tell(
 def _places(settings: Settings, event_id: str, appid: str | None) -> tuple[list[tuple[str, int]], str]:
     """Where ClickHouse says the event is, which only saves looking everywhere; and why it says nothing."""
     try:
-        with asking(settings.clickhouse) as stored:
+        with asking(settings.clickhouse, settings.event_id_digits) as stored:
             places = stored.places_of(event_id)
     except OperationError as error:
         return [], str(error)
@@ -205,8 +205,10 @@ def _follow(log: Log, settings: Settings, story: Story) -> None:
     story.published = sorted(set(found), key=identity_of)
     story.publications = found.count(found[0]) if found else 0
     if not story.not_asked:
-        with asking(settings.clickhouse) as stored:
-            story.stored = stored.lines_at(story.partition, offsets, story.event_id, whole)
+        with asking(settings.clickhouse, settings.event_id_digits) as stored:
+            as_stored = {stored.as_stored(entry): entry for entry in story.published}
+            lines = stored.lines_at(story.partition, offsets, story.event_id, whole)
+            story.stored = [as_stored.get(line, line) for line in lines]
 
 
 def _published(log: Log, span: Span, partition: int, offsets: Sequence[int]) -> Iterator[Entry]:

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 _FILE_NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 
+_REBUILT_SINCE: Final = frozenset({"ff9c876a52174735f76feb3194c954ae83345727089e31e37094f70bc1ba055b"})
+"""Checksums of tables that no statement turns into today's: lines are sorted and ids are kept otherwise."""
+
 _CREATE_BOOK: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations
 (
@@ -110,6 +113,12 @@ def _applied(client: Client, database: str, steps: Sequence[Migration]) -> set[i
             raise SinkError(
                 f"database {database} has migration {version:04d} {name}, this version knows up to "
                 f"{len(steps):04d}: start the newer phonemeter, or give this one another database"
+            )
+        if checksum in _REBUILT_SINCE:
+            raise SinkError(
+                f"database {database} keeps the ledger as an older phonemeter did, in more than twice the "
+                f"space: run `phonemeter audit --repair` once, which builds it anew from phone-ledger and "
+                f"puts it in the place of the old one, and start this again"
             )
         if step.checksum != checksum:
             raise SinkError(

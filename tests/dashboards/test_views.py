@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dashboards import views
+from dashboards.views.usage import USAGE
 from metering.ledger import CALL_KINDS, Entry
 from metering.times import DAY_MS, HOUR_MS, shanghai_date
 from tests.dashboards.conftest import Ledger, some_of_everything
@@ -175,7 +176,15 @@ def test_lapses_alerts_and_rejections_are_their_lines(ledger: Ledger) -> None:
     ("query", "projection"),
     [
         ("SELECT day, sum(charged) FROM usage_daily WHERE appid = 'wx1' GROUP BY day", "daily"),
-        ("SELECT hour, sum(charged) FROM usage_hourly WHERE appid = 'wx1' GROUP BY hour", "hourly"),
+        ("SELECT month, sum(charged) FROM usage_monthly WHERE appid = 'wx1' GROUP BY month", "daily"),
+        (
+            "SELECT appid, sum(charged) FROM usage_monthly_by_app WHERE month = '2024-06-01' GROUP BY appid",
+            "monthly",
+        ),
+        (
+            "SELECT * FROM usage_curve(app = 'wx1', first_day = '2024-01-01', last_day = '2024-12-31')",
+            "daily",
+        ),
         ("SELECT * FROM packs WHERE appid = 'wx1'", "packs"),
     ],
 )
@@ -202,4 +211,4 @@ def test_every_view_and_each_of_its_columns_has_a_comment(ledger: Ledger) -> Non
 
 def test_every_view_that_is_shipped_is_named() -> None:
     files = {entry.name for entry in resources.files(views).iterdir() if entry.name.endswith(".sql")}
-    assert files == {f"{name}.sql" for name in views.NAMES}
+    assert files | {f"{name}.sql" for name in USAGE} == {f"{name}.sql" for name in views.NAMES}

@@ -7,12 +7,16 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from metering.ledger import COLUMNS
 from sinks.lines import BEFORE_ALL, Position
 from tests.simulation.virtual_time import OUTSIDE, VirtualTimeLoop, wait
 
 TOKENS_MAX = 1_000
 Row = tuple[Any, ...]
 """Source partition, then a line's fields in the order of `metering.ledger.COLUMNS`."""
+
+_TIME, _RECORDED = (1 + COLUMNS.index(name) for name in ("time_ms", "recorded_at_ms"))
+"""Where a row has its times; the sink says how much later than the first the second is."""
 
 _PARTITION = re.compile(r"source_partition = (\d+)")
 _UNDER_WAY = re.compile(r"= '(\d+)'\s*$")
@@ -62,7 +66,9 @@ class Engine:
         if not self.up:
             await self._answer(life, 0.05)
         self._under_way[partition] += 1
-        lines = list(zip(*data, strict=True))
+        columns = list(data)
+        columns[_RECORDED] = [time + later for time, later in zip(data[_TIME], data[_RECORDED], strict=True)]
+        lines = list(zip(*columns, strict=True))
         fate = self.chance.choice(_FATES) if self.chance.random() < self.trouble else "stored"
         takes_s = self.chance.expovariate(20.0)
         if fate == "stored later":
@@ -128,7 +134,8 @@ _FATES = ("refused", "reply lost", "stored later", "broken off")
 class Client:
     """What clickhouse-driver's client is to the sink."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, kind: type | None = None) -> None:
+        del kind
         self._engine = engine
 
     def execute(

@@ -96,7 +96,7 @@ class World:
     committed: int = 0
 
     def insert(self, batch: Batch) -> None:
-        self.stored += [event_id for piece in batch.pieces for event_id in piece.columns[7]]
+        self.stored += [str(event_id) for piece in batch.pieces for event_id in piece.columns[7]]
         self.position = batch.last
 
 

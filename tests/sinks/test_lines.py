@@ -7,7 +7,7 @@ import pytest
 
 from metering.ledger import COLUMNS, Entry, encode_records
 from sinks.errors import PoisonError
-from sinks.lines import BEFORE_ALL, Position, concatenated, decode
+from sinks.lines import BEFORE_ALL, Position, concatenated, decode, shortened
 from tests.sinks.parts import lines
 
 
@@ -47,7 +47,8 @@ def test_only_the_lines_after_a_position_are_left() -> None:
 def test_pieces_are_put_together_in_their_order() -> None:
     entries = lines(50, seed=4)
     pieces = [decode(value, 0) for part in (entries[:20], entries[20:]) for value in encode_records(0, part)]
-    assert concatenated(pieces)[COLUMNS.index("event_id")] == [entry.event_id for entry in entries]
+    for name, column in zip(COLUMNS, concatenated(pieces), strict=True):
+        assert list(column) == [getattr(entry, name) for entry in entries]
 
 
 def test_a_record_without_lines_is_no_lines() -> None:
@@ -74,6 +75,7 @@ def test_a_record_without_lines_is_no_lines() -> None:
         (record(rows=[row(offset=-1)]), "Expected `int` >= 0"),
         (record(rows=[row(line=2**32)]), "Expected `int` <= 4294967295"),
         (record(rows=[row(amount_micro_yuan=2**63)]), "Expected `int` <= 9223372036854775807"),
+        (record(rows=[row(recorded_at_ms=2**62)]), "Expected `int` <= 4611686018427387903"),
     ],
 )
 def test_what_cannot_be_stored_is_refused_by_name(value: bytes | None, told: str) -> None:
@@ -85,3 +87,28 @@ def test_the_smallest_and_largest_numbers_can_be_stored() -> None:
     entry = Entry(2**63 - 1, 2**32 - 1, "charge", 0, 0, "wx1", calls=-(2**63), remaining=2**63 - 1)
     (value,) = encode_records(0, [entry])
     assert decode(value, 0).last == (2**63 - 1, 2**32 - 1)
+
+
+def test_lines_up_to_a_position_and_those_after_it_are_all() -> None:
+    entries = lines(50, seed=4)
+    (value,) = encode_records(3, entries)
+    read = decode(value, 3)
+    for at in (BEFORE_ALL, *(Position(entry.offset, entry.line) for entry in entries), Position(10**9, 0)):
+        assert len(read.through(at)) + len(read.after(at)) == 50
+        assert not len(read.through(at)) or read.through(at).last <= at
+
+
+HASH = "0123456789abcdef" * 4
+
+
+def test_of_ids_that_are_a_sha256_the_first_digits_are_kept_and_other_ids_whole() -> None:
+    others = ["", "order-1", HASH.upper(), HASH[:-1], HASH + "0", HASH[:-1] + "é", "x" * 64]
+    assert shortened([HASH, *others], 16) == [HASH[:16], *others]
+    assert shortened([HASH, HASH, ""], 32) == [HASH[:32], HASH[:32], ""]
+    assert shortened([HASH, "x"], 64) == [HASH, "x"]
+
+
+def test_the_ids_of_a_record_are_kept_as_long_as_asked_for() -> None:
+    value = record(rows=[row(offset=1, event_id=HASH), row(offset=2, event_id="taken")])
+    for digits in (16, 64):
+        assert list(decode(value, 3, digits).columns[COLUMNS.index("event_id")]) == [HASH[:digits], "taken"]
