@@ -13,14 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from bench.figures import Figure, percentile, tell
 from bench.kafka_log import ends, metered_up_to, partition_of, publish, reading
 from bench.measuring import ledger_difference
-from bench.processes import program, stack
+from bench.processes import Program, program, stack
 from bench.stored import Stored, stored_difference
 from bench.traffic import APPS, Event, Times, events
 from metering import topics
@@ -33,6 +33,7 @@ LEDGER_TARGET_MS: Final = 500.0
 CLICKHOUSE_TARGET_MS: Final = 2_000.0
 LOOK_S: Final = 0.02
 SETTLE_S_MAX: Final = 60.0
+PROGRAMS: Final[tuple[Literal["sink", "worker"], ...]] = ("sink", "worker")
 STAGES: Final = ("published to on the broker", "to metered", "to readable", "to visible in ClickHouse")
 
 
@@ -106,9 +107,10 @@ def figures(seconds: int, runs: int, rate: int = EVENTS_PER_S) -> Iterator[Figur
 def measure(seconds: int, rate: int = EVENTS_PER_S) -> tuple[Seen, bool]:
     """One run: when the events were where, and whether both ledgers are right."""
     with stack("kafka", "engine", clock="wall") as (settings, _), ExitStack() as working:
-        for one in ("sink", "worker"):
-            working.enter_context(program(settings, "worker" if one == "worker" else "sink")).wait_ready()
-        seen = asyncio.run(_measured(settings, seconds, rate))
+        programs = [working.enter_context(program(settings, name)) for name in PROGRAMS]
+        for one in programs:
+            one.wait_ready()
+        seen = asyncio.run(_measured(settings, programs, seconds, rate))
         wrong = asyncio.run(ledger_difference(settings.kafka, settings.partitions))
         wrong = wrong or asyncio.run(stored_difference(settings))
     if len(seen.clickhouse_ms) < rate * seconds * 9 // 10:
@@ -126,7 +128,7 @@ def _summary(took_ms: Sequence[float]) -> dict[str, float]:
     }
 
 
-async def _measured(settings: Settings, seconds: int, rate: int) -> Seen:
+async def _measured(settings: Settings, programs: Sequence[Program], seconds: int, rate: int) -> Seen:
     traffic = iter(events((WARM_UP_S + seconds) * rate, times=Times.around(datetime.now(UTC))))
     purchases = [next(traffic) for _ in range(APPS * 3)]
     await publish(settings.kafka, settings.partitions, purchases)
@@ -134,17 +136,20 @@ async def _measured(settings: Settings, seconds: int, rate: int) -> Seen:
     places = range(settings.partitions)
     async with (
         reading(settings.kafka, topics.LEDGER, places) as ledger,
+        reading(settings.kafka, topics.LEDGER, places) as ledger_ends,
         reading(settings.kafka, topics.EVENTS, places) as log,
     ):
-        await _all_there(log, ledger, stored)
+        await _all_there(log, ledger_ends, stored, programs)
         await ledger.seek_to_end()
         seen = Seen()
         watching = [
             asyncio.create_task(_watch_ledger(ledger, seen)),
-            asyncio.create_task(_watch_clickhouse(stored, seen)),
+            asyncio.create_task(_watch_clickhouse(Stored(settings), seen)),
         ]
         await _publish_steadily(settings, list(traffic), rate, seen)
-        await _until_seen(seen)
+        await _all_there(log, ledger_ends, stored, programs)
+        # What watches has a moment to see what is there.
+        await asyncio.sleep(1.0)
         for task in watching:
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
@@ -152,17 +157,21 @@ async def _measured(settings: Settings, seconds: int, rate: int) -> Seen:
     return seen
 
 
-async def _all_there(log: AIOKafkaConsumer, ledger: AIOKafkaConsumer, stored: Stored) -> None:
+async def _all_there(
+    log: AIOKafkaConsumer, ledger: AIOKafkaConsumer, stored: Stored, programs: Sequence[Program]
+) -> None:
     """Wait until what is in the log so far is metered and stored."""
     wanted = await ends(log)
     deadline_s = time.monotonic() + SETTLE_S_MAX
     while time.monotonic() < deadline_s:
         await asyncio.sleep(0.5)
+        for one in programs:
+            one.usage()
         reached = await metered_up_to(ledger)
         there = await asyncio.to_thread(stored.stored_up_to) if stored.count() else {}
         if all(reached[one] >= end and there.get(one, 0) >= end for one, end in wanted.items()):
             return
-    raise RuntimeError(f"the purchases were not stored within {SETTLE_S_MAX:.0f} s")
+    raise RuntimeError(f"not everything was stored within {SETTLE_S_MAX:.0f} s; see the logs of the programs")
 
 
 async def _publish_steadily(settings: Settings, taps: Sequence[Event], rate: int, seen: Seen) -> None:
@@ -200,15 +209,3 @@ async def _watch_clickhouse(stored: Stored, seen: Seen) -> None:
     while True:
         seen.in_clickhouse(await asyncio.to_thread(stored.stored_up_to))
         await asyncio.sleep(LOOK_S)
-
-
-async def _until_seen(seen: Seen) -> None:
-    """Wait for the last events; duplicates of events before the measured time never come."""
-    deadline_s = time.monotonic() + SETTLE_S_MAX
-    before = -1
-    while time.monotonic() < deadline_s:
-        await asyncio.sleep(2.0)
-        arrived = len(seen.clickhouse_ms)
-        if arrived == before and not any(seen.waiting.values()):
-            return
-        before = arrived

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -23,7 +23,7 @@ from bench.checking import CALLS, published
 from bench.figures import Figure, tell
 from bench.kafka_log import ends, fill, partition_of, publish, reading, records
 from bench.measuring import cost_of_more
-from bench.processes import Program, program, stack
+from bench.processes import Program, Usage, program, stack
 from bench.traffic import Event, appids_of, purchases, shares_of, tap
 from metering import topics
 from metering.ledger import decode_rows
@@ -65,6 +65,15 @@ class Left:
     remembered: tuple[Event, ...]
 
 
+class Start(NamedTuple):
+    """One start: seconds to the first ledger record, what was used until then, the peak after more taps."""
+
+    took_s: float
+    used: Usage
+    peak_mb: int
+    correct: bool
+
+
 def figures(apps: int, ids: int, runs: int) -> Iterator[Figure]:
     """Seconds from starting the process to its first ledger record, and its peak memory then and later."""
     with ProcessPoolExecutor(PROCESSES) as pool:
@@ -72,19 +81,20 @@ def figures(apps: int, ids: int, runs: int) -> Iterator[Figure]:
     state_mb = round(sum(len(key) + len(value) for one in left for key, value in one.state) / 1e6)
     tell(f"a state of {apps:,} apps and {ids:,} remembered ids was made: {state_mb} MB")
     found = [measure(left, apps) for _ in range(runs)]
-    correct = all(right for _, _, right in found)
+    correct = all(start.correct for start in found)
+    used = found[-1].used
     under = {"apps": apps, "remembered_ids": ids, "state_topic_mb": state_mb}
     yield Figure(
         figure="restart: process start to first ledger record",
-        values=tuple(took_s for took_s, _, _ in found),
+        values=tuple(start.took_s for start in found),
         unit="s",
         target=READY_TARGET_S,
         correct=correct,
-        under=under,
+        under={**under, "cpu_s": round(used.cpu_s, 1), "peak_mb": used.peak_rss_mb},
     )
     yield Figure(
         figure="memory: worker with that state, peak",
-        values=tuple(peak_mb for _, peak_mb, _ in found),
+        values=tuple(float(start.peak_mb) for start in found),
         unit="MB",
         target=MEMORY_TARGET_MB,
         correct=correct,
@@ -92,8 +102,8 @@ def figures(apps: int, ids: int, runs: int) -> Iterator[Figure]:
     )
 
 
-def measure(left: Sequence[Left], apps: int) -> tuple[float, int, bool]:
-    """One start: seconds to the first ledger record, peak megabytes after some more taps, if all is right."""
+def measure(left: Sequence[Left], apps: int) -> Start:
+    """One start, and some more taps after it."""
     with stack("kafka", clock="events") as (settings, _):
         asyncio.run(_leave(settings, left))
         repeated = [event for one in left for event in one.remembered]
@@ -102,10 +112,11 @@ def measure(left: Sequence[Left], apps: int) -> tuple[float, int, bool]:
         began_s = time.monotonic()
         with program(settings, "worker") as worker:
             took_s = asyncio.run(_first_record(settings, worker)) - began_s
+            used = worker.usage()
             asyncio.run(cost_of_more(settings, [worker], list(new)))
             peak_mb = worker.usage().peak_rss_mb
         correct = asyncio.run(_is_correct(settings, len(repeated)))
-    return took_s, peak_mb, correct
+    return Start(took_s, used, peak_mb, correct)
 
 
 def left_of(partition: int, apps: int, ids: int) -> Left:
