@@ -157,17 +157,15 @@ class Simulation:
         if self.replaced:
             old = self.replaced.pop()
             if old.compactions == self.world.compactions:
-                old.plan()
+                self.random.choice((old.plan, old.catch_up, old.deliver))()
                 old.deliver()
 
     def wait(self) -> None:
         self.world.now_ms += self.random.choice((1_000, 60_000, HOUR_MS))
 
     def work(self) -> None:
-        for _ in range(self.random.randrange(4)):
-            self.living.catch_up()
-            self.living.deliver()
-            self.living.plan()
+        for _ in range(self.random.randrange(12)):
+            self.random.choice((self.living.catch_up, self.living.deliver, self.living.plan))()
 
 
 def simulate(seed: int, alerts: int = 6) -> World:

@@ -1,0 +1,195 @@
+"""The robots, e-mail and Slack: what goes over the wire, and what an answer is taken for."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from email import message_from_bytes
+from email.header import decode_header, make_header
+from email.message import Message as Mail
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Message as MailHandler
+from apprise.plugins.base import NotifyBase
+from apprise.plugins.dingtalk import NotifyDingTalk
+from apprise.plugins.feishu import NotifyFeishu
+from apprise.plugins.lark import NotifyLark
+from apprise.plugins.slack import NotifySlack
+from apprise.plugins.wecombot import NotifyWeComBot
+
+from sinks.notifier import http, robots
+from sinks.notifier.channels import Message, deliverer, is_safe, plugin_of
+from sinks.notifier.robots import Post, post_to, read_answer
+from sinks.notifier.routes import App, ChannelName, Language, Route
+from tests.sinks.notifier.parts import HOST, Answer, Receiver, alert
+
+NOW_MS = 1_792_231_503_120
+NAME = App(name="会员中心", owner="east")
+ROBOTS: tuple[tuple[ChannelName, str], ...] = (
+    ("wecom", "wecombot://robot-key"),
+    ("wecom", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=robot-key"),
+    ("dingtalk", "dingtalk://robottoken"),
+    ("feishu", "feishu://robot-token"),
+    ("feishu", "lark://robot-token"),
+)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver(lambda _request: Answer(200, body=b'{"errcode":0}')) as running:
+        yield running
+
+
+def robot_of(channel: ChannelName, address: str) -> robots.Robot:
+    plugin = plugin_of(channel, address)
+    assert isinstance(plugin, robots.ROBOTS)
+    return plugin
+
+
+def redirected(plugin: NotifyBase, url: str) -> NotifyBase:
+    """apprise's plugin, sending to a server of the test."""
+    match plugin:
+        case NotifyWeComBot():
+            plugin.api_url = url
+        case NotifyLark():
+            plugin.webhook_url = url
+        case NotifySlack():
+            plugin.webhook_url = url
+        case NotifyDingTalk() | NotifyFeishu():
+            plugin.notify_url = url
+    return plugin
+
+
+@pytest.mark.parametrize(("channel", "address"), ROBOTS)
+def test_a_robot_is_told_in_the_words_that_apprise_would_use(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, channel: ChannelName, address: str
+) -> None:
+    ours = post_to(robot_of(channel, address), "余额 5%\n剩余 480 次", NOW_MS)
+    theirs = redirected(robot_of(channel, address), receiver.url)
+    monkeypatch.setattr(theirs, "throttle", lambda *_arguments, **_named: None)
+    assert theirs.send(body="余额 5%\n剩余 480 次")
+    assert json.loads(ours.body) == receiver.requests[0].json
+    assert ours.url.startswith("https://")
+
+
+def test_dingtalks_signature_is_encoded_once() -> None:
+    url = post_to(robot_of("dingtalk", "dingtalk://SECabc@robottoken"), "text", NOW_MS).url
+    asked = parse_qs(urlsplit(url).query)
+    digest = hmac.new(b"SECabc", f"{NOW_MS}\nSECabc".encode(), hashlib.sha256).digest()
+    assert asked["sign"] == [base64.b64encode(digest).decode()]
+    assert (asked["access_token"], asked["timestamp"]) == (["robottoken"], [str(NOW_MS)])
+
+
+@pytest.mark.parametrize(
+    ("answer", "delivered", "reason"),
+    [
+        (Answer(200, body=b'{"errcode":0,"errmsg":"ok"}'), True, "answered 0"),
+        (Answer(200, body=b'{"code":0,"msg":"success"}'), True, "answered 0"),
+        (
+            Answer(200, body=b'{"errcode":45009,"errmsg":"api freq out of limit"}'),
+            False,
+            "the robot answered error 45009: api freq out of limit",
+        ),
+        (Answer(200, body=b'{"code":19024,"msg":"Key Words Not Found"}'), False, "the robot answered error"),
+        (Answer(200, body=b"<html>"), False, "answered 200 with something that is not a robot's answer"),
+        (Answer(500), False, "answered 500"),
+    ],
+)
+def test_only_an_error_number_of_zero_is_a_delivery(
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Answer,
+    delivered: bool,  # noqa: FBT001 - pytest gives it by name
+    reason: str,
+) -> None:
+    receiver.answer = lambda _request: answer
+    monkeypatch.setattr(robots, "post_to", lambda *_arguments: Post(receiver.url, b"{}"))
+    outcome = robots.send(robot_of("wecom", "wecombot://robot-key"), "text", 5, NOW_MS)
+    assert outcome.delivered is delivered
+    assert outcome.reason.startswith(reason)
+
+
+def test_a_robot_never_disables_its_route() -> None:
+    assert not read_answer(http.Answer(410, "", ""), NOW_MS).gone
+
+
+@pytest.mark.parametrize(("language", "word"), [("zh", "【紧急】会员中心"), ("en", "[Urgent] 会员中心")])
+def test_a_full_digest_fits_into_a_robots_message(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, language: Language, word: str
+) -> None:
+    monkeypatch.setattr(
+        robots,
+        "post_to",
+        lambda _robot, text, _now_ms: Post(receiver.url, json.dumps({"text": text}).encode()),
+    )
+    route = Route(name="r", channel="wecom", address="wecombot://robot-key", language=language)
+    alerts = [alert(offset, details={"level_percent": 0, "size": 1_000}) for offset in range(50)]
+    assert deliverer(5)(route, Message("m", alerts, [NAME] * 50, held=True), NOW_MS).delivered
+    text = receiver.requests[0].json["text"]
+    assert len(text.encode()) <= robots.TEXT_BYTES_MAX
+    assert word in text
+    assert "phonemeter alerts list" in text.splitlines()[-1]
+
+
+class Mailbox(MailHandler):
+    """Keeps what arrives; refuses when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mails: list[Mail] = []
+
+    def handle_message(self, message: Mail) -> None:
+        self.mails.append(message_from_bytes(message.as_bytes()))
+
+
+def test_an_e_mail_arrives_with_a_subject_and_plain_text(free_port: object) -> None:
+    assert callable(free_port)
+    mailbox = Mailbox()
+    server = Controller(mailbox, hostname=HOST, port=free_port())
+    server.start()
+    try:
+        address = f"mailto://{HOST}:{server.port}?from=phonemeter@example.com&to=owner@example.com"
+        route = Route(name="mail", channel="email", address=address, language="en")
+        outcome = deliverer(5)(route, Message("m", [alert()], [NAME], held=False), NOW_MS)
+    finally:
+        server.stop()
+    assert outcome.delivered, outcome
+    (mail,) = mailbox.mails
+    assert str(make_header(decode_header(mail["subject"]))) == (
+        "[Warning] 会员中心 (wxfb1f3d218d111092) quick verification"
+    )
+    text = next(part for part in mail.walk() if part.get_content_type() == "text/plain")
+    told = text.get_payload(decode=True)
+    assert isinstance(told, bytes)
+    assert "Remaining: 100 calls" in told.decode()
+    assert is_safe("email", address)
+    assert not is_safe("email", "mailto://me:secret@mail.example.com")
+
+
+def test_a_mail_server_that_is_not_there_is_a_failure_without_the_password(free_port: object) -> None:
+    assert callable(free_port)
+    address = f"mailto://me:hunter2@{HOST}:{free_port()}?to=owner@example.com"
+    outcome = deliverer(5)(
+        Route(name="mail", channel="email", address=address),
+        Message("m", [alert()], [NAME], held=False),
+        NOW_MS,
+    )
+    assert not outcome.delivered
+    assert outcome.reason
+    assert "hunter2" not in outcome.reason
+
+
+def test_slack_gets_title_and_text(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver.answer = lambda _request: Answer(200, body=b"ok")
+    monkeypatch.setattr(NotifySlack, "webhook_url", receiver.url)
+    address = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
+    route = Route(name="slack", channel="slack", address=address, language="en")
+    outcome = deliverer(5)(route, Message("m", [alert()], [NAME], held=False), NOW_MS)
+    assert outcome.delivered, outcome
+    assert "[Warning] 会员中心" in json.dumps(receiver.requests[0].json, ensure_ascii=False)
+
+    receiver.answer = lambda _request: Answer(404, body=b"no_service")
+    assert not deliverer(5)(route, Message("m", [alert()], [NAME], held=False), NOW_MS).delivered
