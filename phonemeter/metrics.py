@@ -71,25 +71,21 @@ def tables() -> str:
 
 
 def _of(service: str, registry: CollectorRegistry) -> Iterator[Metric]:
-    labels = _labels(registry)
-    for family in registry.collect():
-        if not family.name.startswith(NOT_OURS):
-            name = f"{family.name}_total" if family.type == "counter" else family.name
-            meaning = family.documentation.replace("|", "\\|")
-            yield Metric(service, name, family.type, labels[family.name], _unit(family.name), meaning)
-
-
-def _labels(registry: CollectorRegistry) -> dict[str, tuple[str, ...]]:
-    """Label names by family; samples tell them only once there are some."""
-    found: dict[str, tuple[str, ...]] = {}
     collectors: Any = registry._collector_to_names  # noqa: SLF001 - nothing public lists the collectors
     for collector in collectors:
         for family in collector.collect():
-            names: Any = getattr(family, "_labelnames", ())
-            if isinstance(collector, MetricWrapperBase):
-                names = collector._labelnames  # noqa: SLF001 - the same
-            found[family.name] = tuple(names)
-    return found
+            if not family.name.startswith(NOT_OURS):
+                name = f"{family.name}_total" if family.type == "counter" else family.name
+                meaning = family.documentation.replace("|", "\\|")
+                yield Metric(
+                    service, name, family.type, _labels(collector, family), _unit(family.name), meaning
+                )
+
+
+def _labels(collector: Any, family: Any) -> tuple[str, ...]:  # noqa: ANN401 - attributes that are not public
+    """Label names; samples tell them only once there are some. A collector of our own has them in the family."""
+    holder = collector if isinstance(collector, MetricWrapperBase) else family
+    return tuple(holder._labelnames)  # noqa: SLF001 - nothing public tells them
 
 
 def _unit(name: str) -> str:
