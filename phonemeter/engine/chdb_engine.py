@@ -1,11 +1,13 @@
 """The only module that touches chDB: opening the directory, and sessions that never lose or mix results.
 
-Three habits of chDB 4.4 are worked around here, and nowhere else:
+Four habits of chDB 4.4 are worked around here, and nowhere else:
 
 - a failed query may prefix its partial output to the next result of its connection, so after every
   failure the connection is drained with a query whose result is thrown away;
 - its streaming insert reports success for rows it did not write, so every INSERT runs from a spooled
   file;
+- a write that fails because the disk is full is taken for done, so an INSERT is acknowledged only if the
+  engine counts no such failure, and the process ends at the first (`damage.py`);
 - query ids cannot be set, so each query starts with a comment that carries its id, which KILL QUERY
   finds.
 """
@@ -17,6 +19,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import tempfile
 import threading
 import time
@@ -31,8 +34,10 @@ from phonemeter.engine.config import (
     MAX_QUERY_MEMORY_BYTES,
     QUERY_SLOT_WAIT_S,
 )
+from phonemeter.engine.damage import Damage
 from phonemeter.engine.errors import (
     AUTHENTICATION_FAILED,
+    NOT_ENOUGH_SPACE,
     TOO_MANY_BYTES,
     TOO_MANY_QUERIES,
     UNKNOWN_SETTING,
@@ -42,6 +47,7 @@ from phonemeter.engine.errors import (
 from phonemeter.engine.spool import Spool
 from phonemeter.engine.sql import Insert, Statement
 
+ROOM_BYTES_MIN: Final = 32 * 2**20
 BASELINE: Final = {"implicit_select": "0", "max_memory_usage": str(MAX_QUERY_MEMORY_BYTES)}
 """What every session starts with: typos are syntax errors, and one query cannot take all memory."""
 REPEATABLE: Final = frozenset({"SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN"})
@@ -50,6 +56,9 @@ _SETTING_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
 _QUERY_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _KILL_BY_ID: Final = re.compile(
     r"\s*KILL\s+QUERY\s+(?:ON\s+CLUSTER\s+\S+\s+)?WHERE\s+query_id\s*=\s*'([^'\\]*)'", re.IGNORECASE
+)
+_FAILED_WRITES: Final = (
+    "SELECT sum(value) FROM system.events WHERE event = 'WriteBufferFromFileDescriptorWriteFailed'"
 )
 _KILL_EVERY_S: Final = 0.25
 
@@ -82,18 +91,27 @@ class Engine:
 
     Args:
         data: the directory.
-        on_damage: called with what a query met in a damaged part of a table.
+        damage: told of damaged parts and failed writes.
+
+    Raises:
+        StartError: the directory cannot be served.
     """
 
-    def __init__(self, data: Path, on_damage: Callable[[EngineError], None] = lambda _error: None) -> None:
-        self._on_damage = on_damage
+    def __init__(self, data: Path, damage: Damage) -> None:
+        self._damage = damage
         spool_folder = data / "spool"
         try:
             spool_folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=spool_folder):
                 pass
+            room_bytes = shutil.disk_usage(data).free
         except OSError as error:
             raise StartError(f"The data directory {data} cannot be written: {error.strerror}.") from error
+        if room_bytes < ROOM_BYTES_MIN:
+            raise StartError(
+                f"The disk of {data} has {room_bytes >> 20} MiB left, and the engine starts with "
+                f"{ROOM_BYTES_MIN >> 20} MiB or more: make room."
+            )
         _refuse_second_owner(data)
         os.environ["TZ"] = "UTC"
         time.tzset()
@@ -107,8 +125,10 @@ class Engine:
         except RuntimeError as error:
             raise StartError(f"The engine cannot open {data}: {from_engine(str(error)).sentence}") from error
         self._admin_lock = threading.Lock()
+        self._closed = False
         self._slots = threading.BoundedSemaphore(MAX_QUERIES)
         self.version = self._admin.query("SELECT version()", "TSVRaw").bytes().decode().strip()
+        damage.watch(self.failed_writes)
 
     def connect(self) -> Any:  # noqa: ANN401 - chDB ships no types
         """A new chDB connection with the baseline settings."""
@@ -123,8 +143,20 @@ class Engine:
         """What chDB raised, as clients know it; damage is told on the way."""
         error = from_engine(text)
         if error.is_damage:
-            self._on_damage(error)
+            self._damage.met(error)
         return error
+
+    def failed_writes(self) -> int:
+        """How many writes to files have failed since the start: chDB goes on as if they had not."""
+        with self._admin_lock:
+            # chDB crashes when it is asked on a connection that is closed.
+            return 0 if self._closed else int(self._admin.query(_FAILED_WRITES, "TSVRaw").bytes())
+
+    def refuse_failed_writes(self) -> None:
+        """Acknowledge nothing if a write has failed: what was to be written may not be there."""
+        if self.failed_writes():
+            self._damage.write_failed()
+            raise EngineError(NOT_ENOUGH_SPACE, "A file could not be written: the engine starts again.")
 
     def spool(self) -> Spool:
         """A new place for INSERT data."""
@@ -154,6 +186,7 @@ class Engine:
     def close(self) -> None:
         """Close the directory."""
         with self._admin_lock, contextlib.suppress(RuntimeError):
+            self._closed = True
             self._admin.close()
 
 
@@ -253,6 +286,7 @@ class Session:
             sql = f"KILL QUERY WHERE startsWith(query, '{tag_of(kill[1])}')" + sql[kill.end() :]
         with self.engine.slot():
             result = self._guarded(self._tagged(sql), result_format)
+            self.engine.refuse_failed_writes()
         if result.size() > MAX_BUFFERED_RESULT_BYTES:
             raise EngineError(
                 TOO_MANY_BYTES,
@@ -263,7 +297,9 @@ class Session:
     def insert(self, insert: Insert, spool: Spool, input_format: str) -> Written:
         """Run an INSERT from what was spooled: all of it, or an error."""
         with self.engine.slot():
-            return _written(self._guarded(self._tagged(insert.from_file(spool.path(), input_format)), "Null"))
+            result = self._guarded(self._tagged(insert.from_file(spool.path(), input_format)), "Null")
+            self.engine.refuse_failed_writes()
+            return _written(result)
 
     def stream(self, statement: Statement, result_format: str) -> Generator[Chunk]:
         """The result of a SELECT as it comes. Closing the iterator cancels the query."""

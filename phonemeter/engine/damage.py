@@ -1,42 +1,86 @@
-"""Ending by itself where only a new start helps: a damaged part of a table is put aside when it is opened.
+"""Ending by itself where only a new start helps.
 
-Until then every query that touches the part fails. Where a new start does not help either, the engine goes on
-with what it has: it ends for damage once in a while, not in a circle.
+chDB 4.4 takes a write that failed (a full disk) for done, and commits parts whose files are empty. It counts
+such failures, though. The next start puts broken parts aside and takes back the parts that they were merged
+from, which are kept for eight minutes. So the engine ends at the first failure, at once, without tidying up,
+and no INSERT is acknowledged after one.
+
+Damage that is met only later, by a query, ends the engine too, but only once in a while: where a new start
+does not help, it goes on with what it has.
 """
 
+import contextlib
+import os
+import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from phonemeter.engine.errors import EngineError
 
+EXIT_DAMAGED: Final = 3
 NOTE: Final = "ended_for_damage"
-"""File in the data directory whose age tells when the engine last ended for damage."""
+"""File in the data directory whose age tells when the engine last ended for damage that a query met."""
 
 AGAIN_AFTER_S: Final = 600.0
+LOOK_S: Final = 0.2
+"""Shorter than a merge of what was just merged."""
 
 
 class Damage:
-    """Sets `stopping` when damage is met; `sentence` then says why, for the operator."""
+    """Ends the process; for any thread.
 
-    def __init__(self, data: Path, stopping: threading.Event) -> None:
+    Args:
+        data: the data directory.
+        end: how the process ends; it does not return.
+    """
+
+    def __init__(self, data: Path, end: Callable[[int], None] = os._exit) -> None:
+        self._data = data
         self._note = data / NOTE
-        self._stopping = stopping
+        self._end = end
         self._lock = threading.Lock()
-        self.sentence = ""
 
     def met(self, error: EngineError) -> None:
-        """Take note of what a query ran into; for any thread."""
+        """A query ran into a damaged part."""
         with self._lock:
-            if self.sentence or self._ended_lately():
+            if self._ended_lately():
                 return
-            self.sentence = (
+            with contextlib.suppress(OSError):
+                self._note.touch()
+            self._say(
                 f"A part of a table is damaged ({error.sentence.partition(': (while')[0]}): the engine ends, "
                 f"because the next start puts the part aside; `phonemeter audit` then tells what is missing."
             )
-            self._note.touch()
-        self._stopping.set()
+
+    def write_failed(self) -> None:
+        """A file could not be written."""
+        with self._lock:
+            self._say(
+                f"A file in {self._data} could not be written, most likely because its disk is full: the "
+                f"engine ends before anything relies on it, and the next start has all that was acknowledged."
+            )
+
+    def watch(self, failed_writes: Callable[[], int]) -> None:
+        """Look for failed writes from now on, in a thread of its own: merges tell nobody."""
+
+        def look() -> None:
+            failed = 0
+            while not failed:
+                time.sleep(LOOK_S)
+                with contextlib.suppress(RuntimeError):
+                    failed = failed_writes()
+            self.write_failed()
+
+        threading.Thread(target=look, name="damage", daemon=True).start()
+
+    def _say(self, sentence: str) -> None:
+        # The log may be on the same full disk.
+        with contextlib.suppress(OSError):
+            print(sentence, file=sys.stderr, flush=True)  # noqa: T201 - the sentence is for the operator
+        self._end(EXIT_DAMAGED)
 
     def _ended_lately(self) -> bool:
         try:

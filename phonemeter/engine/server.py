@@ -21,7 +21,6 @@ from phonemeter.engine.web import HttpService
 
 BACKLOG: Final = 128
 EXIT_REFUSED: Final = 2
-EXIT_DAMAGED: Final = 3
 
 Serve = Callable[[socket.socket], None]
 
@@ -38,8 +37,7 @@ def serve(config: EngineConfig) -> int:
     stopping = threading.Event()
     try:
         ports = [_bind(config.host, port) for port in (config.native_port, config.http_port)]
-        damage = Damage(config.data, stopping)
-        engine = Engine(config.data, damage.met)
+        engine = Engine(config.data, Damage(config.data))
     except StartError as error:
         return _refuse(str(error))
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,11 +61,8 @@ def serve(config: EngineConfig) -> int:
     ready = {"ready": True, "native_port": native.getsockname()[1], "http_port": http.getsockname()[1]}
     print(json.dumps(ready), flush=True)  # noqa: T201 - the readiness line is this program's output
     stopping.wait()
-    if damage.sentence:
-        print(damage.sentence, file=sys.stderr, flush=True)  # noqa: T201 - the sentence is for the operator
-    status = EXIT_DAMAGED if damage.sentence else 0
-    _stop(engine, ports, status)
-    return status
+    _stop(engine, ports)
+    return 0
 
 
 def _refuse(sentence: str) -> int:
@@ -122,7 +117,7 @@ def _one(sock: socket.socket, places: threading.BoundedSemaphore, handle: Serve,
         places.release()
 
 
-def _stop(engine: Engine, listeners: list[socket.socket], status: int) -> None:
+def _stop(engine: Engine, listeners: list[socket.socket]) -> None:
     """Stop accepting, stop what runs, close the directory. What was acknowledged is written already."""
     for listener in listeners:
         with contextlib.suppress(OSError):
@@ -133,7 +128,7 @@ def _stop(engine: Engine, listeners: list[socket.socket], status: int) -> None:
     closing.join(SHUTDOWN_GRACE_S)
     sys.stdout.flush()
     # The engine's threads outlive the interpreter's shutdown and have been seen to crash in it.
-    os._exit(status)
+    os._exit(0)
 
 
 def _close(engine: Engine) -> None:

@@ -27,7 +27,7 @@ from tests.torture.load import Load
 from tests.torture.rig import Rig
 from tests.torture.verdict import Count, Verdict, judge
 
-RECOVERS_S_MAX = 120.0
+RECOVERS_S_MAX = 300.0
 STORED_S_MAX = 240.0
 AFTER = "after all faults"
 

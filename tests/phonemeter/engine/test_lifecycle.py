@@ -1,5 +1,7 @@
 """Starting, stopping, being killed: what was acknowledged stays; what cannot start says why."""
 
+import contextlib
+import resource
 import signal
 import socket
 import threading
@@ -9,7 +11,8 @@ from pathlib import Path
 import pytest
 from clickhouse_driver import Client, errors
 
-from phonemeter.engine.server import EXIT_DAMAGED
+from phonemeter.engine.chdb_engine import Engine, StartError
+from phonemeter.engine.damage import EXIT_DAMAGED, Damage
 from tests.phonemeter.engine.harness import HOST, EngineProcess, refused, running, wait_until
 
 TABLE = (
@@ -101,6 +104,32 @@ def test_a_damaged_part_ends_the_engine_once_and_the_next_start_puts_it_aside(da
             with pytest.raises(errors.ServerException, match="Empty marks file"):
                 client.execute("SELECT * FROM phonemeter.t")
         assert engine.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "statement", ["INSERT INTO phonemeter.t SELECT 4, 'x'", "OPTIMIZE TABLE phonemeter.t FINAL"]
+)
+def test_a_write_that_fails_ends_the_engine_and_the_next_start_has_all_that_was_acknowledged(
+    data: Path, statement: str
+) -> None:
+    with running(data) as engine, engine.client() as client:
+        client.execute("CREATE DATABASE phonemeter")
+        client.execute(TABLE)
+        for a in (1, 2, 3):
+            client.execute("INSERT INTO phonemeter.t VALUES", [(a, "x")])
+        resource.prlimit(engine.process.pid, resource.RLIMIT_FSIZE, (8, 8))
+        with contextlib.suppress(errors.Error, EOFError, OSError):
+            client.execute(statement)
+            assert statement.startswith("OPTIMIZE"), "an INSERT was acknowledged that is not there"
+        assert engine.process.wait(10) == EXIT_DAMAGED
+    with running(data) as engine, engine.client() as client:
+        assert client.execute("SELECT a FROM phonemeter.t ORDER BY a") == [(1,), (2,), (3,)]
+
+
+def test_a_disk_without_room_is_named(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phonemeter.engine.chdb_engine.ROOM_BYTES_MIN", 2**60)
+    with pytest.raises(StartError, match=r"MiB left, and the engine starts with \d+ MiB or more: make room"):
+        Engine(data, Damage(data))
 
 
 def _empty_files_of(client: Client, part: str) -> None:
