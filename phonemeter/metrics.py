@@ -83,7 +83,7 @@ def _of(service: str, registry: CollectorRegistry) -> Iterator[Metric]:
 
 
 def _labels(collector: Any, family: Any) -> tuple[str, ...]:  # noqa: ANN401 - attributes that are not public
-    """Label names; samples tell them only once there are some. A collector of our own has them in the family."""
+    """Label names; samples tell them only once there are some. Our own collectors have them in the family."""
     holder = collector if isinstance(collector, MetricWrapperBase) else family
     return tuple(holder._labelnames)  # noqa: SLF001 - nothing public tells them
 
