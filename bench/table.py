@@ -60,6 +60,21 @@ def peers(lines: Iterable[Line]) -> list[str]:
     ]
 
 
+def profile(lines: Iterable[Line]) -> list[str]:
+    """One row per stage of the newest profile."""
+    found = [line for line in lines if "profile" in line]
+    if not found:
+        return []
+    return [
+        "| stage | share of the samples | us per event |",
+        "|---|---|---|",
+        *(
+            f"| {stage} | {_number(one['share'])} % | {_number(one['us'])} |"
+            for stage, one in found[-1]["profile"].items()
+        ),
+    ]
+
+
 def conditions(lines: Iterable[Line]) -> list[str]:
     """The machine and the versions that the last figure was measured with."""
     found = [line["conditions"] for line in lines if line.get("conditions")]
@@ -81,6 +96,7 @@ def plan(lines: Sequence[Line]) -> list[str]:
 PARTS: Final[dict[str, Callable[[Sequence[Line]], list[str]]]] = {
     "figures": figures,
     "peers": peers,
+    "profile": profile,
     "conditions": conditions,
     "plan": plan,
 }
