@@ -4,7 +4,8 @@ from typing import Literal
 
 from metering import alerting
 from metering.accounts import Account, Use, trial_quota
-from metering.events import Authorization, Unsuccessful
+from metering.events import Authorization, Denied, Unsuccessful
+from metering.ledger import EntryKind
 from metering.lines import Lines
 from metering.money import cost_of_call
 from metering.packs import Pack
@@ -23,7 +24,8 @@ def authorize(
         The call, if nothing could cover it, to be remembered for a pack that is recorded late.
     """
     if isinstance(event, Unsuccessful):
-        lines.authorization(event, time_ms, calls=0, errno=event.data.errno)
+        kind: EntryKind = "denied" if isinstance(event, Denied) else "failed"
+        lines.authorization(event, time_ms, kind, calls=0, errno=event.data.errno)
         return None
     if time_ms < rules.billing_start_ms:
         lines.authorization(event, time_ms, "free")
@@ -58,15 +60,14 @@ def _charge(
     trial_left = account.trial.get(quota, 0)
     if trial_left:
         account.trial[quota] = trial_left - 1
-        lines.authorization(event, time_ms, "trial_charge", remaining=trial_left - 1)
+        lines.authorization(event, time_ms, "trial_charge", 1, 0, "", trial_left - 1)
         alerting.call_charged(account, use, event, time_ms, lines, rules)
         return None
     for pack in use.open:
-        if pack.covers(time_ms):
+        # As `Pack.covers`, which would be half of the cost of finding the pack.
+        if pack.starts_at_ms <= time_ms < pack.expires_at_ms:
             cost, left = take_call(account, use, pack)
-            lines.authorization(
-                event, time_ms, "charge", amount_micro_yuan=cost, pack_id=pack.pack_id, remaining=left
-            )
+            lines.authorization(event, time_ms, "charge", 1, cost, pack.pack_id, left)
             alerting.call_charged(account, use, event, time_ms, lines, rules)
             if use.active_remaining <= use.alarm_at:
                 alerting.balance_fell(account, data.capability, time_ms, lines)

@@ -3,7 +3,7 @@
 import msgspec
 
 from metering.accounts import Account
-from metering.events import Authorization, Capability, Denied
+from metering.events import Authorization, Capability
 from metering.ledger import Entry, EntryKind
 
 _encoder = msgspec.json.Encoder(order="sorted")
@@ -56,8 +56,7 @@ class Lines:
         self,
         event: Authorization,
         time_ms: int,
-        kind: EntryKind | None = None,
-        *,
+        kind: EntryKind,
         calls: int = 1,
         amount_micro_yuan: int = 0,
         pack_id: str = "",
@@ -65,13 +64,13 @@ class Lines:
         reason: str = "",
         errno: int = 0,
     ) -> None:
-        """Write the outcome of an authorization; an unsuccessful one is its own kind."""
+        """Write the outcome of an authorization."""
         data = event.data
         self.entries.append(
             Entry(
                 self.offset,
                 self._line,
-                kind or ("denied" if isinstance(event, Denied) else "failed"),
+                kind,
                 time_ms,
                 self.recorded_at_ms,
                 event.subject,
