@@ -31,6 +31,7 @@ class Step(NamedTuple):
     size: int
     price: int
     repeats: int
+    client: str
 
 
 _CHOICES: tuple[tuple[Any, ...], ...] = (
@@ -40,7 +41,7 @@ _CHOICES: tuple[tuple[Any, ...], ...] = (
         "purchase recorded late",
         "purchase that starts later",
         *["refund"] * 2,
-        *["unsuccessful", "tick", "broken", "company"],
+        *["unsuccessful", "tick", "broken", "company", "alerting"],
         "government",
     ),
     ("wx-a", "wx-a", "wx-b"),
@@ -51,6 +52,7 @@ _CHOICES: tuple[tuple[Any, ...], ...] = (
     (1, 2, 3, 4),
     (0, 1, 7, 100, 7_500_000),
     (0, 0, 0, 0, 0, 1, 3),
+    ("", "", "client-1", "client-1", "client-2"),
 )
 
 
@@ -90,7 +92,7 @@ def _log_of(steps: list[Step]) -> list[bytes]:
 
 
 def _call(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
-    return "phone.authorization.succeeded", {"capability": step.capability}
+    return "phone.authorization.succeeded", {"capability": step.capability, "client": step.client}
 
 
 def _unsuccessful(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
@@ -126,6 +128,16 @@ def _owner(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
     return "account.registered", {"entity_type": step.kind}
 
 
+def _alerting(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
+    thresholds: dict[int, dict[str, Any]] = {
+        1: {"levels_percent": [step.price % 100, 50], "burn_client_calls": step.moves},
+        2: {"expiry_days": [step.late % 5, 1]},
+        3: {"run_out_lead_days": step.late},
+        4: {"burn_minute_calls": step.late, "burn_percent": 100 + step.price % 150},
+    }
+    return "account.alerting_set", thresholds[step.size]
+
+
 def _tick(_step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
     return "clock.ticked", {}
 
@@ -139,6 +151,7 @@ _EVENTS: dict[str, Callable[[Step, int], tuple[str, dict[str, Any]]]] = {
     "refund": _refund,
     "government": _owner,
     "company": _owner,
+    "alerting": _alerting,
     "tick": _tick,
 }
 
@@ -149,6 +162,9 @@ rules = st.builds(
     trial_scope=st.sampled_from(("account", "capability")),
     allowed_lateness_ms=st.sampled_from((0, STEP_MS, DAY_MS)),
     duplicate_window_ms=st.sampled_from((0, STEP_MS, DAY_MS)),
+    burn_minute_calls=st.sampled_from((0, 1, 2)),
+    burn_client_calls=st.sampled_from((0, 2, 3)),
+    burn_percent=st.sampled_from((100, 300)),
 )
 
 values = st.lists(_steps, min_size=30, max_size=80).map(_log_of)

@@ -65,7 +65,7 @@ class Model:
         if event["type"] == "clock.ticked":
             self.tick_ms = max(self.tick_ms, time)
             return
-        app = self.apps.get(event["subject"]) or self.new_app()
+        app = self.apps.get(event["subject"]) or self.new_app(event["subject"])
         now = max(app["clock"], self.tick_ms, time)
         capability = event["data"].get("capability")
         if self.seen_before(app, event["id"], now):
@@ -76,24 +76,36 @@ class Model:
         app["clock"] = now
         app["ids"][event["id"]] = now
         self.lapse(app, now)
-        kind = event["type"]
-        if kind == "phone.authorization.succeeded":
-            self.call(app, event, place, time, capability)
-        elif kind.startswith("phone.authorization."):
-            app[capability][kind.removeprefix("phone.authorization.")] += 1
-        elif kind == "pack.purchased":
-            self.buy(event["subject"], app, event["data"], capability, now)
-        elif kind == "pack.refunded":
-            self.refund(app, event["data"]["pack_id"], time)
-        elif kind == "account.registered":
-            app["exempt"] = event["data"]["entity_type"] == "government"
+        if event["type"].startswith("phone.authorization."):
+            self.tap(app, event, place, time, capability)
+        else:
+            self.manage(app, event, now, time)
 
-    def new_app(self) -> Json:
+    def tap(self, app: Json, event: Json, place: int, time: int, capability: str) -> None:
+        outcome = event["type"].removeprefix("phone.authorization.")
+        if outcome == "succeeded":
+            self.call(app, event, place, time, capability)
+        else:
+            app[capability][outcome] += 1
+
+    def manage(self, app: Json, event: Json, now: int, time: int) -> None:
+        kind, data = event["type"], event["data"]
+        if kind == "pack.purchased":
+            self.buy(app, data, data["capability"], now, time)
+        elif kind == "pack.refunded":
+            self.refund(app, data["pack_id"], time)
+        elif kind == "account.registered":
+            app["exempt"] = data["entity_type"] == "government"
+        elif kind == "account.alerting_set":
+            self.set_alerting(app, data, time)
+
+    def new_app(self, appid: str) -> Json:
         use = (
             "succeeded charged trial_charged free exempt uncovered denied failed duplicates amount_micro_yuan"
         )
         quotas = ["account"] if self.trial_scope == "account" else ["quick", "realtime"]
         return {
+            "appid": appid,
             "clock": 0,
             "exempt": False,
             "ids": {},
@@ -127,16 +139,19 @@ class Model:
             app["trial"][quota] -= 1
             use["trial_charged"] += 1
             outcome = Outcome("trial_charge")
+            self.was_charged(app, event, capability, time)
         else:
             covering = [pack for pack in use["packs"] if pack["starts"] <= time < pack["expires"]]
             charged = [pack for pack in covering if pack["left"] > 0]
             if charged:
                 pack = min(charged, key=lambda each: (each["expires"], each["starts"], each["id"]))
                 outcome = Outcome("charge", pack["id"], self.charge(use, pack))
+                self.was_charged(app, event, capability, time)
             else:
                 use["uncovered"] += 1
                 app["uncovered"].append((time, place, capability))
                 outcome = Outcome("uncovered", reason=why(covering))
+                self.was_uncovered(app, capability, time, outcome.reason)
         self.outcomes[event["subject"], place] = outcome
 
     def charge(self, use: Json, pack: Json) -> int:
@@ -148,7 +163,7 @@ class Model:
         use["amount_micro_yuan"] += cost
         return cost
 
-    def buy(self, appid: str, app: Json, data: Json, capability: str, now: int) -> None:
+    def buy(self, app: Json, data: Json, capability: str, now: int, recorded: int) -> None:
         if any(pack["id"] == data["pack_id"] for pack in app["quick"]["packs"] + app["realtime"]["packs"]):
             return
         starts = max(ms(data.get("starts_at") or data["paid_at"]), self.billing_start_ms)
@@ -159,6 +174,7 @@ class Model:
             "price": data["price_micro_yuan"],
             "paid": ms(data["paid_at"]),
             "starts": starts,
+            "counted": starts <= now < starts + data["validity_days"] * DAY_MS,
             "expires": starts + data["validity_days"] * DAY_MS,
             "lapsed": 0,
             "refunded": False,
@@ -172,7 +188,9 @@ class Model:
                 app["uncovered"].remove(call)
                 use["uncovered"] -= 1
                 cost = self.charge(use, pack)
-                self.outcomes[appid, place] = Outcome("charge", pack["id"], cost, "taken_over")
+                self.outcomes[app["appid"], place] = Outcome("charge", pack["id"], cost, "taken_over")
+                self.was_taken_over(app, capability, time, recorded)
+        self.was_bought(app, capability, pack, recorded)
         self.lapse(app, now)
 
     def refund(self, app: Json, pack_id: str, time: int) -> None:
@@ -181,6 +199,20 @@ class Model:
             if pack["id"] == pack_id and untouched and time - pack["paid"] <= 7 * DAY_MS:
                 pack["left"] = 0
                 pack["refunded"] = True
+                self.was_refunded(app, pack, time)
+
+    def was_charged(self, app: Json, event: Json, capability: str, time: int) -> None:
+        """These six are for whoever watches the model."""
+
+    def was_uncovered(self, app: Json, capability: str, time: int, reason: str) -> None: ...
+
+    def was_taken_over(self, app: Json, capability: str, called: int, time: int) -> None: ...
+
+    def was_bought(self, app: Json, capability: str, pack: Json, time: int) -> None: ...
+
+    def was_refunded(self, app: Json, pack: Json, time: int) -> None: ...
+
+    def set_alerting(self, app: Json, data: Json, time: int) -> None: ...
 
     def figures(self) -> Json:
         for app in self.apps.values():
