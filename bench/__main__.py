@@ -22,8 +22,8 @@ class Size:
     few_taps: int
     growth_taps: int
     seconds: int
-    restart_apps: int
-    restart_ids: int
+    apps: int
+    ids: int
     runs: int
 
 
@@ -32,8 +32,8 @@ QUICK: Final = Size(
     few_taps=100_000,
     growth_taps=10_000,
     seconds=10,
-    restart_apps=10_000,
-    restart_ids=400_000,
+    apps=20_000,
+    ids=400_000,
     runs=1,
 )
 FULL: Final = Size(
@@ -41,8 +41,8 @@ FULL: Final = Size(
     few_taps=400_000,
     growth_taps=100_000,
     seconds=60,
-    restart_apps=100_000,
-    restart_ids=10_000_000,
+    apps=100_000,
+    ids=10_000_000,
     runs=3,
 )
 
@@ -98,8 +98,8 @@ def _parts(size: Size, runs: int, peerbench: Path, note: Callable[[dict[str, Any
         "end-to-end": lambda: end_to_end.figures(size.taps, runs),
         "freshness": lambda: freshness.figures(size.seconds, runs),
         "scale-out": lambda: scale_out.figures(size.few_taps, runs),
-        "growth": lambda: growth.figures(size.growth_taps, size.few_taps),
-        "restart": lambda: restart.figures(size.restart_apps, size.restart_ids, runs),
+        "growth": lambda: growth.figures(size.growth_taps, size.few_taps, size.apps),
+        "restart": lambda: restart.figures(size.apps, size.ids, runs),
         "emit": lambda: emit.figures(size.few_taps, runs),
     }
 

@@ -24,8 +24,10 @@ from streams.state_log import Placement
 
 PARTITIONS: Final = 4
 BATCH: Final = 5_000
-APPS: Final = (10, 1_000, 10_000, 100_000)
-WORKER_APPS: Final = (10, 5_000, 100_000)
+BETWEEN: Final = (10, 1_000, 10_000)
+"""Apps, below the most that are asked for."""
+
+WORKER_BETWEEN: Final = (10, 5_000)
 PACK_COUNTS: Final = (1, 10, 50, 200)
 APPS_OF_PACK_COUNTS: Final = 1_000
 FLAT_WITHIN: Final = 1.2
@@ -43,10 +45,11 @@ class Load:
     skew: float = SKEW
 
 
-def figures(taps: int, worker_taps: int) -> Iterator[Figure]:
+def figures(taps: int, worker_taps: int, apps_max: int) -> Iterator[Figure]:
     """How much more an event costs at the dearest size than at the cheapest, along each line of growth."""
+    apps_of_rules, apps_of_worker = (*BETWEEN, apps_max), (*WORKER_BETWEEN, apps_max)
     for called, skew in (("skewed", SKEW), ("uniform", 0.0)):
-        by_apps = {apps: cost_of_rules(Load(apps, skew=skew), taps) for apps in APPS}
+        by_apps = {apps: cost_of_rules(Load(apps, skew=skew), taps) for apps in apps_of_rules}
         yield _flat(f"growth: batch work, {called}, by apps", by_apps, {"taps": taps})
         by_packs = {
             count: cost_of_rules(Load(APPS_OF_PACK_COUNTS, _packs(count), skew), taps)
@@ -55,7 +58,7 @@ def figures(taps: int, worker_taps: int) -> Iterator[Figure]:
         under = {"taps": taps, "apps": APPS_OF_PACK_COUNTS}
         yield _flat(f"growth: batch work, {called}, by packs per app", by_packs, under)
     for called, skew in (("skewed", SKEW), ("uniform", 0.0)):
-        measured = {apps: cost_of_worker(Load(apps, skew=skew), worker_taps) for apps in WORKER_APPS}
+        measured = {apps: cost_of_worker(Load(apps, skew=skew), worker_taps) for apps in apps_of_worker}
         costs = {apps: cost_us for apps, (cost_us, _) in measured.items()}
         correct = all(right for _, right in measured.values())
         yield _flat(f"growth: worker, {called}, by apps", costs, {"taps": worker_taps}, correct=correct)

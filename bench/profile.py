@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -18,13 +19,15 @@ from typing import Any, Final
 
 from bench.figures import conditions, tell, write
 from bench.kafka_log import publish
-from bench.measuring import SHORT_TAIL_S, ledger_difference, measured_workers
+from bench.measuring import ledger_difference, measured_workers
 from bench.processes import Program, program, stack
 from bench.traffic import events
 
 SAMPLES_PER_S: Final = 250
 SECONDS: Final = 600
-"""At most; it ends with the worker."""
+"""At most; it is ended when all is metered."""
+
+WRITE_S_MAX: Final = 60
 
 STAGES: Final[tuple[tuple[str, str], ...]] = (
     ("/metering/events.py", "read and check the event"),
@@ -81,10 +84,10 @@ def measure(taps: int) -> dict[str, Any]:
         with program(settings, "worker") as worker:
             _wait_for_first_events(worker)
             looking = subprocess.Popen(_py_spy(worker.pid, raw))  # noqa: S603 - the user's own py-spy
-            run = asyncio.run(
-                measured_workers(settings.kafka, settings.partitions, [worker], (), SHORT_TAIL_S)
-            )
-        looking.wait(30)
+            run = asyncio.run(measured_workers(settings.kafka, settings.partitions, [worker], tail_s=0))
+            # A worker that waits for more is not what is asked about.
+            looking.send_signal(signal.SIGINT)
+            looking.wait(WRITE_S_MAX)
         wrong = asyncio.run(ledger_difference(settings.kafka, settings.partitions))
         found = shares(raw.read_text().splitlines())
     cpu = run.cpu_s_per_million("worker")
