@@ -112,7 +112,10 @@ def main() -> int:
             report = audit(load_settings(kafka=rig.kafka, clickhouse=rig.clickhouse))
             _show(console, torture.outcomes, verdict, options)
             ended = {program.name: program.ended_by_itself for program in rig.programs}
-            console.print(f"published {load.published}, attempts refused {load.refused}, restarts {ended}")
+            console.print(
+                f"published {load.published}, attempts refused {load.refused}, producers renewed {load.renewed}, "
+                f"restarts {ended}"
+            )
             console.print(f"phonemeter audit: {'clean' if report.clean else report}", markup=False)
             if not came_in:
                 console.print(f"[red]Not everything was stored within {STORED_S_MAX:.0f} s.[/red]")

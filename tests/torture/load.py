@@ -1,5 +1,6 @@
 """Seeded traffic, published at a steady rate from a thread, and the events that recovery is measured with."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ class Load:
     """Publishes from `start` to `stop`, whatever the broker does."""
 
     def __init__(self, kafka: str, seed: int, rate_per_s: int, minutes: float) -> None:
-        self._settings = ProducerSettings(kafka=kafka, producer_delivery_timeout_s=60)
+        self._settings = ProducerSettings(kafka=kafka, producer_delivery_timeout_s=30)
         taps = max(1_000.0, rate_per_s * 60 * minutes)
         self._events = simulate(
             Plan(start_ms=START_MS, rate_per_s=taps / (SIMULATED_DAYS * DAY_MS / 1_000), seed=seed, apps=APPS)
@@ -39,10 +40,12 @@ class Load:
         self._kafka = kafka
         self._rate_per_s = rate_per_s
         self._producer = EventProducer(self._settings, patient=True)
+        self._renewing = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.published = 0
         self.refused = 0
+        self.renewed = 0
 
     def start(self) -> None:
         self._thread.start()
@@ -115,12 +118,23 @@ class Load:
             self._stop.wait(STEP_S)
 
     def _publish(self, value: bytes) -> None:
-        while not self._stop.is_set() or value:
+        while True:
+            producer = self._producer
             try:
-                self._producer.publish(value)
+                producer.publish(value)
             except (ProducerError, KafkaError):
                 self.refused += 1
+                self._renew(producer)
                 if self._stop.wait(0.5):
                     return
             else:
                 return
+
+    def _renew(self, producer: EventProducer) -> None:
+        """What a program does whose producer has not sent anything for longer than it may take."""
+        with self._renewing:
+            if self._producer is producer:
+                self._producer = EventProducer(self._settings, patient=True)
+                self.renewed += 1
+                with contextlib.suppress(ProducerError, KafkaError):
+                    producer.close(timeout_s=0)
