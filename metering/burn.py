@@ -106,8 +106,7 @@ class Burn(Struct, array_like=True):
 
     def turn(self, minute: int) -> bool:
         """Leave the newest minute for this one, before it is set; whether the day ends, and limits change."""
-        if self.calls > self.busiest:
-            self.busiest = _clipped(self.calls, self.limit)
+        self.busiest = max(self.busiest, _clipped(self.calls, self.limit))
         if minute < self.hour_ends:
             return False
         days = _day(minute) - _day(self.minute)
@@ -142,9 +141,8 @@ class Burn(Struct, array_like=True):
         self.hour_ends = (hour + 1) * HOUR_MINUTES
         clients = self.clients
         if clients:
-            calls = max(clients.values())
-            if calls > self.client_busiest:
-                self.client_busiest = _clipped(calls, self.client_limit)
+            calls = _clipped(max(clients.values()), self.client_limit)
+            self.client_busiest = max(self.client_busiest, calls)
             self.clients = {}
         if self.abnormal_clients:
             self.abnormal_clients = tuple(each for each in self.abnormal_clients if each[1] >= hour - 1)
