@@ -7,6 +7,7 @@ import argparse
 import logging
 import random
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -92,6 +93,8 @@ def main() -> int:
     options = _options()
     # What the clients here log of a server that is away, it is away for on purpose.
     logging.disable(logging.CRITICAL)
+    # Told to end, it still takes its file system and its directory away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     console = Console(width=120, highlight=False)
     directory = Path(tempfile.mkdtemp(prefix="phonemeter-torture-"))
     seconds = 60 * options.minutes
@@ -113,7 +116,7 @@ def main() -> int:
             _show(console, torture.outcomes, verdict, options)
             ended = {program.name: program.ended_by_itself for program in rig.programs}
             console.print(
-                f"published {load.published}, attempts refused {load.refused}, producers renewed {load.renewed}, "
+                f"published {load.published}, refused {load.refused}, producers renewed {load.renewed}, "
                 f"restarts {ended}"
             )
             console.print(f"phonemeter audit: {'clean' if report.clean else report}", markup=False)
