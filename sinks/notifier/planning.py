@@ -12,7 +12,7 @@ from sinks.notifier.records import Asked, Chain, RouteState, State
 from sinks.notifier.routes import ChannelName, Route
 from sinks.notifier.schedule import Policy, next_attempt_ms
 
-AT_ONCE: Final[Mapping[ChannelName, int]] = {"webhook": 4}
+AT_ONCE: Final[Mapping[ChannelName, int]] = {"webhook": 8}
 """Attempts of a route that may be under way together; one for every other channel."""
 
 PACE_MS: Final[Mapping[ChannelName, int]] = {

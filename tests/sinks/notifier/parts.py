@@ -14,7 +14,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,12 +24,15 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import msgspec
+import pytest
 from kafka import KafkaProducer
 from kafka.admin._groups import MemberToRemove
 
 from metering.alerts import Alert
 from metering.topics import ALERTS, NOTIFIER_GROUP
 from phonemeter.stack.kafka.topics import admin
+from sinks.notifier.service import run
+from sinks.notifier.settings import NotifierSettings
 
 HOST = "127.0.0.1"
 APP = "wxfb1f3d218d111092"
@@ -238,3 +243,34 @@ def forget_members(kafka: str) -> None:
             client.remove_group_members(
                 NOTIFIER_GROUP, [MemberToRemove(member_id=one["member_id"]) for one in members]
             )
+
+
+@contextmanager
+def notifier_thread(
+    monkeypatch: pytest.MonkeyPatch, kafka: str, routes: Path, port: int, **settings: str
+) -> Iterator[None]:
+    """The notifier in this process: quicker to start than a process, and it can't be killed."""
+    monkeypatch.setenv(SECRET_VARIABLE, SECRET)
+    stop = threading.Event()
+    given = {"notifier_timeout_s": "1", "notifier_retry_first_ms": "200", **settings}
+    told = NotifierSettings.model_validate(
+        {"kafka": kafka, "alert_routes": routes, "notifier_port": port, **given}
+    )
+    thread = threading.Thread(target=run, args=(told, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def scraped(port: int) -> dict[str, float]:
+    """The notifier's metrics, by name and labels; nothing while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=2) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return {}
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}

@@ -8,11 +8,14 @@ import pytest
 
 from tests.conftest import RunningKafka
 from tests.sinks.notifier.parts import (
+    Answer,
     NotifierProcess,
     Receiver,
     alert,
     forget_members,
+    notifier_thread,
     publish,
+    scraped,
     webhook_routes,
 )
 from tests.waiting import blocking_until
@@ -61,3 +64,76 @@ def test_a_chain_goes_on_where_the_notifier_was_killed(
         publish(topics.bootstrap, [alert(99)])
         blocking_until(lambda: any(one.id == "alert_0-99-0_hook" for one in receiver.requests), within_s=20)
     assert Counter(receiver.alert_ids()) == dict.fromkeys(published, 1) | {published[-1]: 2, "0-99-0": 1}
+
+
+@pytest.fixture
+def routes(tmp_path: Path, receiver: Receiver) -> Path:
+    return webhook_routes(tmp_path / "routes.toml", receiver.url)
+
+
+def test_each_alert_arrives_once_and_those_of_long_ago_do_not(
+    topics: RunningKafka,
+    routes: Path,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    free_port: Callable[[], int],
+) -> None:
+    port = free_port()
+    alerts = [alert(offset, partition=offset % 4, line=offset % 3) for offset in range(1, 201)]
+    publish(topics.bootstrap, [alert(0, partition=1)], at_ms=1_000_000_000_000)
+    with notifier_thread(monkeypatch, topics.bootstrap, routes, port):
+        publish(topics.bootstrap, alerts)
+        # The worker ended before it had noted that these were published.
+        publish(topics.bootstrap, alerts[100:])
+        total = 'phonemeter_notifier_alerts_total{outcome="%s"}'
+        blocking_until(lambda: scraped(port).get(total % "repeated") == 100, within_s=30)
+        blocking_until(lambda: len(receiver.requests) == 200, within_s=30)
+        # A second notifier takes over some partitions, with all that was delivered on them.
+        with notifier_thread(monkeypatch, topics.bootstrap, routes, free_port()):
+            publish(topics.bootstrap, [alert(600, partition=partition) for partition in range(4)])
+            blocking_until(lambda: len(receiver.requests) >= 204, within_s=30)
+        delivered = 'phonemeter_notifier_attempts_total{channel="webhook",outcome="delivered"}'
+        blocking_until(lambda: scraped(port)["phonemeter_notifier_open"] == 0, within_s=20)
+        metrics = scraped(port)
+    assert Counter(receiver.alert_ids()).most_common(1)[0][1] == 1
+    assert set(receiver.alert_ids()) == {one.id for one in alerts} | {f"{n}-600-0" for n in range(4)}
+    assert metrics[total % "too_old"] == 1
+    assert 200 <= metrics[delivered] <= 204
+    assert metrics["phonemeter_notifier_oldest_waiting_seconds"] == 0
+
+
+def test_a_failed_delivery_is_repeated_by_the_same_id_and_the_same_body(
+    topics: RunningKafka,
+    routes: Path,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    free_port: Callable[[], int],
+) -> None:
+    answers = iter([Answer(500), None, Answer(307, {"location": receiver.url}), Answer(503), Answer()])
+    receiver.answer = lambda _request: next(answers)
+    with notifier_thread(monkeypatch, topics.bootstrap, routes, free_port()):
+        publish(topics.bootstrap, [alert(7)])
+        blocking_until(lambda: len(receiver.requests) == 5, within_s=30)
+    assert {(request.id, request.body) for request in receiver.requests} == {
+        ("alert_0-7-0_hook", receiver.requests[0].body)
+    }
+    assert receiver.alert_ids() == ["0-7-0"] * 5
+
+
+def test_what_is_held_for_a_digest_arrives_together(
+    topics: RunningKafka,
+    tmp_path: Path,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    free_port: Callable[[], int],
+) -> None:
+    routes = webhook_routes(
+        tmp_path / "routes.toml", receiver.url, more='digest = { every = "day", at = "09:00" }\n'
+    )
+    # The digest's time comes at once: what is asked for is due two seconds later instead of tomorrow.
+    monkeypatch.setattr("sinks.notifier.routes.due_ms", lambda now_ms, *_: now_ms // 2_000 * 2_000 + 4_000)
+    with notifier_thread(monkeypatch, topics.bootstrap, routes, free_port()):
+        publish(topics.bootstrap, [alert(offset, partition=offset % 4) for offset in range(12)])
+        blocking_until(lambda: len(receiver.alert_ids()) == 12, within_s=30)
+    assert len(receiver.requests) <= 2
+    assert {body["type"] for body in receiver.verified()} == {"phone.alerts.digest"}
