@@ -227,6 +227,8 @@ def test_what_is_known_of_burn_stays_small() -> None:
 
 def test_a_lowered_limit_takes_nothing_from_todays_history() -> None:
     played = play(PACK, alerting_set(at(0), burn_client_calls=40), *calls(36, 0, client="kiosk"), rules=RULES)
-    played.on(alerting_set(at(0.1), burn_client_calls=4), *calls(39, 0.2, client="kiosk"))
+    played.on(
+        *calls(1, 0, minute=60), alerting_set(at(0.1), burn_client_calls=4), *calls(39, 0.2, client="kiosk")
+    )
     played.on(*calls(108, 1, client="kiosk"))
     assert clients(played)[-1] == (at(1), {"client": "kiosk", "calls": 108, "usual": 36})
