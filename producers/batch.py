@@ -69,10 +69,9 @@ class Batch:
         """Whether the outcome of every event is known."""
         return self._open == 0
 
-    @property
-    def first_failed(self) -> int | None:
-        """The place in the batch of the first event that is not known to be stored."""
-        return next((place for place, value in enumerate(self._values) if value in self._failed), None)
+    def first_failed(self) -> int:
+        """The place of the first event that is not known to be stored, in a batch that has such."""
+        return next(place for place, value in enumerate(self._values) if value in self._failed)
 
     def accept(self, count: int, size_bytes: int) -> None:
         """So many events are about to be sent."""

@@ -182,9 +182,8 @@ class Emission:
     def _settle(self, sent: _OnItsWay) -> None:
         self._delivered += sent.batch.delivered
         self._failed += sent.batch.failed
-        place = sent.batch.first_failed
-        if place is not None and self._first_failed_line is None:
-            self._first_failed_line = sent.lines[place]
+        if sent.batch.failed and self._first_failed_line is None:
+            self._first_failed_line = sent.lines[sent.batch.first_failed()]
 
 
 def _line(refusal: tuple[int, Rejection]) -> int:

@@ -1,5 +1,6 @@
 """`phonemeter emit` and `phonemeter simulate`, as their users call them."""
 
+import gzip
 import io
 import json
 import os
@@ -15,8 +16,10 @@ import pytest
 from metering.events import Rejection, read_event
 from phonemeter import cli
 from tests.conftest import RunningKafka
-from tests.producers.test_client import stored
+from tests.producers.test_bulk import tap
+from tests.producers.test_client import paused, stored
 from tests.producers.test_emission import GOOD
+from tests.waiting import blocking_until
 
 
 class Ran(NamedTuple):
@@ -80,6 +83,86 @@ def test_emit_tells_every_refused_line_and_delivers_the_others(run: Run, topics:
     assert "Refused: 1 not_json, 1 unknown_type, 1 too_large" in ran.out
     assert [line.partition(": ")[0] for line in ran.err.splitlines()] == ["line 2", "line 4", "line 5"]
     assert sum(len(records) for records in stored(topics.bootstrap).values()) == 3
+
+
+def test_emit_reads_what_is_compressed(run: Run, topics: RunningKafka, tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl.gz").write_bytes(gzip.compress(MIXED))
+    ran = run("emit", tmp_path / "events.jsonl.gz", "--json", kafka=topics.bootstrap)
+    assert (ran.json["delivered"], ran.json["refused"]) == (3, 3)
+
+
+def test_a_file_that_breaks_off_says_where_and_what_was_read_before_is_delivered(
+    run: Run, topics: RunningKafka, tmp_path: Path
+) -> None:
+    file = tmp_path / "broken off.gz"
+    lines = b"".join(tap(number) + b"\n" for number in range(5_000))
+    file.write_bytes(gzip.compress(lines)[:-20_000])
+    ran = run("emit", file, kafka=topics.bootstrap)
+    delivered = sum(len(records) for records in stored(topics.bootstrap).values())
+    assert ran.status == 1
+    assert 0 < delivered < 5_000
+    assert f"Stopped. {file} can't be read any further: Compressed file ended before" in ran.out
+    assert f"Go on with: phonemeter emit '{file}' --from-line {delivered + 1}\n" in ran.out
+
+
+def test_emit_goes_on_with_a_line(run: Run, topics: RunningKafka) -> None:
+    ran = run("emit", "-", "--from-line", 3, "--json", stdin=MIXED, kafka=topics.bootstrap)
+    assert (ran.json["accepted"], ran.json["delivered"]) == (2, 2)
+    assert [refusal["line"] for refusal in ran.json["refused_lines"]] == [4, 5]
+
+
+def emitting(kafka: str, directory: Path, *arguments: object, **settings: str) -> subprocess.Popen[str]:
+    """`phonemeter emit` as a process, with a stdin to write to."""
+    environment = {f"PHONEMETER_{name.upper()}": value for name, value in settings.items()}
+    return subprocess.Popen(
+        [sys.executable, "-m", "phonemeter", "emit", *map(str, arguments)],
+        cwd=directory,
+        env=os.environ | environment | {"PHONEMETER_KAFKA": kafka},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def say(process: subprocess.Popen[str], *values: bytes) -> None:
+    assert process.stdin is not None
+    process.stdin.writelines(f"{value.decode()}\n" for value in values)
+    process.stdin.flush()
+
+
+def count(kafka: str) -> int:
+    return sum(len(records) for records in stored(kafka).values())
+
+
+def test_what_is_piped_is_delivered_at_once_and_told_when_interrupted(
+    topics: RunningKafka, tmp_path: Path
+) -> None:
+    with emitting(topics.bootstrap, tmp_path, "-", "--json") as process:
+        for number in range(3):
+            say(process, tap(number))
+            blocking_until(lambda: count(topics.bootstrap) == number + 1, 30)  # noqa: B023 - at once
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    summary = json.loads(out)
+    assert (process.returncode, err) == (130, "")
+    assert (summary["delivered"], summary["interrupted"], summary["next_line"]) == (3, True, 4)
+
+
+def test_a_broker_that_hangs_ends_a_pipe_with_the_line_to_go_on_with(
+    topics: RunningKafka, tmp_path: Path
+) -> None:
+    with emitting(topics.bootstrap, tmp_path, "-", "--json", producer_delivery_timeout_s="2") as process:
+        say(process, tap(1), b"{")
+        blocking_until(lambda: count(topics.bootstrap) == 1, 30)
+        with paused(topics):
+            say(process, tap(3), tap(4))
+            out, _ = process.communicate(timeout=30)
+    summary = json.loads(out)
+    assert process.returncode == 1
+    assert (summary["delivered"], summary["failed"], summary["first_failed_line"]) == (1, 2, 3)
+    assert summary["next_line"] == 3
+    assert "did not confirm the event in time" in summary["stopped_because"]
 
 
 def test_emit_writes_all_refused_lines_to_a_file_and_shows_only_some(run: Run, tmp_path: Path) -> None:
