@@ -14,7 +14,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-LIBRARIES = ("faust-streaming", "aiokafka", "kafka-python", "chdb", "clickhouse-driver", "msgspec")
+LIBRARIES = (
+    "faust-streaming",
+    "aiokafka",
+    "kafka-python",
+    "confluent-kafka",
+    "chdb",
+    "clickhouse-driver",
+    "msgspec",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
