@@ -43,7 +43,7 @@ class BurnLimits(Protocol):
         """Percent of the busiest in the history that alert, if that is more."""
 
 
-class Burn(Struct, array_like=True):
+class Burn(Struct, array_like=True, gc=False):
     """How fast one capability of an app takes calls: at most 8 clients and 7 days are known of it.
 
     Attributes:
