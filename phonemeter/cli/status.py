@@ -40,6 +40,8 @@ def _table(health: Health) -> Table:
     table.add_row("ClickHouse", health.clickhouse)
     table.add_row("worker", _consumer(health.worker, "event"))
     table.add_row("sink", _consumer(health.sink, "ledger record"))
+    if health.notifier is not None:
+        table.add_row("notifier", _consumer(health.notifier, "alert"))
     table.add_row("ledger", _ledger(health))
     for name, service in (health.services or {}).items():
         pid = f", process {service['pid']}" if service["pid"] else ""

@@ -26,7 +26,7 @@ def up(
         ),
     ] = False,
 ) -> None:
-    """Run Kafka, ClickHouse, the worker and the sink on this machine until Ctrl-C.
+    """Run Kafka, ClickHouse, the worker, the sink and, with routes for alerts, the notifier until Ctrl-C.
 
     Everything listens on loopback and writes under one directory (setting data_dir). A service that dies is
     started again; one that cannot be kept alive ends the whole stack and says why. The first run downloads

@@ -13,7 +13,7 @@ from kafka.errors import (
     NotCoordinatorError,
 )
 
-from metering.topics import EVENTS, LEDGER, SINK_GROUP, WORKER_GROUP
+from metering.topics import ALERTS, EVENTS, LEDGER, NOTIFIER_GROUP, SINK_GROUP, WORKER_GROUP
 from phonemeter.errors import OperationError
 from phonemeter.settings import Settings
 from phonemeter.stack.directory import StackDirectory
@@ -46,6 +46,8 @@ class Health:
     services: dict[str, dict[str, Any]] | None
     """The services of the stack that runs on the data directory; None if none does."""
     problems: list[str] = field(default_factory=list)
+    notifier: Consumer | None = None
+    """None where no file of routes is set as well: there is none to be expected then."""
 
     @property
     def healthy(self) -> bool:
@@ -56,11 +58,13 @@ class Health:
 def examine(settings: Settings) -> Health:
     """Ask Kafka, ClickHouse and the stack of the data directory. Blocking, some seconds at most."""
     problems: list[str] = []
-    worker = sink = None
+    worker = sink = notifier = None
     try:
         with admin(settings.kafka) as client:
             worker = _consumer(client, WORKER_GROUP, EVENTS, problems)
             sink = _consumer(client, SINK_GROUP, LEDGER, problems)
+            if settings.alert_routes is not None:
+                notifier = _consumer(client, NOTIFIER_GROUP, ALERTS, problems)
     except OperationError as error:
         problems.append(str(error))
     ledger_rows, newest_row_age_s = _ledger(settings.clickhouse, problems)
@@ -74,6 +78,7 @@ def examine(settings: Settings) -> Health:
         newest_row_age_s,
         services,
         problems,
+        notifier,
     )
 
 
