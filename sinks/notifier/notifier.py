@@ -203,7 +203,8 @@ class Notifier:
                 else:
                     outcome = self._task.deliver(route, message, now_ms)
             except Exception as error:  # an attempt must end with an outcome, whatever a library raises
-                log.exception("Delivering %s failed in a way that it should not.", chain.id)
+                # Without its message, which may repeat an address.
+                log.warning("Delivering %s raised %s, a bug.", chain.id, type(error).__name__)
                 outcome = Outcome(delivered=False, reason=f"phonemeter has a bug: {type(error).__name__}")
             self._results.put(_Done(chain, outcome, time.monotonic() - began_s))
 
