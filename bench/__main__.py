@@ -30,7 +30,7 @@ class Size:
 QUICK: Final = Size(
     taps=200_000,
     few_taps=100_000,
-    growth_taps=10_000,
+    growth_taps=40_000,
     seconds=10,
     apps=20_000,
     ids=400_000,
@@ -39,7 +39,7 @@ QUICK: Final = Size(
 FULL: Final = Size(
     taps=1_000_000,
     few_taps=400_000,
-    growth_taps=100_000,
+    growth_taps=200_000,
     seconds=60,
     apps=100_000,
     ids=10_000_000,

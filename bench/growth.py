@@ -25,7 +25,9 @@ from streams.batch_step import Held, plan
 from streams.state_log import Placement
 
 PARTITIONS: Final = 4
-BATCH: Final = 5_000
+BATCH: Final = 20_000
+"""What a fetch of 8 MB gives of a partition, or somewhat less: a busy worker has always a full one waiting."""
+
 BETWEEN: Final = (10, 1_000, 10_000)
 """Apps, below the most that are asked for."""
 
