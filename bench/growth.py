@@ -26,7 +26,7 @@ from streams.state_log import Placement
 
 PARTITIONS: Final = 4
 BATCH: Final = 20_000
-"""What a fetch of 8 MB gives of a partition, or somewhat less: a busy worker has always a full one waiting."""
+"""Somewhat less than a fetch of 8 MB gives of a partition: a busy worker always has a full one waiting."""
 
 BETWEEN: Final = (10, 1_000, 10_000)
 """Apps, below the most that are asked for."""
