@@ -202,7 +202,7 @@ class Notifier:
                     outcome = Outcome(delivered=False, reason="the notifier stood still; nothing was sent")
                 else:
                     outcome = self._task.deliver(route, message, now_ms)
-            except Exception as error:  # an attempt must end with an outcome, whatever a library raises
+            except Exception as error:  # noqa: BLE001 - an attempt must end with an outcome, whatever a library raises
                 # Without its message, which may repeat an address.
                 log.warning("Delivering %s raised %s, a bug.", chain.id, type(error).__name__)
                 outcome = Outcome(delivered=False, reason=f"phonemeter has a bug: {type(error).__name__}")
