@@ -19,7 +19,6 @@ import importlib
 import json
 import os
 import re
-import shutil
 import tempfile
 import threading
 import time
@@ -34,7 +33,7 @@ from phonemeter.engine.config import (
     MAX_QUERY_MEMORY_BYTES,
     QUERY_SLOT_WAIT_S,
 )
-from phonemeter.engine.damage import Damage
+from phonemeter.engine.damage import Damage, wait_for_room
 from phonemeter.engine.errors import (
     AUTHENTICATION_FAILED,
     NOT_ENOUGH_SPACE,
@@ -47,7 +46,6 @@ from phonemeter.engine.errors import (
 from phonemeter.engine.spool import Spool
 from phonemeter.engine.sql import Insert, Statement
 
-ROOM_BYTES_MIN: Final = 32 * 2**20
 BASELINE: Final = {"implicit_select": "0", "max_memory_usage": str(MAX_QUERY_MEMORY_BYTES)}
 """What every session starts with: typos are syntax errors, and one query cannot take all memory."""
 REPEATABLE: Final = frozenset({"SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN"})
@@ -104,15 +102,10 @@ class Engine:
             spool_folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=spool_folder):
                 pass
-            room_bytes = shutil.disk_usage(data).free
         except OSError as error:
             raise StartError(f"The data directory {data} cannot be written: {error.strerror}.") from error
-        if room_bytes < ROOM_BYTES_MIN:
-            raise StartError(
-                f"The disk of {data} has {room_bytes >> 20} MiB left, and the engine starts with "
-                f"{ROOM_BYTES_MIN >> 20} MiB or more: make room."
-            )
         _refuse_second_owner(data)
+        wait_for_room(data)
         os.environ["TZ"] = "UTC"
         time.tzset()
         # TZ must be set before the engine is loaded, so it is imported here.

@@ -11,6 +11,7 @@ does not help, it goes on with what it has.
 
 import contextlib
 import os
+import shutil
 import sys
 import threading
 import time
@@ -21,12 +22,33 @@ from typing import Final
 from phonemeter.engine.errors import EngineError
 
 EXIT_DAMAGED: Final = 3
+ROOM_BYTES_MIN: Final = 32 * 2**20
+ROOM_LOOK_S: Final = 1.0
 NOTE: Final = "ended_for_damage"
 """File in the data directory whose age tells when the engine last ended for damage that a query met."""
 
 AGAIN_AFTER_S: Final = 600.0
 LOOK_S: Final = 0.2
 """Shorter than a merge of what was just merged."""
+
+
+def wait_for_room(data: Path) -> None:
+    """Do not open the directory on a full disk; return as soon as there is some room."""
+    told = False
+    while (room_bytes := shutil.disk_usage(data).free) < ROOM_BYTES_MIN:
+        if not told:
+            _tell(
+                f"The disk of {data} has {room_bytes >> 20} MiB left: the engine waits until there are "
+                f"{ROOM_BYTES_MIN >> 20} MiB; make room."
+            )
+            told = True
+        time.sleep(ROOM_LOOK_S)
+
+
+def _tell(sentence: str) -> None:
+    # The log may be on the same full disk.
+    with contextlib.suppress(OSError):
+        print(sentence, file=sys.stderr, flush=True)  # noqa: T201 - the sentence is for the operator
 
 
 class Damage:
@@ -77,9 +99,7 @@ class Damage:
         threading.Thread(target=look, name="damage", daemon=True).start()
 
     def _say(self, sentence: str) -> None:
-        # The log may be on the same full disk.
-        with contextlib.suppress(OSError):
-            print(sentence, file=sys.stderr, flush=True)  # noqa: T201 - the sentence is for the operator
+        _tell(sentence)
         self._end(EXIT_DAMAGED)
 
     def _ended_lately(self) -> bool:

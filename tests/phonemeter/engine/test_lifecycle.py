@@ -7,12 +7,12 @@ import socket
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from clickhouse_driver import Client, errors
 
-from phonemeter.engine.chdb_engine import Engine, StartError
-from phonemeter.engine.damage import EXIT_DAMAGED, Damage
+from phonemeter.engine.damage import EXIT_DAMAGED, wait_for_room
 from tests.phonemeter.engine.harness import HOST, EngineProcess, refused, running, wait_until
 
 TABLE = (
@@ -126,10 +126,18 @@ def test_a_write_that_fails_ends_the_engine_and_the_next_start_has_all_that_was_
         assert client.execute("SELECT a FROM phonemeter.t ORDER BY a") == [(1,), (2,), (3,)]
 
 
-def test_a_disk_without_room_is_named(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phonemeter.engine.chdb_engine.ROOM_BYTES_MIN", 2**60)
-    with pytest.raises(StartError, match=r"MiB left, and the engine starts with \d+ MiB or more: make room"):
-        Engine(data, Damage(data))
+def test_a_full_disk_is_waited_for_and_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    room = iter((0, 5 << 20, 33 << 20))
+    monkeypatch.setattr(
+        "phonemeter.engine.damage.shutil.disk_usage", lambda _data: SimpleNamespace(free=next(room))
+    )
+    monkeypatch.setattr("phonemeter.engine.damage.ROOM_LOOK_S", 0.0)
+    wait_for_room(tmp_path)
+    assert capsys.readouterr().err == (
+        f"The disk of {tmp_path} has 0 MiB left: the engine waits until there are 32 MiB; make room.\n"
+    )
 
 
 def _empty_files_of(client: Client, part: str) -> None:
