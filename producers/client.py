@@ -5,6 +5,7 @@ counts as delivered once all in-sync replicas have it; memory and waiting are bo
 """
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.producer.future import FutureRecordMetadata
 
 from metering.events import AnyEvent, ClockTicked, Rejection
@@ -111,6 +112,7 @@ class EventProducer:
         self._retry_not_before_s = 0.0
         self._unavailable = ""
         self._changed = threading.Condition()
+        self._open: dict[_Settlement, float] = {}
         self._pending_bytes = 0
         self._failures = 0
         self._first_failure: DeliveryError | None = None
@@ -191,6 +193,7 @@ class EventProducer:
         return event
 
     def _send(self, event: AnyEvent, value: bytes, on_settled: OnSettled | None) -> Delivery:
+        self._replace_if_stuck()
         producer = self._connected()
         key = event.subject.encode()
         everywhere = isinstance(event, ClockTicked)
@@ -205,13 +208,23 @@ class EventProducer:
                 raise explain(error, self._settings.kafka) from None
             raise
         settlement = _Settlement(len(futures), partial(self._settled, size_bytes, on_settled))
+        with self._changed:
+            self._open[settlement] = time.monotonic()
         for future in futures:
             future.add_callback(settlement.succeeded)
             future.add_errback(settlement.failed)
         return Delivery(futures, self._settings.kafka, self._outcome_timeout_s)
 
-    def _settled(self, size_bytes: int, on_settled: OnSettled | None, error: Exception | None) -> None:
+    def _settled(
+        self,
+        size_bytes: int,
+        on_settled: OnSettled | None,
+        settlement: "_Settlement",
+        error: Exception | None,
+    ) -> None:
         failure = None if error is None else explain(error, self._settings.kafka)
+        with self._changed:
+            self._open.pop(settlement, None)
         try:
             if on_settled is not None:
                 on_settled(failure)
@@ -237,6 +250,31 @@ class EventProducer:
                 self._failures += 1
                 self._first_failure = self._first_failure or failure
             self._changed.notify_all()
+
+    def _replace_if_stuck(self) -> None:
+        """Begin anew if an outcome is overdue, which kafka-python would have told in time if it still could.
+
+        Its idempotent sender has been seen to lose the request for its id while the broker was away. After
+        that it neither sends nor gives up anything.
+        """
+        if not self._is_stuck():
+            return
+        with self._connecting:
+            if not self._is_stuck():
+                return
+            with self._changed:
+                overdue = list(self._open)
+            producer, self._producer = self._producer, None
+        for settlement in overdue:
+            settlement.give_up(KafkaTimeoutError())
+        if producer is not None:
+            # It may take its time to end, and a user waits.
+            threading.Thread(target=dispose, args=(producer,), kwargs={"give_up": True}, daemon=True).start()
+
+    def _is_stuck(self) -> bool:
+        with self._changed:
+            oldest_s = next(iter(self._open.values()), math.inf)
+        return time.monotonic() - oldest_s > self._outcome_timeout_s
 
     def _connected(self) -> KafkaProducer:
         producer = self._producer
@@ -265,7 +303,9 @@ class _Settlement:
 
     __slots__ = ("_failure", "_lock", "_on_outcome", "_open")
 
-    def __init__(self, open_count: int, on_outcome: Callable[[Exception | None], None]) -> None:
+    def __init__(
+        self, open_count: int, on_outcome: Callable[["_Settlement", Exception | None], None]
+    ) -> None:
         self._open = open_count
         self._on_outcome = on_outcome
         self._failure: Exception | None = None
@@ -277,10 +317,17 @@ class _Settlement:
     def failed(self, error: Exception) -> None:
         self._count_in(error)
 
+    def give_up(self, error: Exception) -> None:
+        """Wait for no partition any longer."""
+        with self._lock:
+            was_open, self._open = self._open > 0, 0
+        if was_open:
+            self._on_outcome(self, error)
+
     def _count_in(self, error: Exception | None) -> None:
         with self._lock:
             self._failure = self._failure or error
             self._open -= 1
             complete = self._open == 0
         if complete:
-            self._on_outcome(self._failure)
+            self._on_outcome(self, self._failure)

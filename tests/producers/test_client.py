@@ -261,6 +261,28 @@ def test_a_broker_that_stops_confirming_fails_each_event_and_then_the_flush(
     assert len(outcomes) == 1
 
 
+def test_a_client_library_that_is_stuck_is_replaced_when_an_outcome_is_overdue(
+    settings: ProducerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producers.client.GRACE_S", 0.2)
+    outcomes: list[DeliveryError | None] = []
+    never = threading.Event()
+    with EventProducer(settings.model_copy(update={"producer_delivery_timeout_s": 1.0})) as producer:
+        producer.publish(tap("code-0")).result()
+        stuck = producer._producer
+        assert stuck is not None
+        monkeypatch.setattr(stuck._sender, "run_once", lambda: never.wait(0.01))
+        lost = [producer.publish(tap(f"code-{number}"), outcomes.append) for number in (1, 2)]
+        with pytest.raises(UnavailableError, match="did not confirm the event in time"):
+            lost[-1].result()
+        delivered = producer.publish(tap("code-3"), outcomes.append)
+        assert delivered.result().partition >= 0
+        assert producer._producer is not stuck
+        with pytest.raises(DeliveryError, match=r"2 event\(s\) were not delivered"):
+            producer.flush()
+    assert [type(outcome) for outcome in outcomes] == [UnavailableError, UnavailableError, type(None)]
+
+
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_a_broker_killed_and_started_again_has_every_event_once_and_in_order(
     settings: ProducerSettings, topics: RunningKafka, caplog: pytest.LogCaptureFixture
