@@ -7,9 +7,17 @@ come after all it knows, refuses a hole it can see, and is dropped or kept from 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from sinks.errors import PoisonError
 from sinks.lines import Lines, Position
+
+PATIENCE: Final = 4.0
+"""How many times longer than its age allows a batch of many lines may be held, because they come fast."""
+
+FEW_ROWS: Final = 1_000
+MANY_ROWS: Final = 10_000
+"""Between these patience grows: an INSERT costs the engine as much as some thousand lines do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +28,7 @@ class Limits:
         rows: lines of one partition.
         bytes: encoded size of one partition's records.
         total_bytes: encoded size of all partitions' records together; the largest batch goes first.
-        age_s: how long its oldest line has been held.
+        age_s: how long its oldest line has been held; up to `PATIENCE` times that while it fills quickly.
     """
 
     rows: int
@@ -113,7 +121,9 @@ def due(batches: Iterable[Batch], limits: Limits, now_s: float) -> list[Batch]:
     ripe = [
         batch
         for batch in held
-        if len(batch) >= limits.rows or batch.bytes >= limits.bytes or batch.age_s(now_s) >= limits.age_s
+        if len(batch) >= limits.rows
+        or batch.bytes >= limits.bytes
+        or batch.age_s(now_s) >= _patience_s(batch, limits)
     ]
     if not ripe and sum(batch.bytes for batch in held) >= limits.total_bytes:
         ripe = [max(held, key=lambda batch: batch.bytes)]
@@ -122,6 +132,10 @@ def due(batches: Iterable[Batch], limits: Limits, now_s: float) -> list[Batch]:
 
 def pause_s(batches: Iterable[Batch], limits: Limits, now_s: float) -> float:
     """How long may be waited for more before a batch is due by its age."""
-    return max(
-        0.0, min((limits.age_s - batch.age_s(now_s) for batch in batches if len(batch)), default=limits.age_s)
-    )
+    left_s = (_patience_s(batch, limits) - batch.age_s(now_s) for batch in batches if len(batch))
+    return max(0.0, min(left_s, default=limits.age_s))
+
+
+def _patience_s(batch: Batch, limits: Limits) -> float:
+    many = min(1.0, max(0, len(batch) - FEW_ROWS) / (MANY_ROWS - FEW_ROWS))
+    return limits.age_s * (1 + (PATIENCE - 1) * many)

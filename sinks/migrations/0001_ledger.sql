@@ -13,6 +13,7 @@
 --   A Shanghai day is not a UTC day. packs: what was charged to each pack.
 -- Indexes: event_ids answers what became of one event, kinds skips to the rare lines (purchases, lapses, alerts).
 -- fsync: an INSERT that was acknowledged survives a power cut, because the sink then forgets it.
+-- default_compression_codec: of the sums in the projections, which cannot have codecs of their own.
 -- non_replicated_deduplication_window: a second guard, see insert_deduplication_token in sinks/store.py.
 CREATE TABLE IF NOT EXISTS ledger
 (
@@ -66,5 +67,6 @@ CREATE TABLE IF NOT EXISTS ledger
 ENGINE = MergeTree
 ORDER BY (appid, capability, time, source_offset, line)
 PRIMARY KEY (appid, capability, time)
-SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1,
+    default_compression_codec = 'ZSTD(1)'
 COMMENT 'One immutable line per outcome of an event, exactly once: identified by (source_partition, source_offset, line)'

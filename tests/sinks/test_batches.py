@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metering.ledger import Entry, encode_records
-from sinks.batches import Batch, Limits, due, pause_s
+from sinks.batches import FEW_ROWS, MANY_ROWS, Batch, Limits, due, pause_s
 from sinks.errors import PoisonError
 from sinks.lines import BEFORE_ALL, Lines, Position, decode
 from tests.sinks.parts import lines
@@ -34,6 +34,19 @@ def test_nothing_is_due_before_a_limit_is_reached() -> None:
 def test_rows_bytes_and_age_each_make_a_batch_due() -> None:
     for batch, now_s in ((taken(100), 0.0), (taken(1, size_bytes=10_000), 0.0), (taken(1), 1.0)):
         assert due([batch], LIMITS, now_s) == [batch]
+
+
+@pytest.mark.parametrize(
+    ("rows", "wait_s"), [(1, 1.0), (FEW_ROWS, 1.0), (5_500, 2.5), (MANY_ROWS, 4.0), (2 * MANY_ROWS, 4.0)]
+)
+def test_a_batch_that_fills_quickly_may_wait_longer(rows: int, wait_s: float) -> None:
+    large = Limits(rows=1_000_000, bytes=10**9, total_bytes=10**9, age_s=1.0)
+    batch = Batch(0, BEFORE_ALL, 0)
+    for value in encode_records(0, [Entry(offset, 0, "charge", 0, 0, "wx1") for offset in range(rows)]):
+        batch.take(decode(value, 0), 1, 0.0)
+    assert due([batch], large, wait_s - 0.001) == []
+    assert due([batch], large, wait_s) == [batch]
+    assert pause_s([batch], large, 0.5) == pytest.approx(wait_s - 0.5)
 
 
 def test_an_empty_batch_is_never_due() -> None:
