@@ -30,10 +30,9 @@ PACK_STATUS = (
 )
 
 OUTCOMES = (
-    ("succeeded", "Succeeded", ""),
-    ("denied 103", "Denied", ""),
-    ("failed 1400001", "Failed: no quota (1400001)", ""),
-    ("failed -1", "Failed: system error (-1)", ""),
+    ("^succeeded$", "Succeeded"),
+    ("^denied (.*)$", "Denied $1"),
+    ("^failed (.*)$", "Failed $1"),
 )
 
 
@@ -79,8 +78,8 @@ def _figures(t: Words, board: Dashboard) -> None:
         stat_panel(
             t,
             "Left of what was granted",
-            "Of the trial quota and the active packs; colored at the levels that alert by default: 20, 10, 5"
-            " and 0 %.",
+            "Of the active packs, and of the trial quota while something of it is left; colored at the levels"
+            " that alert by default: 20, 10, 5 and 0 %.",
             ask("app_left_percent"),
             unit="percent",
             decimals=1,
@@ -122,8 +121,8 @@ def _packs(t: Words, board: Dashboard) -> None:
         spans_panel(
             t,
             "Packs to their expiry",
-            "A bar per pack from its start to its expiry, colored by how much of it was left on each day."
-            " After today the color is that of now.",
+            "A bar per pack from its start to its expiry or to the day on which it was used up, colored by"
+            " how much of it was left on each day. After today the color is that of now.",
             ask_by_time("app_pack_bars"),
             unit="percent",
             height=7,
@@ -199,9 +198,12 @@ def _places(t: Words, board: Dashboard) -> None:
     for title, about, query, x, column in (
         (
             "Funnel",
-            "What became of every tap: succeeded, denied by the user, failed with which errno.",
+            (
+                "What became of every tap: succeeded, denied by the user, failed with which errno; 1400001:"
+                " the platform says that no quota is left."
+            ),
             "app_funnel",
-            Column("outcome_errno", "Outcome", words=OUTCOMES),
+            Column("outcome_errno", "Outcome", patterns=OUTCOMES),
             Column("authorizations", "Taps"),
         ),
         (
@@ -239,7 +241,6 @@ def _trouble(t: Words, board: Dashboard) -> None:
             unit=t.calls,
             width=8,
             stacked=True,
-            columns=tuple(Column(value, text) for value, text, _ in OUTCOMES[1:]),
         )
     )
     board.with_panel(

@@ -130,8 +130,8 @@ def _apps(t: Words, board: Dashboard) -> None:
         table_panel(
             t,
             "Apps by run-out",
-            "The nearest run-out first. Left: of trial quota and active packs together, colored at the levels"
-            " that alert by default. A click on an app opens its page.",
+            "The nearest run-out first. Left: of the active packs, and of the trial quota while something of"
+            " it is left, colored at the levels that alert by default. A click on an app opens its page.",
             ask("fleet_table"),
             width=24,
             height=10,

@@ -31,8 +31,10 @@ from grafana_foundation_sdk.models.common import (
     VizOrientation,
 )
 from grafana_foundation_sdk.models.dashboard import (
+    DashboardRegexMapOptions,
     DynamicConfigValue,
     FieldColorModeId,
+    RegexMap,
     Threshold,
     ThresholdsMode,
     ValueMap,
@@ -67,6 +69,7 @@ class Column:
         width: of a table column, in pixels.
         link: where a click on a value leads.
         words: texts for values, each with its color.
+        patterns: texts for values that match a regular expression, its groups as $1.
         steps: at which values the cell changes its color.
         gauge: whether the cell is a bar, full at 100.
     """
@@ -80,6 +83,7 @@ class Column:
     width: int = 0
     link: str = ""
     words: tuple[tuple[str, str, str], ...] = ()
+    patterns: tuple[tuple[str, str], ...] = ()
     steps: ThresholdsConfig | None = None
     gauge: bool = False
 
@@ -318,6 +322,11 @@ def _colored(t: Words, column: Column) -> dict[str, object]:
             for n, (value, text, color) in enumerate(column.words)
         }
         found["mappings"] = [ValueMap(results)]
+    if column.patterns:
+        found["mappings"] = [
+            RegexMap(DashboardRegexMapOptions(pattern, ValueMappingResult(text=t(text), index=n)))
+            for n, (pattern, text) in enumerate(column.patterns)
+        ]
     if column.steps is not None:
         found["thresholds"] = column.steps.build()
         found["color"] = FieldColor().mode(FieldColorModeId.THRESHOLDS).build()

@@ -337,8 +337,9 @@ def _recovery(t: Words, board: Dashboard) -> None:
         series_panel(
             t,
             "Restores and rebalances",
-            "State read back from Kafka after a restart, and partitions that moved.",
+            "Services that began anew, state read back from Kafka, and partitions that moved.",
             measure(
+                ("sum(changes(process_start_time_seconds[$__rate_interval]))", t("Restarts")),
                 (_lately("phonemeter_worker_restores_total"), t("State restored")),
                 (_lately("phonemeter_worker_rebalances_total"), t("Rebalances of the worker")),
                 (_lately("phonemeter_sink_rebalances_total"), t("Rebalances of the sink")),

@@ -4,6 +4,8 @@ import json
 from functools import cache
 from typing import Final
 
+from msgspec.structs import replace
+
 from metering.events import CAPABILITIES
 from metering.ledger import CALL_KINDS, Entry
 from metering.partition import PartitionState, Record, meter
@@ -15,6 +17,9 @@ START_MS: Final = 1_704_038_400_000
 """2024-01-01T00:00:00 in Shanghai."""
 
 DAYS: Final = 182
+STORES: Final = ("store-01", "store-02", "门店三", "")
+"""Where the calls of the pages are made; no store is one of them."""
+
 PLATFORM_AHEAD: Final = 3
 """By how many calls the platform is made to be ahead of the first app's trial quota."""
 
@@ -38,6 +43,22 @@ def simulated_entries() -> tuple[Entry, ...]:
     assert not metered.dead_letters
     assert not observed.dead_letters
     return (*metered.entries, *observed.entries)
+
+
+def lines_for_pages() -> list[Entry]:
+    """The same with calls in several stores, and some records that are no events."""
+    entries = [
+        replace(entry, store=STORES[entry.offset % len(STORES)]) if entry.event_id else entry
+        for entry in simulated_entries()
+    ]
+    first = entries[-1].offset + 1
+    late_ms = START_MS + DAYS * DAY_MS - 1
+    return entries + [
+        Entry(
+            first + n, 0, "rejection", late_ms, late_ms, "", reason=reason, details='{"sentence":"no event"}'
+        )
+        for n, reason in enumerate(("bad_json", "bad_json", "unknown_type"))
+    ]
 
 
 def _observations(entries: list[Entry], first: int, end_ms: int) -> list[Record]:

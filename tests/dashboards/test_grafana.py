@@ -125,7 +125,7 @@ def test_each_column_that_is_named_comes_from_the_panels_query() -> None:
             texts = " ".join(target.get("rawSql", "") for target in panel["targets"])
             for override in panel["fieldConfig"]["overrides"]:
                 name = override["matcher"]["options"]
-                values = {"quick", "realtime", "denied 103", "failed 1400001", "failed -1"}
+                values = {"quick", "realtime"}
                 assert name in values or re.search(rf"\b{name}\b", texts), (panel["title"], name)
 
 
@@ -175,7 +175,7 @@ def test_panels_use_metrics_that_exist_with_labels_that_they_have() -> None:
     assert len(queries) > 30
     for one in queries:
         used = set(re.findall(r"phonemeter_\w+", one.text))
-        assert used or "up" in one.text, one
+        assert used or re.search(r"\b(up|process_start_time_seconds)\b", one.text), one
         assert used <= set(known), (one.by, used - set(known))
         for labels in re.findall(r"by \(([^)]*)\)", one.text):
             assert set(labels.split(", ")) <= set.union(*(known[name] for name in used)), one
@@ -196,7 +196,7 @@ def test_colors_change_at_the_levels_that_alert() -> None:
         assert changes(steps) == [None, *(level + 0.01 for level in reversed(levels))]
     assert f"toIntervalDay({rules.run_out_lead_days})" in statement("fleet_soon")
     assert f"toIntervalDay({rules.run_out_lead_days})" in statement("fleet_table")
-    assert f"<= {rules.alert_levels_percent[0]} * packs_size" in statement("fleet_table")
+    assert f"left_percent <= {rules.alert_levels_percent[0]}, 'low'" in statement("fleet_table")
 
 
 def test_money_is_shown_in_yuan_and_computed_in_micro_yuan() -> None:
