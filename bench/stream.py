@@ -35,7 +35,7 @@ from phonemeter.stack.kafka.topics import ensure_topics
 from phonemeter.stack.stack import Stack
 
 BATCH_BYTES = 500_000
-LOOK_S = 0.05
+LOOK_S = 0.25
 METERED = "phonemeter_worker_records_total"
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 

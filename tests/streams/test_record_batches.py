@@ -1,0 +1,145 @@
+"""What the extension relies on in Faust and aiokafka, whose versions are pinned for that reason."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import ConsumerRecord, TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from metering import topics
+from metering.partition import Record
+from streams.record_batches import Consumer, ConsumerThread, RecordBatch
+
+EVENTS = TopicPartition(topics.EVENTS, 2)
+OTHERS = TopicPartition("another-topic", 2)
+PUBLISHED = [(b"wx-a", b"one"), (b"wx-b", b"two"), (b"wx-a", b"three")]
+
+
+def fetched(tp: TopicPartition, first_offset: int = 0) -> FetchResult:
+    """A fetched batch of records, as the broker sends them and aiokafka's fetcher keeps it."""
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, 1_000_000)
+    for number, (key, value) in enumerate(PUBLISHED):
+        builder.append(number, 1_000 + number, key, value, [])
+    unpacked = PartitionRecords(
+        tp,
+        MemoryRecords(bytes(builder.build())),
+        [],
+        first_offset,
+        None,
+        None,
+        check_crcs=True,
+        isolation_level=0,
+    )
+    assignment = SimpleNamespace(
+        active=True,
+        state_value=lambda _tp: SimpleNamespace(
+            paused=False, position=unpacked.next_fetch_offset, consumed_to=lambda _offset: None
+        ),
+    )
+    return FetchResult(tp, assignment=assignment, partition_records=unpacked, backoff=0)
+
+
+class Fetcher:
+    """The part of aiokafka's fetcher that Faust asks."""
+
+    _closed = False
+
+    def __init__(self, *results: tuple[TopicPartition, object]) -> None:
+        self._records = dict(results)
+        self._subscriptions = self
+
+    def fetch_context(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    async def fetched_records(
+        self,
+        _partitions: set[TP],
+        timeout: float | None,  # noqa: ASYNC109 - the signature is aiokafka's
+        max_records: int | None,
+    ) -> Mapping[TopicPartition, list[Any]]:
+        del timeout
+        return {
+            tp: result.getall(max_records)
+            for tp, result in self._records.items()
+            if isinstance(result, FetchResult)
+        }
+
+
+async def fetch(*results: tuple[TopicPartition, object], most: int | None = None) -> Mapping[Any, list[Any]]:
+    """What a consumer thread gives of these results."""
+    thread = object.__new__(ConsumerThread)
+    thread.consumer = cast("Any", SimpleNamespace(flow_active=True))
+    consumer: Any = SimpleNamespace(_fetcher=Fetcher(*results), _closed=False)
+    return await thread._fetch_records(consumer, set(), 0.0, most)
+
+
+def consumer() -> Consumer:
+    """A consumer that was not connected to anything."""
+    consumer = object.__new__(Consumer)
+    consumer._acked = defaultdict(list)
+    consumer._acked_index = defaultdict(set)
+    return consumer
+
+
+async def test_fetched_events_are_unpacked_to_records_of_ours() -> None:
+    records = await fetch((EVENTS, fetched(EVENTS)))
+    assert records[EVENTS] == [
+        Record(number, 1_000 + number, key, value) for number, (key, value) in enumerate(PUBLISHED)
+    ]
+
+
+async def test_a_fetch_that_is_taken_in_pieces_and_begins_in_the_middle_leaves_nothing_out() -> None:
+    result = fetched(EVENTS, first_offset=1)
+    first = await fetch((EVENTS, result), most=1)
+    rest = await fetch((EVENTS, result))
+    assert [record.offset for record in [*first[EVENTS], *rest[EVENTS]]] == [1, 2]
+
+
+async def test_other_topics_and_errors_are_left_as_they_are() -> None:
+    records = await fetch((OTHERS, fetched(OTHERS)), (EVENTS, OSError("not a result")))
+    assert all(isinstance(record, ConsumerRecord) for record in records[OTHERS])
+    assert EVENTS not in records
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_poll_of_a_partition_is_one_message_at_the_last_offset(
+    at_once: bool,  # noqa: FBT001 - pytest names it
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def polled(*_: object) -> Mapping[TP, list[Any]]:
+        if at_once:
+            return await fetch((EVENTS, fetched(EVENTS)), (OTHERS, fetched(OTHERS)))
+        return {tp: fetched(tp).getall() for tp in (EVENTS, OTHERS)}
+
+    monkeypatch.setattr(driver.Consumer, "_getmany", polled)
+    messages = await consumer()._getmany(set(), 0.0)
+    (message,) = messages[cast("TP", EVENTS)]
+    assert isinstance(message.value, RecordBatch)
+    assert [record.offset for record in message.value] == [0, 1, 2]
+    assert (message.topic, message.partition, message.offset, message.timestamp) == (*EVENTS, 2, 1_002)
+    assert len(messages[cast("TP", OTHERS)]) == len(PUBLISHED)
+
+
+async def test_a_poll_that_gave_nothing_gives_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def polled(*_: object) -> Mapping[TP, list[Any]]:
+        return {cast("TP", EVENTS): []}
+
+    monkeypatch.setattr(driver.Consumer, "_getmany", polled)
+    assert await consumer()._getmany(set(), 0.0) == {EVENTS: []}
+
+
+async def test_the_newest_acked_batch_is_committed_once_and_what_lies_between_is_no_gap() -> None:
+    tp, books = cast("TP", EVENTS), consumer()
+    assert books._new_offset(tp) is None
+    books._acked[tp] += [99, 250]
+    await books._add_gap(tp, 100, 250)
+    assert books._new_offset(tp) == 251
+    assert books._new_offset(tp) is None
