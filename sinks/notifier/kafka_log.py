@@ -178,6 +178,10 @@ class Publisher:
             bootstrap_servers=bootstrap.split(","),
             client_id="phonemeter-notifier",
             acks="all",
+            # kafka-python 3.0.12 may wait for ever for an idempotent producer's number after a broker was
+            # killed; a record that is there twice means the same here.
+            enable_idempotence=False,
+            max_in_flight_requests_per_connection=1,
             linger_ms=0,
             max_block_ms=DELIVERY_TIMEOUT_MS,
             request_timeout_ms=DELIVERY_TIMEOUT_MS // 2,

@@ -184,13 +184,13 @@ def webhook_routes(path: Path, url: str, name: str = "hook", more: str = "") -> 
 
 @dataclass
 class NotifierProcess:
-    """The notifier as a process of its own. `die` names a boundary at which it is to kill itself."""
+    """The notifier as a process of its own. `die` names a boundary and an alert: there it kills itself."""
 
     kafka: str
     routes: Path
     port: int
     log: Path
-    die: str = ""
+    die: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
@@ -204,7 +204,7 @@ class NotifierProcess:
             **self.settings,
         }
         environ = {f"PHONEMETER_{name}": value for name, value in settings.items()}
-        command = [sys.executable, "-m", "tests.sinks.notifier.run_notifier", self.die]
+        command = [sys.executable, "-m", "tests.sinks.notifier.run_notifier", *self.die]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, env={**os.environ, SECRET_VARIABLE: SECRET, **environ}, stdout=log, stderr=log

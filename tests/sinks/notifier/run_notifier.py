@@ -1,7 +1,8 @@
-"""The notifier as a process, with its settings from the environment; `argv[1]` says where it kills itself.
+"""The notifier as a process, with its settings from the environment; `argv[1:]` says where it kills itself.
 
-`asked` before it records where the first alert is to go, `begun` before it records the beginning of an
-attempt, `send` when that is recorded and before it sends, `sent` when it has sent and before it records that.
+For the alert of the second argument: `asked` before it records where it is to go, `begun` before it records
+the beginning of its attempt, `send` when that is recorded and before it sends, `sent` when it has sent and
+before it records that.
 """
 
 import logging
@@ -17,7 +18,7 @@ from sinks.notifier.routes import Route
 from sinks.notifier.service import run
 from sinks.notifier.settings import NotifierSettings
 
-AT = sys.argv[1] if len(sys.argv) > 1 else ""
+AT, ALERT = sys.argv[1:] or ("", "")
 MARKS = {"asked": b'"type":"asked"', "begun": b'"state":"sending"'}
 
 
@@ -27,17 +28,19 @@ def die() -> None:
 
 class DyingPublisher(Publisher):
     def publish(self, records: Sequence[Outgoing]) -> None:
-        if AT in MARKS and any(MARKS[AT] in (record.value or b"") for record in records):
+        values = [record.value or b"" for record in records if ALERT.encode() in record.key]
+        if AT in MARKS and any(MARKS[AT] in value for value in values):
             die()
         super().publish(records)
 
 
 def dying(deliver: Deliver) -> Deliver:
     def delivered(route: Route, message: Message, now_ms: int) -> Outcome:
-        if AT == "send":
+        concerned = any(alert.id == ALERT for alert in message.alerts)
+        if AT == "send" and concerned:
             die()
         outcome = deliver(route, message, now_ms)
-        if AT == "sent":
+        if AT == "sent" and concerned:
             die()
         return outcome
 
