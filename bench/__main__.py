@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench import emit, end_to_end, freshness, growth, peers, restart, scale_out
+from bench import curves, emit, end_to_end, freshness, growth, peers, restart, scale_out, sink
 from bench.figures import Figure, conditions, tell, write
 from bench.table import write_page
 
@@ -24,6 +24,8 @@ class Size:
     seconds: int
     apps: int
     ids: int
+    sink_rows: int
+    curve_rows: int
     runs: int
 
 
@@ -34,6 +36,8 @@ QUICK: Final = Size(
     seconds=10,
     apps=20_000,
     ids=400_000,
+    sink_rows=200_000,
+    curve_rows=1_000_000,
     runs=1,
 )
 FULL: Final = Size(
@@ -43,6 +47,8 @@ FULL: Final = Size(
     seconds=60,
     apps=100_000,
     ids=10_000_000,
+    sink_rows=1_000_000,
+    curve_rows=100_000_000,
     runs=3,
 )
 
@@ -100,7 +106,9 @@ def _parts(size: Size, runs: int, peerbench: Path, note: Callable[[dict[str, Any
         "scale-out": lambda: scale_out.figures(size.few_taps, runs),
         "growth": lambda: growth.figures(size.growth_taps, size.few_taps, size.apps),
         "restart": lambda: restart.figures(size.apps, size.ids, runs),
+        "sink": lambda: sink.figures(size.sink_rows, runs),
         "emit": lambda: emit.figures(size.few_taps, runs),
+        "curves": lambda: curves.figures(size.curve_rows),
     }
 
 

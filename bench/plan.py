@@ -63,7 +63,7 @@ _FIGURES: Final = {
     "sink": "end to end: CPU of the sink",
     "broker": "end to end: CPU of the broker",
     "engine": "end to end: CPU of the engine",
-    "row_bytes": "storage: table ledger, as inserted",
+    "row_bytes": "curves: storage",
     "events_bytes": "storage: topic phone-events, lz4",
     "ledger_bytes": "storage: topic phone-ledger",
 }

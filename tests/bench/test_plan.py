@@ -59,8 +59,8 @@ def lines() -> list[dict[str, Any]]:
     under = {"events": 100, "ledger_rows": 102}
     names = ("worker", "sink", "broker", "engine")
     cpu = [{"figure": f"end to end: CPU of the {name}", "value": 9, "under": under} for name in names]
-    storage = ("table ledger, as inserted", "topic phone-events, lz4", "topic phone-ledger")
-    return cpu + [{"figure": f"storage: {name}", "value": 30, "under": under} for name in storage]
+    storage = ("curves: storage", "storage: topic phone-events, lz4", "storage: topic phone-ledger")
+    return cpu + [{"figure": name, "value": 30, "under": under} for name in storage]
 
 
 def test_the_plan_takes_the_last_of_each_figure() -> None:
