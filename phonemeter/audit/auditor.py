@@ -48,8 +48,8 @@ def audit(settings: Settings, show: Show = lambda _partition, _offset, _end: Non
     services = how_far(settings.kafka)
     # The log is asked last: what the others say of events beyond its end is then foreign.
     ends = {topic: spans(settings.kafka, topic) for topic in (DEAD_LETTERS, LEDGER, EVENTS)}
+    _refuse_cut_log(ends[EVENTS])
     for topic, partitions in ends.items():
-        refuse_cut(topic, partitions)
         if partitions.keys() != ends[EVENTS].keys():
             raise OperationError(
                 f"{topic} has {len(partitions)} partitions and {EVENTS} has {len(ends[EVENTS])}: what "
@@ -302,11 +302,11 @@ def _find_strays(kafka: str, stored: StoredLedger, report: Report) -> None:
         _add(report, "ClickHouse", differences, {})
 
 
-def refuse_cut(topic: str, partitions: Mapping[int, Span]) -> None:
-    """Raise OperationError if the beginning of a topic was deleted."""
+def _refuse_cut_log(partitions: Mapping[int, Span]) -> None:
+    """Raise OperationError if the beginning of the log was deleted; in other topics that is a difference."""
     for partition, span in partitions.items():
         if span.begin > 0:
             raise OperationError(
-                f"{topic} partition {partition} begins at record {span.begin}: what was before it was "
+                f"{EVENTS} partition {partition} begins at record {span.begin}: what was before it was "
                 f"deleted, so the ledger cannot be recomputed; keep the topics for ever (retention.ms=-1)."
             )

@@ -27,13 +27,13 @@ from kafka import TopicPartition
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from metering.topics import LEDGER
-from phonemeter.audit.auditor import Show, refuse_cut
+from phonemeter.audit.auditor import Show
 from phonemeter.audit.log import Log, Span, how_far, reading, spans
 from phonemeter.audit.report import Repaired
 from phonemeter.errors import OperationError
 from phonemeter.settings import Settings
 from sinks.batches import Batch, Limits
-from sinks.connection import FAILURES, connect, database_of, sentence
+from sinks.connection import FAILURES, connect, database_of, rows, sentence
 from sinks.errors import PoisonError, StoreError
 from sinks.lines import BEFORE_ALL, Position, concatenated, decode
 from sinks.metrics import Metrics
@@ -63,7 +63,6 @@ def repair(settings: Settings, show: Show = lambda _partition, _offset, _end: No
             the old table is then as it was.
     """
     records = spans(settings.kafka, LEDGER)
-    refuse_cut(LEDGER, records)
     acknowledged = how_far(settings.kafka).stored
     repaired = Repaired()
     with (
@@ -77,6 +76,7 @@ def repair(settings: Settings, show: Show = lambda _partition, _offset, _end: No
             partition: _Filling(partition, log, new, show, settings.event_id_digits) for partition in records
         }
         for partition, filling in fillings.items():
+            _refuse_cut_ledger(settings.clickhouse, log, partition, records[partition])
             filling.fill(records[partition], old.position(partition))
         ended = _exchange(settings.clickhouse, fresh, old, fillings, settings.kafka)
     repaired.lines = sum(filling.lines for filling in fillings.values())
@@ -91,6 +91,30 @@ def repair(settings: Settings, show: Show = lambda _partition, _offset, _end: No
         _look_again(settings, wanted)
         repaired.looked_again = True
     return repaired
+
+
+def _refuse_cut_ledger(url: str, log: Log, partition: int, records: Span) -> None:
+    """Raise OperationError if ClickHouse has lines from before the first that the topic still has."""
+    if records.begin in {0, records.end}:
+        return
+    (oldest,) = next(log.batches(LEDGER, partition, Span(records.begin, records.begin + 1)))
+    try:
+        lines = decode(oldest.value, partition)
+    except PoisonError:
+        # The filling meets it again, and says so.
+        return
+    first = lines.first if len(lines) else BEFORE_ALL
+    with connect(url) as client:
+        ((older,),) = rows(
+            client,
+            f"SELECT count() FROM ledger WHERE source_partition = {partition:d} "  # noqa: S608 - numbers
+            f"AND (source_offset, line) < ({first.offset:d}, {first.line:d})",
+        )
+    if older:
+        raise OperationError(
+            f"{LEDGER} partition {partition} begins at {first}, and ClickHouse has {older} lines from before "
+            f"that: a repair would lose them. Nothing was changed."
+        )
 
 
 def allow_inserts(url: str) -> None:
@@ -124,6 +148,7 @@ class _Filling:
 
     def fill(self, records: Span, target: Position) -> None:
         """Store the lines of the topic up to `target`, from where the last filling ended."""
+        self._next_offset = max(self._next_offset, records.begin)
         for batch in self._log.batches(LEDGER, self._partition, Span(self._next_offset, records.end)):
             for record in batch:
                 self._take(record, target)

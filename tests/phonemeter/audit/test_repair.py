@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from kafka import TopicPartition
 
 from metering.topics import LEDGER
 from phonemeter.audit.auditor import audit
 from phonemeter.audit.repair import BLOCK, allow_inserts, repair
 from phonemeter.errors import OperationError
 from phonemeter.settings import Settings
+from phonemeter.stack.kafka.topics import admin
 from sinks.connection import connect, database_of, rows
 from tests.metering.building import APP, at, purchased, succeeded
 from tests.phonemeter.audit.parts import World, audit_settings
@@ -96,3 +98,33 @@ def test_what_a_killed_repair_left_in_the_way_can_be_taken_away(settings: Settin
     allow_inserts(settings.clickhouse)
     assert is_as_before(settings)
     assert audit(settings).clean
+
+
+def test_a_ledger_topic_that_was_emptied_and_written_anew_is_audited_and_repaired(
+    world: World, settings: Settings
+) -> None:
+    empty_topic(settings, end=1)
+    world.publish(world.entries)
+    change(settings, "ALTER TABLE ledger DELETE WHERE event_id = 'tap-3'")
+    report = audit(settings)
+    assert report.places["ClickHouse"].kinds == {"missing": 1}
+    assert not report.places["phone-ledger"].kinds
+    assert repair(settings).lines == len(world.entries)
+    assert audit(settings).clean
+
+
+def test_a_ledger_topic_that_lost_its_beginning_is_told_and_not_repaired_from(
+    world: World, settings: Settings
+) -> None:
+    world.publish(world.entries[30:])
+    empty_topic(settings, end=1)
+    assert audit(settings).places["phone-ledger"].kinds == {"missing": 30}
+    with pytest.raises(OperationError, match="ClickHouse has 30 lines from before that"):
+        repair(settings)
+    assert not audit(settings).places["ClickHouse"].kinds
+
+
+def empty_topic(settings: Settings, end: int) -> None:
+    """Delete the first records of the ledger topic."""
+    with admin(settings.kafka) as client:
+        client.delete_records({TopicPartition(LEDGER, 0): end})
