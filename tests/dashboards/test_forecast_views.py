@@ -27,8 +27,11 @@ FROM forecasts INNER JOIN paces ON paces.appid = forecasts.appid AND paces.capab
 def assert_as_python_says(ledger: Ledger) -> None:
     found = ledger.query(BOTH)
     assert found
+    by_app = {
+        appid: read_forecast(ledger.engine.url, appid).capabilities for appid in {row[0] for row in found}
+    }
     for appid, capability, micro_calls, shape, days, run_out_at, packs in found:
-        told = read_forecast(ledger.engine.url, appid).capabilities[capability]
+        told = by_app[appid][capability]
         assert (micro_calls, tuple(shape), days) == (
             told.pace.micro_calls_a_day,
             told.pace.shape_permille,
