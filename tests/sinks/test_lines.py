@@ -51,6 +51,12 @@ def test_pieces_are_put_together_in_their_order() -> None:
         assert list(column) == [getattr(entry, name) for entry in entries]
 
 
+def test_a_kind_that_only_a_newer_stream_knows_is_stored_like_any_other() -> None:
+    read = decode(record(rows=[row(offset=1, kind="gift"), row(offset=2, capability="slow")]), 3)
+    assert next(iter(read.columns[COLUMNS.index("kind")])) == "gift"
+    assert list(read.columns[COLUMNS.index("capability")])[1] == "slow"
+
+
 def test_a_record_without_lines_is_no_lines() -> None:
     assert len(decode(record(rows=[]), 3)) == 0
 
