@@ -28,6 +28,7 @@ from tests.sinks.parts import (
     stored,
     wait_until,
 )
+from tests.torture.proxy import Proxy
 
 pytestmark = pytest.mark.stack
 
@@ -180,74 +181,18 @@ def test_sigterm_ends_a_sink_within_five_seconds_while_the_engine_is_away(
     assert (status, took_s < 5) == (0, True), sink.log.read_text()
 
 
-class SwallowingProxy:
-    """Between a sink and the engine: passes everything on, but swallows the acknowledgement of an INSERT.
-
-    It waits until the engine has answered, so the lines are stored and only the sink does not know.
-    """
-
-    def __init__(self, engine_port: int) -> None:
-        self._engine_port = engine_port
-        self._listening = socket.create_server((HOST, 0))
-        self.port: int = self._listening.getsockname()[1]
-        self.to_swallow = 0
-        self.swallowed = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listening.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listening.accept()
-            except OSError:
-                return
-            engine = socket.create_connection((HOST, self._engine_port))
-            inserting = threading.Event()
-            threading.Thread(target=self._forward, args=(client, engine, inserting), daemon=True).start()
-            threading.Thread(target=self._back, args=(engine, client, inserting), daemon=True).start()
-
-    def _forward(self, client: socket.socket, engine: socket.socket, inserting: threading.Event) -> None:
-        with client, engine:
-            while data := _received(client):
-                if b"INSERT INTO ledger" in data and self.to_swallow:
-                    self.to_swallow -= 1
-                    inserting.set()
-                engine.sendall(data)
-
-    def _back(self, engine: socket.socket, client: socket.socket, inserting: threading.Event) -> None:
-        replies = 0
-        while data := _received(engine):
-            if inserting.is_set():
-                replies += 1
-                # The first reply to an INSERT names its columns; the next one is the acknowledgement.
-                if replies > 1:
-                    self.swallowed += 1
-                    client.shutdown(socket.SHUT_RDWR)
-                    return
-            client.sendall(data)
-
-
-def _received(sock: socket.socket) -> bytes:
-    try:
-        return sock.recv(65_536)
-    except OSError:
-        return b""
-
-
 @pytest.fixture
-def proxy(own_engine: EngineProcess) -> Iterator[SwallowingProxy]:
-    proxy = SwallowingProxy(own_engine.port)
+def proxy(own_engine: EngineProcess) -> Iterator[Proxy]:
+    proxy = Proxy(own_engine.port)
     yield proxy
     proxy.close()
 
 
 def test_a_lost_reply_does_not_double_what_was_stored(
-    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess, proxy: SwallowingProxy
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess, proxy: Proxy
 ) -> None:
     entries = lines(2_000, seed=5)
-    proxy.to_swallow = 3
+    proxy.to_lose = 3
     sink = make_sink(clickhouse=f"clickhouse://default@{HOST}:{proxy.port}/phonemeter", batch_rows=300)
     publisher.publish(1, entries, cut=250)
     wait_until(lambda: count_of(own_engine) >= 2_000, "all lines are stored")
@@ -255,7 +200,7 @@ def test_a_lost_reply_does_not_double_what_was_stored(
         lambda: metric(sink, "phonemeter_sink_lag_records", '{partition="1"}') == 0, "all is committed"
     )
     assert stored(own_engine) == expected({1: entries})
-    assert proxy.swallowed == 3
+    assert proxy.lost == 3
     assert metric(sink, "phonemeter_sink_insert_errors_total") >= 3
     assert "lines were stored already" in sink.log.read_text()
 
