@@ -2,7 +2,7 @@ from datetime import UTC, datetime, time
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.times import DAY_MS, HOUR_MS, to_ms
@@ -52,6 +52,7 @@ def test_a_digest_that_falls_into_quiet_hours_waits_for_their_end() -> None:
     assert due_ms(ms("2026-10-17 22:10"), "info", NIGHT, digest) == ms("2026-10-18 08:00")
 
 
+@settings(deadline=None)
 @given(moments, clocks, clocks, zones)
 def test_quiet_hours_are_kept_for_no_longer_than_a_day(
     now_ms: int, begin: time, end: time, zone: ZoneInfo
@@ -64,6 +65,7 @@ def test_quiet_hours_are_kept_for_no_longer_than_a_day(
     assert (at_ms == now_ms) == (not is_quiet(now_ms, quiet))
 
 
+@settings(deadline=None)
 @given(moments, clocks, zones, st.sampled_from(["hour", "day"]))
 def test_a_digest_comes_later_and_all_of_its_time_together(
     now_ms: int, at: time, zone: ZoneInfo, every: str

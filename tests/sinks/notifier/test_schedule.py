@@ -1,6 +1,6 @@
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.times import DAY_MS, HOUR_MS
@@ -17,6 +17,7 @@ def attempts(chain: str, retry_after_ms: int | None = None) -> list[int]:
     return times
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_pauses_double_with_jitter_up_to_two_hours_for_a_day(chain: str) -> None:
     times = attempts(chain)
@@ -32,6 +33,7 @@ def test_whoever_continues_comes_to_the_same_times_and_chains_do_not_move_in_ste
     assert attempts("alert_0-7-0_a") == attempts("alert_0-7-0_a") != attempts("alert_0-7-0_b")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3 * DAY_MS), st.integers(0, 2 * DAY_MS), st.integers(1, 40))
 def test_a_receiver_is_left_alone_for_as_long_as_it_asks_within_the_day(
     asked_ms: int, now_ms: int, failed: int
