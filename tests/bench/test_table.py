@@ -53,7 +53,8 @@ def test_the_page_has_every_part_once() -> None:
 
 
 def test_the_tables_are_written_anew_and_the_text_stays(page: Path) -> None:
-    lines = [figure("freshness", 480.0), peer("ours", 11.0), peer("ours", 12.0), peer("ours", 10.0)]
+    small = {**peer("ours", 30.0), "events": 1_000}
+    lines = [figure("freshness", 480.0), small, *(peer("ours", cpu) for cpu in (11.0, 12.0, 10.0))]
     assert write_page(page, lines) == ["figures", "peers", "conditions"]
     first = page.read_text(encoding="utf-8")
     row = "| freshness | 480 ms | 480 to 480, 3 runs | at most 500 | yes |"
