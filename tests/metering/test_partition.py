@@ -51,17 +51,17 @@ def test_each_mistake_has_one_reason_and_blocks_nothing(
     log = [Record(0, NOW_MS, key, value), Record(1, NOW_MS, APP.encode(), succeeded(at(1)))]
     metered = meter(PartitionState(0), log, NO_TRIAL)
     assert [letter.reason for letter in metered.dead_letters] == [reason]
-    assert [(entry.kind, entry.offset) for entry in metered.entries] == [("rejection", 0), ("uncovered", 1)]
+    outcomes = [(entry.kind, entry.offset) for entry in metered.entries]
+    assert outcomes == [("rejection", 0), ("uncovered", 1), ("alert", 1)]
 
 
 def test_a_line_says_when_its_record_arrived() -> None:
     metered = meter(PartitionState(0), [Record(0, NOW_MS, APP.encode(), succeeded(at(1)))], NO_TRIAL)
-    assert [(entry.time_ms, entry.recorded_at_ms) for entry in metered.entries] == [(at(1), NOW_MS)]
+    assert {(entry.time_ms, entry.recorded_at_ms) for entry in metered.entries} == {(at(1), NOW_MS)}
 
 
 def test_offline_a_record_arrives_at_its_event_time() -> None:
-    (line,) = play(succeeded(at(1))).entries
-    assert line.recorded_at_ms == at(1)
+    assert {entry.recorded_at_ms for entry in play(succeeded(at(1))).entries} == {at(1)}
 
 
 def test_a_batch_without_records_changes_nothing() -> None:

@@ -39,7 +39,15 @@ ONE_OF_EACH = [
     ),
     events.pack_refunded(appid=APPID, pack_id="p1", time=TIME),
     events.account_registered(appid=APPID, entity_type="government", time=TIME, name="市政府"),
-    events.account_alerting_set(appid=APPID, time=TIME, levels_percent=(50,), run_out_lead_days=3),
+    events.account_alerting_set(
+        appid=APPID,
+        time=TIME,
+        levels_percent=(50,),
+        run_out_lead_days=3,
+        burn_minute_calls=9,
+        burn_client_calls=9,
+        burn_percent=200,
+    ),
     events.usage_observed(appid=APPID, capability="quick", time=TIME, used=7, size=250, pack_id="p1"),
     events.clock_ticked(time=TIME),
 ]
