@@ -31,6 +31,7 @@ WRITE_S_MAX: Final = 60
 
 STAGES: Final[tuple[tuple[str, str], ...]] = (
     ("/metering/events.py", "read and check the event"),
+    ("/metering/reading.py", "read and check the event"),
     ("/metering/duplicates.py", "look up and remember ids"),
     ("/metering/ledger.py", "encode ledger records"),
     ("/metering/lines.py", "write ledger lines"),
