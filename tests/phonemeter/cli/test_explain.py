@@ -95,6 +95,7 @@ def test_a_call_that_was_taken_over_later(stack: Stack, app: str, tmp_path: Path
     assert takeover["pack_id"] == "p0"
     assert [(line["kind"], line["calls"]) for line in told["published"]] == [
         ("uncovered", 1),
+        ("alert", 0),
         ("uncovered", -1),
         ("charge", 1),
     ]
