@@ -63,7 +63,8 @@ class Use(Struct, array_like=True, gc=False):
         fresh.calls_by_day = self.calls_by_day.copy()
         burn = self.burn
         if burn is not None:
-            fresh.burn = burn.copy()
+            fresh.burn = burn.__copy__()  # type: ignore[attr-defined] # see above
+            fresh.burn.clients = burn.clients.copy()
         return fresh
 
     def add_open(self, pack: Pack) -> None:

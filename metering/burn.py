@@ -81,12 +81,6 @@ class Burn(Struct, array_like=True, gc=False):
         burn.limit_by(limits)
         return burn
 
-    def copy(self) -> "Burn":
-        """An independent copy."""
-        fresh: Burn = self.__copy__()  # type: ignore[attr-defined] # all structs have it; the stubs leave it out
-        fresh.clients = self.clients.copy()
-        return fresh
-
     @property
     def usual(self) -> int:
         """Calls of the busiest minute of the days before."""
@@ -101,12 +95,13 @@ class Burn(Struct, array_like=True, gc=False):
         """Work out from when on burn is abnormal; for a count that is beyond it already, from the next on."""
         percent = limits.burn_percent
         if len(self.busiest_by_day) == HISTORY_DAYS:
-            self.limit = _limit(limits.burn_minute_calls, self.usual, percent)
-        self.client_limit = _limit(limits.burn_client_calls, self.client_usual, percent)
+            self.limit = _limit(limits.burn_minute_calls, self.busiest_by_day, percent)
+        self.client_limit = _limit(limits.burn_client_calls, self.client_busiest_by_day, percent)
 
     def turn(self, minute: int) -> bool:
         """Leave the newest minute for this one, before it is set; whether the day ends, and limits change."""
-        self.busiest = max(self.busiest, _clipped(self.calls, self.limit))
+        if self.calls > self.busiest:
+            self.busiest = max(self.busiest, _clipped(self.calls, self.limit))
         if minute < self.hour_ends:
             return False
         days = _day(minute) - _day(self.minute)
@@ -141,8 +136,9 @@ class Burn(Struct, array_like=True, gc=False):
         self.hour_ends = (hour + 1) * HOUR_MINUTES
         clients = self.clients
         if clients:
-            calls = _clipped(max(clients.values()), self.client_limit)
-            self.client_busiest = max(self.client_busiest, calls)
+            calls = max(clients.values())
+            if calls > self.client_busiest:
+                self.client_busiest = max(self.client_busiest, _clipped(calls, self.client_limit))
             self.clients = {}
         if self.abnormal_clients:
             self.abnormal_clients = tuple(each for each in self.abnormal_clients if each[1] >= hour - 1)
@@ -154,8 +150,11 @@ class Burn(Struct, array_like=True, gc=False):
         self.busiest = self.client_busiest = 0
 
 
-def _limit(least: int, usual: int, percent: int) -> int:
-    return max(least, -(-usual * percent // 100)) if least else 0
+def _limit(least: int, by_day: tuple[int, ...], percent: int) -> int:
+    scaled = max(by_day, default=0) * percent
+    if scaled <= least * 100:
+        return least
+    return -(-scaled // 100) if least else 0
 
 
 def _clipped(calls: int, limit: int) -> int:
