@@ -109,6 +109,8 @@ class Lines:
     def after(self, stored: Position) -> "Lines":
         """The lines that come after `stored`, which may be none."""
         start = self._count_through(stored)
+        if start == len(self):
+            return NO_LINES
         return self if start == 0 else self._cut(slice(start, None))
 
     def through(self, last: Position) -> "Lines":
@@ -190,3 +192,6 @@ def _packer(name: str, type_: Any) -> Any:  # noqa: ANN401 - one of three kinds 
 
 
 _PACKERS: Final = tuple(_packer(field.name, field.type) for field in msgspec.structs.fields(Entry))
+
+NO_LINES: Final = Lines(tuple(pack(()) for pack in _PACKERS))
+"""What is left where nothing is left."""
