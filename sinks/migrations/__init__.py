@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _FILE_NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 
-_REBUILT_SINCE: Final = frozenset({"ff9c876a52174735f76feb3194c954ae83345727089e31e37094f70bc1ba055b"})
+OLDER_TABLES: Final = frozenset({"ff9c876a52174735f76feb3194c954ae83345727089e31e37094f70bc1ba055b"})
 """Checksums of tables that no statement turns into today's: lines are sorted and ids are kept otherwise."""
 
 _CREATE_BOOK: Final = """
@@ -114,7 +114,7 @@ def _applied(client: Client, database: str, steps: Sequence[Migration]) -> set[i
                 f"database {database} has migration {version:04d} {name}, this version knows up to "
                 f"{len(steps):04d}: start the newer phonemeter, or give this one another database"
             )
-        if checksum in _REBUILT_SINCE:
+        if checksum in OLDER_TABLES:
             raise SinkError(
                 f"database {database} keeps the ledger as an older phonemeter did, in more than twice the "
                 f"space: run `phonemeter audit --repair` once, which builds it anew from phone-ledger and "

@@ -12,6 +12,8 @@ from phonemeter.errors import OperationError
 from phonemeter.settings import Settings
 from phonemeter.stack.kafka.topics import admin
 from sinks.connection import connect, database_of, rows
+from sinks.errors import SinkError
+from sinks.migrations import OLDER_TABLES, migrate
 from tests.metering.building import APP, at, purchased, succeeded
 from tests.phonemeter.audit.parts import World, audit_settings
 
@@ -128,3 +130,32 @@ def empty_topic(settings: Settings, end: int) -> None:
     """Delete the first records of the ledger topic."""
     with admin(settings.kafka) as client:
         client.delete_records({TopicPartition(LEDGER, 0): end})
+
+
+def test_a_table_of_an_older_version_is_refused_by_the_sink_and_put_into_todays_form(
+    world: World, settings: Settings
+) -> None:
+    older = (
+        "CREATE TABLE older ENGINE = MergeTree ORDER BY (appid, time) AS "
+        "SELECT * EXCEPT recorded_after_ms, recorded_at FROM ledger"
+    )
+    with connect(settings.clickhouse) as client:
+        for statement in (
+            older,
+            "EXCHANGE TABLES ledger AND older",
+            "TRUNCATE TABLE schema_migrations",
+        ):
+            client.execute(statement)
+        (checksum,) = OLDER_TABLES
+        client.execute(
+            "INSERT INTO schema_migrations (version, name, checksum) VALUES", [(1, "ledger", checksum)]
+        )
+    with pytest.raises(SinkError, match="run `phonemeter audit --repair` once"):
+        migrate(settings.clickhouse)
+    assert repair(settings).lines == len(world.entries)
+    assert migrate(settings.clickhouse) == 0
+    with connect(settings.clickhouse) as client:
+        ((shown,),) = rows(client, "SHOW CREATE TABLE ledger")
+    assert "recorded_after_ms" in shown
+    assert audit(settings).clean
+    world.all_is_right()
