@@ -1,7 +1,8 @@
 """The views on use by hour, day and month: one statement with different keys.
 
-The inner query has exactly the keys and sums of a projection of the ledger (`sinks/migrations`), which is
-what lets ClickHouse read sums instead of lines; by the hour there is none, and the hours' lines are read.
+Each query of the ledger has exactly the keys and sums of a projection of it (`sinks/migrations`), which is
+what lets ClickHouse read sums instead of lines: `daily` has a row per kind, `monthly` has them side by side.
+By the hour there is none, and the hours' lines are read.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ class Usage:
         period, type, meaning: the column of time.
         moment: what the inner query groups by.
         shown: what the view makes of that, which is called `moment`.
-        by_place: whether it tells scenes and stores apart.
+        by_place: whether it tells scenes and stores apart; if not, its projection has the kinds side by side.
     """
 
     period: str
@@ -54,28 +55,29 @@ def statement(name: str) -> str:
     """The statement that creates or replaces one of the views."""
     view = USAGE[name]
     places = _PLACES if view.by_place else {}
-    keys = ("appid", "capability", *places)
-    columns = "".join(
-        f"    {place} LowCardinality(String) COMMENT '{meaning}',\n" for place, meaning in places.items()
-    )
-    return _STATEMENT.format(
-        name=name,
-        calls=_CALLS,
-        period=view.period,
-        type=view.type,
-        meaning=view.meaning,
-        moment=view.moment,
-        shown=view.shown,
-        keys=", ".join(keys),
-        columns=columns,
-        places="".join(f"    {place},\n" for place in places),
-        listed=", ".join(("app", "capability", *places)),
-    )
+    names = {
+        "name": name,
+        "period": view.period,
+        "type": view.type,
+        "meaning": view.meaning,
+        "moment": view.moment,
+        "shown": view.shown,
+        "keys": ", ".join(("appid", "capability", *places)),
+        "places": "".join(f"    {place},\n" for place in places),
+        "listed": ", ".join(("app", "capability", *places)),
+        "columns": "".join(
+            f"    {place} LowCardinality(String) COMMENT '{meaning}',\n" for place, meaning in places.items()
+        ),
+        "kinds": _CALL_KINDS,
+        "calls": " + ".join(_SUMMED),
+    }
+    return (_DECLARED + (_OF_KINDS if view.by_place else _SIDE_BY_SIDE)).format(**names)
 
 
-_CALLS: Final = "charged + trial_charged + free + exempt + uncovered"
+_SUMMED: Final = ("charged", "trial_charged", "free", "exempt", "uncovered")
+_CALL_KINDS: Final = "'charge', 'trial_charge', 'free', 'exempt', 'uncovered'"
 
-_STATEMENT: Final = """CREATE OR REPLACE VIEW {name}
+_DECLARED: Final = """CREATE OR REPLACE VIEW {name}
 (
     appid String COMMENT 'The app',
     capability LowCardinality(String) COMMENT 'quick or realtime',
@@ -92,12 +94,15 @@ _STATEMENT: Final = """CREATE OR REPLACE VIEW {name}
     duplicates Int64 COMMENT 'Events that were received again',
     amount_micro_yuan Int64 COMMENT 'Cost of the charged calls, in millionths of a yuan'
 ) AS
+"""
+
+_OF_KINDS: Final = """\
 SELECT
     appid,
     capability,
     {shown} AS {period},
 {places}\
-    sumIf(moved, kind IN ('charge', 'trial_charge', 'free', 'exempt', 'uncovered')) AS succeeded,
+    sumIf(moved, kind IN ({kinds})) AS succeeded,
     sumIf(moved, kind = 'charge') AS charged,
     sumIf(moved, kind = 'trial_charge') AS trial_charged,
     sumIf(moved, kind = 'free') AS free,
@@ -115,7 +120,45 @@ FROM
     FROM ledger
     GROUP BY moment, {keys}, kind
 )
-WHERE kind IN ('charge', 'trial_charge', 'free', 'exempt', 'uncovered', 'denied', 'failed', 'duplicate')
+WHERE kind IN ({kinds}, 'denied', 'failed', 'duplicate')
 GROUP BY {period}, {keys}
+COMMENT 'Usage by Shanghai {period}, {listed}'
+"""
+
+_SIDE_BY_SIDE: Final = """\
+SELECT
+    appid,
+    capability,
+    month,
+    succeeded,
+    charged,
+    trial_charged,
+    free,
+    exempt,
+    uncovered,
+    toInt64(times_denied) AS denied,
+    toInt64(times_failed) AS failed,
+    toInt64(times_repeated) AS duplicates,
+    money AS amount_micro_yuan
+FROM
+(
+    SELECT
+        {moment} AS {period},
+        {keys},
+        countIf(kind IN ({kinds}, 'denied', 'failed', 'duplicate')) AS uses,
+        sumIf(calls, kind IN ({kinds})) AS succeeded,
+        sumIf(calls, kind = 'charge') AS charged,
+        sumIf(calls, kind = 'trial_charge') AS trial_charged,
+        sumIf(calls, kind = 'free') AS free,
+        sumIf(calls, kind = 'exempt') AS exempt,
+        sumIf(calls, kind = 'uncovered') AS uncovered,
+        countIf(kind = 'denied') AS times_denied,
+        countIf(kind = 'failed') AS times_failed,
+        countIf(kind = 'duplicate') AS times_repeated,
+        sumIf(amount_micro_yuan, kind = 'charge') AS money
+    FROM ledger
+    GROUP BY {period}, {keys}
+)
+WHERE uses > 0
 COMMENT 'Usage by Shanghai {period}, {listed}'
 """

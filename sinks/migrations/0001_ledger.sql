@@ -9,8 +9,9 @@
 -- repeats over longer stretches than others, so its blocks are larger. docs/clickhouse.md has the bytes of each column.
 -- Projections instead of materialized views: they live in the part itself, so a crash cannot part them from it.
 --   positions: the highest line of each source partition, one row per part: the sink asks before every INSERT.
---   daily: sums per app, scene and store for the curves of an app. monthly: sums per app, month first, for those of all.
---   A Shanghai day is not a UTC day. packs: what was charged to each pack.
+--   daily: sums per app, scene, store and kind, for the curves of an app; a Shanghai day is not a UTC day.
+--   monthly: one row per app and capability, month first, for lists of all apps; a row per kind takes three times as long.
+--   packs: what was charged to each pack.
 -- Indexes: event_ids answers what became of one event, kinds skips to the rare lines (purchases, lapses, alerts).
 -- fsync: an INSERT that was acknowledged survives a power cut, because the sink then forgets it.
 -- default_compression_codec: of the sums in the projections, which cannot have codecs of their own.
@@ -55,8 +56,15 @@ CREATE TABLE IF NOT EXISTS ledger
     ),
     PROJECTION monthly
     (
-        SELECT toStartOfMonth(time, 'Asia/Shanghai'), appid, capability, kind, sum(calls), sum(amount_micro_yuan), count()
-        GROUP BY toStartOfMonth(time, 'Asia/Shanghai'), appid, capability, kind
+        SELECT
+            toStartOfMonth(time, 'Asia/Shanghai'), appid, capability,
+            countIf(kind IN ('charge', 'trial_charge', 'free', 'exempt', 'uncovered', 'denied', 'failed', 'duplicate')),
+            sumIf(calls, kind IN ('charge', 'trial_charge', 'free', 'exempt', 'uncovered')),
+            sumIf(calls, kind = 'charge'), sumIf(calls, kind = 'trial_charge'), sumIf(calls, kind = 'free'),
+            sumIf(calls, kind = 'exempt'), sumIf(calls, kind = 'uncovered'),
+            countIf(kind = 'denied'), countIf(kind = 'failed'), countIf(kind = 'duplicate'),
+            sumIf(amount_micro_yuan, kind = 'charge')
+        GROUP BY toStartOfMonth(time, 'Asia/Shanghai'), appid, capability
     ),
     PROJECTION packs
     (

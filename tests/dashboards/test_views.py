@@ -49,6 +49,15 @@ def test_usage_by_day_and_hour_is_the_sum_of_the_lines(ledger: Ledger, seed: int
     )
     hours = added_up(entries, lambda time_ms: time_ms // HOUR_MS * HOUR_MS // 1_000)
     assert {row[:5]: row[5:] for row in by_hour} == hours
+    by_month = ledger.query(
+        f"SELECT appid, capability, month, {columns} FROM usage_monthly_by_app"  # noqa: S608 - our own names
+    )
+    months: defaultdict[tuple[Any, ...], list[tuple[int, ...]]] = defaultdict(list)
+    for (appid, capability, day, *_), counted in added_up(entries, shanghai_date).items():
+        months[appid, capability, day.replace(day=1)].append(counted)
+    assert {row[:3]: row[3:] for row in by_month} == {
+        key: tuple(map(sum, zip(*counted, strict=True))) for key, counted in months.items()
+    }
     ledger.replace(some_of_everything())
 
 
