@@ -19,9 +19,13 @@ from phonemeter.dead_letters.letters import claim_of
 from phonemeter.errors import OperationError, UserError
 from phonemeter.settings import Settings
 from producers.partitioning import partition_of
+from sinks.lines import ID_DIGITS
 
 OCCURRENCES_MAX: Final = 50
 """Records with the same id that are explained; each costs metering a part of a batch again."""
+
+ID_DIGITS_MIN: Final = 16
+"""Digits of an id that are enough to name an event: what ClickHouse keeps at least."""
 
 
 class Occurrence(Struct, frozen=True):
@@ -108,6 +112,13 @@ def _places(settings: Settings, event_id: str, appid: str | None) -> tuple[list[
     return [place for place in places if appid in {None, place[0]}], ""
 
 
+def is_named(event_id: str, name: str) -> bool:
+    """Whether an event is called so: by its id, or by as many digits of a SHA-256 as ClickHouse shows."""
+    return event_id == name or (
+        len(name) >= ID_DIGITS_MIN and len(event_id) == ID_DIGITS and event_id.startswith(name)
+    )
+
+
 class _Search:
     """Looks for an id in one partition, while the partition is metered again."""
 
@@ -115,6 +126,7 @@ class _Search:
         self._partition = partition
         self._event_id = event_id
         self._appid = appid
+        self._found: set[str] = set()
         self._occurrences: list[Occurrence] = []
         self._takeovers: list[Takeover] = []
         self._appids: set[str] = set()
@@ -141,23 +153,27 @@ class _Search:
             return None
         if len(self._appids) > 1:
             raise _ambiguous(self._event_id, sorted(self._appids))
-        (appid,) = self._appids
-        return Story(self._event_id, appid, self._partition, self._occurrences, self._takeovers)
+        if len(self._found) > 1:
+            raise UserError(f"Several events begin with {self._event_id}; give the whole id.")
+        (appid,), (event_id,) = self._appids, self._found
+        return Story(event_id, appid, self._partition, self._occurrences, self._takeovers)
 
     def _offsets(self, metered: Metered) -> Iterator[int]:
         """Offsets of the records with the id; also of those that are no events but have it."""
         for entry in metered.entries:
             if entry.reason != "taken_over" and self._is_wanted(entry.event_id, entry.appid):
                 self._appids.add(entry.appid)
+                self._found.add(entry.event_id)
                 yield entry.offset
         for letter in metered.dead_letters:
             claim = claim_of(letter)
             if self._is_wanted(claim.event_id, claim.appid):
                 self._appids.add(claim.appid)
+                self._found.add(claim.event_id)
                 yield letter.offset
 
     def _is_wanted(self, event_id: str, appid: str) -> bool:
-        return event_id == self._event_id and self._appid in {None, appid}
+        return is_named(event_id, self._event_id) and self._appid in {None, appid}
 
     def _explain(self, state: PartitionState, records: Sequence[Record], offset: int, rules: Rules) -> None:
         at = offset - records[0].offset

@@ -10,6 +10,7 @@ from kafka import KafkaProducer
 
 from metering.topics import EVENTS
 from phonemeter.stack.stack import Stack
+from producers.events import event_id
 from producers.partitioning import partition_of
 from tests.metering.building import at, purchased, succeeded
 from tests.phonemeter.audit.parts import settled
@@ -30,8 +31,9 @@ def app(stack: Stack) -> str:
         *(tap(f"trial-{n}", 1) for n in range(1_000)),
         tap("taken-over", 2),
         tap("uncovered", 4),
-        purchased(at(5), "p1", calls=2, price=60_000, paid_at=at(5), app=app),
+        purchased(at(5), "p1", calls=3, price=90_000, paid_at=at(5), app=app),
         purchased(at(5), "p0", calls=1, price=30_000, paid_at=at(1.5), days=2, app=app),
+        succeeded(at(5.5), app=app, event_id=event_id(app, "a-code"), scene="card_claim"),
         tap("charged", 6),
         tap("charged", 6.5),
         tap("rejected", 6).replace(b'"quick"', b'"slow"'),
@@ -61,7 +63,7 @@ def test_a_charged_event_and_its_duplicate(stack: Stack, app: str, tmp_path: Pat
     assert (first["explanation"]["decision"], first["explanation"]["pack_id"]) == ("charge", "p1")
     assert first["explanation"]["considered"][0] == {
         "pack_id": "p1",
-        "calls": 2,
+        "calls": 3,
         "remaining": 2,
         "starts_at_ms": at(5),
         "expires_at_ms": at(95),
@@ -71,6 +73,16 @@ def test_a_charged_event_and_its_duplicate(stack: Stack, app: str, tmp_path: Pat
     assert again["explanation"]["decision"] == "duplicate"
     assert again["duplicate_of"] == first["explanation"]["offset"]
     assert [line["kind"] for line in told["published"]][:1] == ["charge"]
+
+
+def test_an_event_is_found_by_its_id_and_by_the_digits_of_it_that_clickhouse_has(
+    stack: Stack, app: str, tmp_path: Path
+) -> None:
+    whole = event_id(app, "a-code")
+    told = explained(stack, tmp_path, whole)
+    assert told["appid"] == app
+    assert told["event_id"] == whole
+    assert explained(stack, tmp_path, whole[:16]) == told
 
 
 def test_a_trial_call_without_naming_the_app(stack: Stack, app: str, tmp_path: Path) -> None:
