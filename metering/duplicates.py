@@ -108,9 +108,17 @@ class RememberedIds(Struct, frozen=True):
         again = ascending[1:][ascending[1:] == ascending[:-1]].tolist()
         return {**dict.fromkeys(again), **self._found(ascending)}
 
-    def remembering(self, sightings: Sightings) -> "RememberedIds":
-        """With more sightings, in the order of their arrival."""
-        return self._with(sightings.encoded()) if len(sightings) else self
+    def remembering(self, sightings: bytes) -> "RememberedIds":
+        """With more sightings in their stored form, in the order of their arrival."""
+        if not sightings:
+            return self
+        chunks = _cut(self.tail + sightings)
+        return RememberedIds(
+            self._merged(_segment(sightings, self.next_number)),
+            self.first_chunk,
+            self.newest_ms + tuple(map(_newest_ms, chunks[:-1])),
+            chunks[-1],
+        )
 
     def forgetting(self, before_ms: int, ids_max: int) -> "RememberedIds":
         """Without the chunks in which all is older than `before_ms`, or beyond the newest `ids_max`."""
@@ -131,15 +139,6 @@ class RememberedIds(Struct, frozen=True):
             ):
                 found[digest] = Sighting(number, seen_at_ms)
         return found
-
-    def _with(self, stored: bytes) -> "RememberedIds":
-        chunks = _cut(self.tail + stored)
-        return RememberedIds(
-            self._merged(_segment(stored, self.next_number)),
-            self.first_chunk,
-            self.newest_ms + tuple(map(_newest_ms, chunks[:-1])),
-            chunks[-1],
-        )
 
     def _merged(self, newest: Segment) -> tuple[Segment, ...]:
         segments = list(self.segments)
@@ -179,16 +178,14 @@ def _newest_ms(chunk: bytes) -> int:
     return int(np.frombuffer(chunk, _STORED)["seen_at_ms"].max())
 
 
-def chunks_since(before: RememberedIds, after: RememberedIds, sightings: Sightings) -> dict[int, bytes]:
+def chunks_since(before: RememberedIds, after: RememberedIds, sightings: bytes) -> dict[int, bytes]:
     """The stored chunks, by number, that changed when `sightings` were added to `before` and gave `after`."""
-    if not len(sightings):
+    if not sightings:
         return {}
-    numbered = enumerate(_cut(before.tail + sightings.encoded()), before.tail_chunk)
+    numbered = enumerate(_cut(before.tail + sightings), before.tail_chunk)
     return {number: chunk for number, chunk in numbered if chunk and number >= after.first_chunk}
 
 
 def restore(first_chunk: int, chunks: Iterable[bytes]) -> RememberedIds:
     """The ids of stored chunks, given in the order of their numbers from `first_chunk` on."""
-    stored = b"".join(chunks)
-    ids = RememberedIds(first_chunk=first_chunk)
-    return ids._with(stored) if stored else ids  # noqa: SLF001 - a second way to make one
+    return RememberedIds(first_chunk=first_chunk).remembering(b"".join(chunks))

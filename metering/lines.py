@@ -14,11 +14,13 @@ class Lines:
 
     Attributes:
         entries: what was collected.
+        alerts: those of the entries that people are told of.
         offset, recorded_at_ms: of the record being worked on.
     """
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.alerts: list[Entry] = []
         self.offset = 0
         self.recorded_at_ms = 0
         self._line = 0
@@ -114,6 +116,7 @@ class Lines:
             reason=reason,
             details=details_json(**details),
         )
+        self.alerts.append(self.entries[-1])
 
 
 def details_json(**details: str | int | tuple[int, ...]) -> str:

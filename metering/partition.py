@@ -83,14 +83,16 @@ class Metered(NamedTuple):
         entries: ledger lines, in order.
         dead_letters: the records that are no events.
         touched: apps whose account or uncovered calls may differ from before.
-        sightings: the event ids seen for the first time, in order.
+        alerts: those of the entries that people are told of.
+        sightings: the event ids seen for the first time, in order, in their stored form.
     """
 
     state: PartitionState
     entries: list[Entry]
     dead_letters: list[DeadLetter]
     touched: frozenset[str]
-    sightings: Sightings
+    alerts: list[Entry]
+    sightings: bytes
 
 
 class OffsetGapError(ValueError):
@@ -166,7 +168,8 @@ class _Batch:
         """The state after the batch, and what the batch did."""
         before = self._before
         accounts = before.accounts.update(self._accounts) if self._accounts else before.accounts
-        ids = before.ids.remembering(self._sightings)
+        sightings = self._sightings.encoded()
+        ids = before.ids.remembering(sightings)
         forget_before_ms = self._tick_ms - self._rules.duplicate_window_ms
         return Metered(
             PartitionState(
@@ -180,7 +183,8 @@ class _Batch:
             self._lines.entries,
             self._dead_letters,
             frozenset(self._accounts),
-            self._sightings,
+            self._lines.alerts,
+            sightings,
         )
 
     def _event(self, event: AnyEvent, digest: int, time_ms: int) -> None:

@@ -56,7 +56,8 @@ ALL: Final[tuple[Topic, ...]] = (
     Topic(
         STATE,
         "The stream processor's durable state: the newest two versions of each item.",
-        {"cleanup.policy": "compact"},
+        # Compaction leaves the newest segment alone, and a worker that takes over reads it whole.
+        {"cleanup.policy": "compact", "segment.bytes": "67108864"},
     ),
     Topic(
         DELIVERIES,

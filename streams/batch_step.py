@@ -98,10 +98,9 @@ def _ledger(partition: int, metered: Metered) -> Iterable[Outgoing]:
 
 
 def _alerts(partition: int, metered: Metered) -> Iterable[Outgoing]:
-    for entry in metered.entries:
-        if entry.kind in {"alert", "recovery"}:
-            value = msgspec.json.encode(alert_of(partition, entry))
-            yield Outgoing(topics.ALERTS, partition, entry.appid.encode(), value)
+    for entry in metered.alerts:
+        value = msgspec.json.encode(alert_of(partition, entry))
+        yield Outgoing(topics.ALERTS, partition, entry.appid.encode(), value)
 
 
 def _dead_letters(partition: int, metered: Metered) -> Iterable[Outgoing]:

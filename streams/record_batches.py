@@ -141,7 +141,10 @@ class RecordBatchApp(App):
 
 
 def _folded(tp: TP, records: Sequence[Record | ConsumerRecord]) -> ConsumerRecord:
-    batch = RecordBatch(record if isinstance(record, Record) else _unpacked(tp, record) for record in records)
+    if isinstance(records[0], Record):
+        batch = RecordBatch(cast("Sequence[Record]", records))
+    else:
+        batch = RecordBatch(_unpacked(tp, record) for record in records)
     last = batch[-1]
     return ConsumerRecord(
         tp.topic, tp.partition, last.offset, last.recorded_at_ms or 0, 0, None, batch, None, -1, -1, ()

@@ -1,7 +1,7 @@
 """Reading a partition's state back when a worker takes it over."""
 
 from asyncio import to_thread
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from time import time
 
@@ -52,33 +52,31 @@ async def _read(consumer: AIOKafkaConsumer, partitions: Collection[int]) -> dict
     events_tps = [TopicPartition(topics.EVENTS, partition) for partition in partitions]
     # Only assigned partitions are asked for their offsets without a wait for metadata.
     consumer.assign([*state_tps, *events_tps])
-    consumer.pause(*events_tps)
-    readers = {partition: StateReader(partition) for partition in partitions}
+    consumer.pause(*state_tps, *events_tps)
     ends = await consumer.end_offsets(events_tps)
     # The end of a partition that is not there would be waited for without end.
     _check_partitions(*(consumer.partitions_for_topic(topic) for topic in (topics.EVENTS, topics.STATE)))
     ends |= await consumer.end_offsets(state_tps)
-    while any([await consumer.position(tp) < ends[tp] for tp in state_tps]):
-        fetched = await consumer.getmany(*state_tps, timeout_ms=FETCH_WAIT_MS, max_records=POLL_RECORDS)
-        for tp, records in fetched.items():
-            readers[tp.partition].add(StateRecord(record.key, record.value) for record in records)
-    begins = await consumer.beginning_offsets(events_tps)
     count = len(consumer.partitions_for_topic(topics.EVENTS) or ())
-    held = await to_thread(_take_over, readers, count)
+    # One after the other: what was read of one need not lie in memory beside what was read of the next.
+    held = {tp.partition: await _take_over(consumer, tp, ends[tp], count) for tp in state_tps}
+    begins = await consumer.beginning_offsets(events_tps)
     for tp in events_tps:
         _check_log(tp.partition, held[tp.partition].state.next_offset, begins[tp], ends[tp])
     return held
 
 
-def _take_over(readers: Mapping[int, StateReader], count: int) -> dict[int, Held]:
-    held = {}
-    for partition, reader in readers.items():
-        state, placement = reader.finished()
-        if placement.partitions not in {0, count}:
-            raise _partitions_changed(count, f"the state was written when it had {placement.partitions}")
-        taken_over = placement.taken_over(int(time() * 1_000))
-        held[partition] = Held(state, replace(taken_over, partitions=count))
-    return held
+async def _take_over(consumer: AIOKafkaConsumer, tp: TopicPartition, end: int, count: int) -> Held:
+    reader = StateReader(tp.partition)
+    consumer.resume(tp)
+    while await consumer.position(tp) < end:
+        fetched = await consumer.getmany(tp, timeout_ms=FETCH_WAIT_MS, max_records=POLL_RECORDS)
+        reader.add(StateRecord(record.key, record.value) for record in fetched.get(tp, ()))
+    consumer.pause(tp)
+    state, placement = await to_thread(reader.finished)
+    if placement.partitions not in {0, count}:
+        raise _partitions_changed(count, f"the state was written when it had {placement.partitions}")
+    return Held(state, replace(placement.taken_over(int(time() * 1_000)), partitions=count))
 
 
 def _check_log(partition: int, next_offset: int, begin: int, end: int) -> None:

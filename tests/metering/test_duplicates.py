@@ -130,12 +130,12 @@ def test_what_is_forgotten_is_no_longer_stored() -> None:
     assert len(played.state.ids.tail) == 10 * 16
 
 
-def sightings(*pairs: tuple[int, int]) -> Sightings:
+def sightings(*pairs: tuple[int, int]) -> bytes:
     seen = Sightings()
     for digest, seen_at_ms in pairs:
         seen.digests.append(digest)
         seen.seen_at_ms.append(seen_at_ms)
-    return seen
+    return seen.encoded()
 
 
 def test_forgotten_ids_are_swept_out_in_the_end() -> None:

@@ -11,6 +11,7 @@ from unittest.mock import patch
 from metering.ledger import Entry, encode_records
 from metering.partition import Metered, PartitionState, Record, meter
 from metering.rules import Rules
+from sinks.columns import Column
 from sinks.lines import BEFORE_ALL, Position
 from sinks.sink import Sink
 from sinks.source import Start
@@ -113,7 +114,7 @@ def _committed_is_stored(self: Store, partition: int) -> Position:
     return _position(self, partition)
 
 
-def _forgotten(self: Store, partition: int, columns: Sequence[list[Any]], after: Position) -> None:
+def _forgotten(self: Store, partition: int, columns: Sequence[Column], after: Position) -> None:
     """Neither the token of another attempt nor the wait for it keeps this one from being stored as well."""
     self.forget_tokens()
     try:
