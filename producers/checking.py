@@ -21,6 +21,7 @@ from metering.events import (
     Rejection,
     Succeeded,
     UnsuccessfulData,
+    is_appid,
     looks_like_phone_number,
     read_event,
 )
@@ -96,7 +97,7 @@ def _plain_tap(value: bytes, now_ms: int | None) -> _PlainTap | None:
             value.decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if not _EARLIEST <= tap.time <= _latest(now_ms):
+    if not (_EARLIEST <= tap.time <= _latest(now_ms) and is_appid(tap.subject)):
         return None
     data = tap.data
     for text in (tap.id, tap.source, tap.subject, data.scene, data.store, data.env, data.client):
