@@ -24,6 +24,7 @@ from producers.errors import DeliveryError, ProducerError, RefusedError, Unavail
 from producers.partitioning import partition_of
 from producers.settings import ProducerSettings
 from tests.conftest import PARTITIONS, RunningKafka
+from tests.waiting import blocking_until
 
 BOUND_S = 8.0
 
@@ -267,7 +268,7 @@ def test_a_client_library_that_is_stuck_is_replaced_when_an_outcome_is_overdue(
     monkeypatch.setattr("producers.client.GRACE_S", 0.2)
     outcomes: list[DeliveryError | None] = []
     never = threading.Event()
-    with EventProducer(settings.model_copy(update={"producer_delivery_timeout_s": 1.0})) as producer:
+    with EventProducer(settings.model_copy(update={"producer_delivery_timeout_s": 3.0})) as producer:
         producer.publish(tap("code-0")).result()
         stuck = producer._producer
         assert stuck is not None
@@ -275,6 +276,7 @@ def test_a_client_library_that_is_stuck_is_replaced_when_an_outcome_is_overdue(
         lost = [producer.publish(tap(f"code-{number}"), outcomes.append) for number in (1, 2)]
         with pytest.raises(UnavailableError, match="did not confirm the event in time"):
             lost[-1].result()
+        blocking_until(producer._is_stuck, 10)
         delivered = producer.publish(tap("code-3"), outcomes.append)
         assert delivered.result().partition >= 0
         assert producer._producer is not stuck
