@@ -2,29 +2,19 @@
 
 import gc
 import logging
-import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from types import FrameType
 from typing import Final, TypeVar
 
 from kafka.errors import KafkaError
-from prometheus_client import start_http_server
-from tenacity import (
-    RetryCallState,
-    RetryError,
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_when_event_set,
-)
+from tenacity import RetryCallState
 
 from sinks import migrations
 from sinks.batches import Limits
 from sinks.connection import FAILURES, connect, sentence
-from sinks.errors import SinkError
 from sinks.metrics import Metrics
+from sinks.serving import metrics_served, patiently, stopped_by_signals
 from sinks.settings import SinkSettings
 from sinks.sink import Sink, backoff
 from sinks.source import Source
@@ -58,7 +48,7 @@ def run(settings: SinkSettings, views: Iterable[str] = (), stop: threading.Event
     logging.getLogger("clickhouse_driver.connection").setLevel(logging.CRITICAL)
     with ExitStack() as closing:
         if stop is None:
-            closing.enter_context(_stopped_by_signals(stopping))
+            closing.enter_context(stopped_by_signals(stopping, "storing what is held"))
         closing.enter_context(_rare_garbage_collections())
         metrics = Metrics()
         statements = tuple(views)
@@ -74,7 +64,15 @@ def run(settings: SinkSettings, views: Iterable[str] = (), stop: threading.Event
         store = Store(settings.clickhouse)
         closing.callback(store.close)
         closing.enter_context(_aborted_if_slow(stopping, store))
-        closing.enter_context(_served(metrics, settings.listen_host, settings.sink_metrics_port))
+        closing.enter_context(
+            metrics_served(
+                metrics.registry,
+                settings.listen_host,
+                settings.sink_metrics_port,
+                service="sink",
+                setting="PHONEMETER_SINK_METRICS_PORT",
+            )
+        )
         log.info(
             "The sink is ready; metrics on http://%s:%d/metrics.",
             settings.listen_host,
@@ -117,16 +115,7 @@ def _patiently(
             state.attempt_number,
         )
 
-    try:
-        return Retrying(
-            retry=retry_if_exception_type(failures),
-            wait=backoff(),
-            stop=stop_when_event_set(stopping),
-            sleep=sleep_using_event(stopping),
-            before_sleep=tell,
-        )(work)
-    except RetryError:
-        return None
+    return patiently(work, failures, backoff(), stopping, tell)
 
 
 @contextmanager
@@ -138,20 +127,6 @@ def _rare_garbage_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
-
-
-@contextmanager
-def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        log.info("%s: storing what is held.", signal.Signals(number).name)
-        stopping.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -175,20 +150,3 @@ def _aborted_if_slow(stopping: threading.Event, store: Store) -> Iterator[None]:
         ended.set()
         stopping.set()
         watcher.join()
-
-
-@contextmanager
-def _served(metrics: Metrics, host: str, port: int) -> Iterator[None]:
-    try:
-        server, thread = start_http_server(port, addr=host, registry=metrics.registry)
-    except OSError as error:
-        raise SinkError(
-            f"port {port} for the sink's metrics cannot be opened ({error.strerror}): free it, or set "
-            "PHONEMETER_SINK_METRICS_PORT"
-        ) from error
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -1,27 +1,16 @@
 """The notifier as a service: reads the file of routes, then delivers alerts until it is told to stop."""
 
 import logging
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from types import FrameType
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Final, TypeVar
 
 from kafka.errors import KafkaError
-from prometheus_client import start_http_server
-from tenacity import (
-    RetryCallState,
-    RetryError,
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_when_event_set,
-)
+from tenacity import RetryCallState
 from tenacity.wait import wait_exponential_jitter
 
 from metering.times import SECOND_MS
-from sinks.errors import SinkError
 from sinks.notifier.channels import Deliver, deliverer
 from sinks.notifier.kafka_log import Publisher, Source
 from sinks.notifier.metrics import Metrics
@@ -30,6 +19,7 @@ from sinks.notifier.planning import Limits
 from sinks.notifier.routes_file import read_routes
 from sinks.notifier.schedule import Policy
 from sinks.notifier.settings import NotifierSettings
+from sinks.serving import metrics_served, patiently, stopped_by_signals
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +56,7 @@ def run(
     )
     with ExitStack() as closing:
         if stop is None:
-            closing.enter_context(_stopped_by_signals(stopping))
+            closing.enter_context(stopped_by_signals(stopping, "recording what is under way"))
         metrics = Metrics()
         source = _patiently(stopping, lambda: Source(settings.kafka))
         if source is None:
@@ -76,7 +66,15 @@ def run(
         if publisher is None:
             return
         closing.callback(publisher.close)
-        closing.enter_context(_served(metrics, settings.listen_host, settings.notifier_port))
+        closing.enter_context(
+            metrics_served(
+                metrics.registry,
+                settings.listen_host,
+                settings.notifier_port,
+                service="notifier",
+                setting="PHONEMETER_NOTIFIER_PORT",
+            )
+        )
         log.info(
             "The notifier is ready with %d routes; metrics on http://%s:%d/metrics.",
             len(routes.routes) if routes else 0,
@@ -105,46 +103,5 @@ def _patiently(stopping: threading.Event, work: Callable[[], T]) -> T | None:
         error = state.outcome.exception() if state.outcome else None
         log.warning("Kafka: %s; attempt %d failed, trying again.", error, state.attempt_number)
 
-    try:
-        return Retrying(
-            retry=retry_if_exception_type(KafkaError),
-            wait=wait_exponential_jitter(
-                multiplier=BACKOFF_FIRST_S, max=BACKOFF_S_MAX, jitter=BACKOFF_FIRST_S
-            ),
-            stop=stop_when_event_set(stopping),
-            sleep=sleep_using_event(stopping),
-            before_sleep=tell,
-        )(work)
-    except RetryError:
-        return None
-
-
-@contextmanager
-def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        log.info("%s: recording what is under way.", signal.Signals(number).name)
-        stopping.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _served(metrics: Metrics, host: str, port: int) -> Iterator[None]:
-    try:
-        server, thread = start_http_server(port, addr=host, registry=metrics.registry)
-    except OSError as error:
-        raise SinkError(
-            f"port {port} for the notifier's metrics cannot be opened ({error.strerror}): free it, or set "
-            "PHONEMETER_NOTIFIER_PORT"
-        ) from error
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    wait = wait_exponential_jitter(multiplier=BACKOFF_FIRST_S, max=BACKOFF_S_MAX, jitter=BACKOFF_FIRST_S)
+    return patiently(work, KafkaError, wait, stopping, tell)
