@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from dashboards.grafana.fleet import ALERT_COLUMNS, CALLS_BY_KIND, CAPABILITY
+from dashboards.grafana.fleet import CALLS_BY_KIND, CAPABILITY, alerts_panel
 from dashboards.grafana.page import choice, note, row, start
 from dashboards.grafana.panels import (
     YUAN,
@@ -243,17 +243,7 @@ def _trouble(t: Words, board: Dashboard) -> None:
             stacked=True,
         )
     )
-    board.with_panel(
-        table_panel(
-            t,
-            "Alerts",
-            "The newest first. Each threshold alerts once, and again only after a top-up has lifted the"
-            " balance clear of it.",
-            ask("alerts_table"),
-            width=16,
-            columns=(Column("appid", "App", width=190), *ALERT_COLUMNS),
-        )
-    )
+    board.with_panel(alerts_panel(t, Column("appid", "App", width=190), width=16))
     board.with_panel(
         table_panel(
             t,

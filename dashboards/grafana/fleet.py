@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from grafana_foundation_sdk.builders import table
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.grafana.page import app_link, choice, note, row, start
@@ -66,6 +67,19 @@ ALERT_COLUMNS: Final = (
     Column("days", "Days before the expiry"),
     Column("hours_left", "Hours left"),
 )
+
+
+def alerts_panel(t: Words, app: Column, *, width: int) -> table.Panel:
+    """The alerts as a table; `app` says how the app is shown."""
+    return table_panel(
+        t,
+        "Alerts",
+        "The newest first. Each threshold alerts once, and again only after a top-up has lifted the"
+        " balance clear of it.",
+        ask("alerts_table"),
+        width=width,
+        columns=(app, *ALERT_COLUMNS),
+    )
 
 
 def build(t: Words) -> Dashboard:
@@ -190,14 +204,5 @@ def _curves(t: Words, board: Dashboard) -> None:
             stacked=True,
         )
     )
-    board.with_panel(
-        table_panel(
-            t,
-            "Alerts",
-            "The newest first. Each threshold alerts once, and again only after a top-up has lifted the"
-            " balance clear of it.",
-            ask("alerts_table"),
-            width=14,
-            columns=(Column("appid", "App", width=190, link=app_link(t, "${__value.raw}")), *ALERT_COLUMNS),
-        )
-    )
+    app = Column("appid", "App", width=190, link=app_link(t, "${__value.raw}"))
+    board.with_panel(alerts_panel(t, app, width=14))

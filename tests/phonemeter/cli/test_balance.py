@@ -6,16 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.views import statements
-from metering.ledger import Entry, encode_records
+from metering.ledger import Entry
 from metering.times import DAY_MS
 from phonemeter.cli.balance import read_balance
 from phonemeter.errors import OperationError
-from sinks.connection import connect
-from sinks.lines import concatenated, decode
-from sinks.migrations import migrate
-from sinks.store import Store
 from tests.conftest import RunningEngine
+from tests.phonemeter.cli.storing import stored
 from tests.phonemeter.cli.test_main import phonemeter
 from tests.sinks.parts import HOST, START_MS, purchase
 
@@ -35,17 +31,7 @@ ENTRIES = [
 @pytest.fixture(scope="module")
 def url(engine: RunningEngine) -> str:
     """A database whose ledger holds `ENTRIES`."""
-    url = engine.url("balances")
-    migrate(url)
-    with connect(url) as client:
-        for statement in statements():
-            client.execute(statement)
-    store = Store(url)
-    for value in encode_records(0, ENTRIES):
-        read = decode(value, 0)
-        store.insert(0, concatenated([read]), store.position(0))
-    store.close()
-    return url
+    return stored(engine.url("balances"), ENTRIES)
 
 
 def test_trial_and_packs_are_told_in_burn_order(url: str) -> None:

@@ -7,17 +7,16 @@ from pathlib import Path
 import pytest
 
 from dashboards.views import statements
-from metering.ledger import Entry, encode_records
+from metering.ledger import Entry
 from metering.times import DAY_MS, HOUR_MS
 from phonemeter.audit.fleet import read_fleet
 from phonemeter.cli.forecast import read_forecast
 from phonemeter.errors import OperationError
 from sinks.connection import connect
-from sinks.lines import concatenated, decode
 from sinks.migrations import migrate
-from sinks.store import Store
 from tests.conftest import RunningEngine
 from tests.phonemeter.cli.calling import called
+from tests.phonemeter.cli.storing import stored
 from tests.sinks.parts import HOST, START_MS, purchase
 
 pytestmark = pytest.mark.stack
@@ -60,17 +59,7 @@ ENTRIES = [
 @pytest.fixture(scope="module")
 def url(engine: RunningEngine) -> str:
     """A database whose ledger holds `ENTRIES`."""
-    url = engine.url("forecasts")
-    migrate(url)
-    with connect(url) as client:
-        for statement in statements():
-            client.execute(statement)
-    store = Store(url)
-    for value in encode_records(0, ENTRIES):
-        read = decode(value, 0)
-        store.insert(0, concatenated([read]), store.position(0))
-    store.close()
-    return url
+    return stored(engine.url("forecasts"), ENTRIES)
 
 
 def test_use_trial_and_packs_are_played_forward(url: str) -> None:
