@@ -1,6 +1,7 @@
 """The real parts that tests share: ports, the broker, the engine, the whole stack. None outlives it."""
 
 import random
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,12 @@ from phonemeter.stack.stack import Stack
 from phonemeter.stack.supervisor import Service, Supervised
 
 PARTITIONS = 4
+
+
+def pytest_configure() -> None:
+    """Programs that the tests start must hear Ctrl-C: what a shell starts in the background is deaf to it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _free_port() -> int:
