@@ -9,12 +9,12 @@ sighting carries its number and its time.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Final, NamedTuple
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
 
 CHUNK_IDS: Final = 512
 
@@ -70,7 +70,7 @@ class Segment(NamedTuple):
 
 def digest_of(appid: str, event_id: str) -> int:
     """The 64-bit digest of an event id of an app."""
-    return int.from_bytes(blake2b(f"{appid}\0{event_id}".encode(), digest_size=8).digest(), "little")
+    return xxh3_64_intdigest(f"{appid}\0{event_id}".encode())
 
 
 class RememberedIds(Struct, frozen=True):

@@ -35,7 +35,6 @@ from metering.purchasing import purchase, refund
 from metering.reading import read_all
 from metering.rules import Rules
 from metering.time_passing import advance, schedule
-from metering.times import to_ms
 from metering.uncovered import UncoveredCalls
 
 
@@ -111,12 +110,11 @@ def meter(state: PartitionState, records: Iterable[Record], rules: Rules) -> Met
         OffsetGapError: a record is missing before one that was given.
     """
     due = _due(state, records)
-    events = read_all(due)
+    events, times_ms = read_all(due)
     digests = [_digest(event) for event in events]
     batch = _Batch(state, rules, state.ids.suspects([digest for digest in digests if digest is not None]))
-    for record, event, digest in zip(due, events, digests, strict=True):
-        batch.meter(record, event, digest)
-    return batch.finished()
+    batch.meter(zip(due, events, times_ms, digests, strict=True))
+    return batch.finished(state.next_offset + len(due))
 
 
 def _due(state: PartitionState, records: Iterable[Record]) -> Sequence[Record]:
@@ -130,7 +128,7 @@ def _due(state: PartitionState, records: Iterable[Record]) -> Sequence[Record]:
 
 def _digest(event: AnyEvent | Rejection) -> int | None:
     """What an event is remembered by; nothing for what is never a duplicate."""
-    if isinstance(event, Rejection | ClockTicked):
+    if isinstance(event, (Rejection, ClockTicked)):
         return None
     return digest_of(event.subject, event.id)
 
@@ -141,7 +139,6 @@ class _Batch:
     def __init__(self, state: PartitionState, rules: Rules, suspects: dict[int, Sighting | None]) -> None:
         self._before = state
         self._rules = rules
-        self._next_offset = state.next_offset
         self._tick_ms = state.tick_ms
         self._accounts: dict[str, Account] = {}
         self._uncovered: dict[tuple[str, str], UncoveredCalls] = {}
@@ -151,20 +148,19 @@ class _Batch:
         self._lines = Lines()
         self._dead_letters: list[DeadLetter] = []
 
-    def meter(self, record: Record, event: AnyEvent | Rejection, digest: int | None) -> None:
-        """Do what one record asks for."""
-        self._next_offset = record.offset + 1
-        if isinstance(event, Rejection):
-            self._reject(record, event)
-            return
-        time_ms = to_ms(event.time)
-        self._lines.begin(record.offset, time_ms if record.recorded_at_ms is None else record.recorded_at_ms)
-        if digest is None:
-            self._tick(time_ms)
-        else:
-            self._event(event, digest, time_ms)
+    def meter(self, arrived: Iterable[tuple[Record, AnyEvent | Rejection, int, int | None]]) -> None:
+        """Do what the records ask for, each given with its event, the event's time and digest."""
+        begin = self._lines.begin
+        for record, event, time_ms, digest in arrived:
+            begin(record.offset, time_ms if record.recorded_at_ms is None else record.recorded_at_ms)
+            if digest is not None:
+                self._event(event, digest, time_ms)  # type: ignore[arg-type]  # only an event has a digest
+            elif isinstance(event, Rejection):
+                self._reject(record, event)
+            else:
+                self._tick(time_ms)
 
-    def finished(self) -> Metered:
+    def finished(self, next_offset: int) -> Metered:
         """The state after the batch, and what the batch did."""
         before = self._before
         accounts = before.accounts.update(self._accounts) if self._accounts else before.accounts
@@ -174,7 +170,7 @@ class _Batch:
         return Metered(
             PartitionState(
                 before.partition,
-                self._next_offset,
+                next_offset,
                 self._tick_ms,
                 accounts,
                 before.uncovered.update(self._uncovered) if self._uncovered else before.uncovered,
@@ -205,15 +201,12 @@ class _Batch:
         if now_ms > account.clock_ms:
             advance(account, now_ms, self._lines, self._rules)
         if isinstance(event, Authorization):
-            self._authorize(account, event, time_ms)
+            uncovered = authorize(account, event, time_ms, self._lines, self._rules)
+            if uncovered is not None:
+                place = (appid, event.data.capability)
+                self._uncovered[place] = self._uncovered_calls(place).remembering(uncovered)
         else:
             self._apply(account, event, time_ms)
-
-    def _authorize(self, account: Account, event: Authorization, time_ms: int) -> None:
-        uncovered = authorize(account, event, time_ms, self._lines, self._rules)
-        if uncovered is not None:
-            place = (account.appid, event.data.capability)
-            self._uncovered[place] = self._uncovered_calls(place).remembering(uncovered)
 
     def _apply(self, account: Account, event: AnyEvent, time_ms: int) -> None:
         lines, rules = self._lines, self._rules

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from metering.events import Rejection
 from metering.partition import Record
 from metering.reading import read, read_all
+from metering.times import to_ms
 from tests.metering.building import APP, at, event, purchased, succeeded, ticked
 
 NOW_MS = at(30)
@@ -37,9 +38,11 @@ values = st.one_of(
 
 @given(st.lists(st.builds(lambda *fields: Record(0, *fields), times_ms, keys, values), max_size=8))
 def test_a_batch_is_read_as_its_records_are_one_by_one(records: list[Record]) -> None:
-    assert read_all(records) == [read(record) for record in records]
+    events = [read(record) for record in records]
+    times_ms = [0 if isinstance(event, Rejection) else to_ms(event.time) for event in events]
+    assert read_all(records) == (events, times_ms)
 
 
 def test_a_batch_of_plain_events_is_read_to_events() -> None:
     records = [Record(number, NOW_MS, APP.encode(), succeeded(at(1))) for number in range(3)]
-    assert not any(isinstance(event, Rejection) for event in read_all(records))
+    assert not any(isinstance(event, Rejection) for event in read_all(records).events)
