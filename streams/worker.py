@@ -3,13 +3,17 @@
 Faust was seen to leave records out after a restart, and to deliver others twice. The state says which offset
 comes next: what lies behind it is skipped, and for what lies ahead the worker goes back. It goes back as well
 when nothing comes although the log goes on.
+
+Batches of one partition are carried out one after the other. Those of others go on meanwhile: while the
+broker stores what one batch did, the next is metered.
 """
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from time import perf_counter
 from typing import Any, cast
 
@@ -34,13 +38,16 @@ WATCH_S = 5.0
 
 RETRY_WAIT_MAX_S = 10.0
 
+IN_WORK_MAX = 2
+"""Batches in work at a time: one is metered while what another did is being stored. More only take memory."""
+
 
 class PartitionLostError(Exception):
     """The partition was given to another worker while its batch was being published."""
 
 
 class Worker:
-    """Holds the states of the partitions that this process owns, and meters their batches one by one."""
+    """Holds the states of the partitions that this process owns, and meters their batches in order."""
 
     def __init__(self, app: RecordBatchApp, kafka: str, rules: Rules) -> None:
         self._app = app
@@ -50,17 +57,38 @@ class Worker:
         self._held: dict[int, Held] = {}
         self._gone_back_to: dict[int, int] = {}
         self._stall = StallGuard(lambda: app.consumer_generation_id)
-        self._one_at_a_time = asyncio.Lock()
+        self._places = asyncio.Semaphore(IN_WORK_MAX)
+        self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._taking_over = asyncio.Lock()
 
     async def run(self, stream: AsyncIterable[EventT[Any]]) -> None:
         """Meter a stream of record batches until it ends.
 
         What can't be mended by waiting stops the program: its supervisor starts it again, nothing is acked.
         """
-        async with self._stall.watching(), self._watched():
+        async with self._stall.watching(), self._watched(), asyncio.TaskGroup() as work:
             async for event in stream:
-                async with self._one_at_a_time:
-                    await self._guarded(self._process(event))
+                await self._places.acquire()
+                work.create_task(self._in_turn(event))
+
+    async def _in_turn(self, event: EventT[Any]) -> None:
+        """Process a batch after those of its partition that came before; first come, first served."""
+        try:
+            async with self._turns[event.message.partition]:
+                await self._guarded(self._process(event))
+        finally:
+            self._places.release()
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """No batch is in work meanwhile."""
+        for _ in range(IN_WORK_MAX):
+            await self._places.acquire()
+        try:
+            yield
+        finally:
+            for _ in range(IN_WORK_MAX):
+                self._places.release()
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         try:
@@ -75,41 +103,47 @@ class Worker:
 
     async def _process(self, event: EventT[Any]) -> None:
         message = event.message
+        partition, generation = message.partition, message.generation_id or 0
         started_s = perf_counter()
         batch = cast("RecordBatch", message.value)
-        held = await self._hold(message.partition, message.generation_id or 0)
+        held = await self._hold(partition, generation)
         try:
             work = plan(held, batch, self._rules)
         except OffsetGapError as gap:
-            await self._go_back(message.partition, gap.expected, f"{gap}")
+            await self._go_back(partition, gap.expected, f"{gap}")
             return
-        self._gone_back_to.pop(message.partition, None)
+        self._gone_back_to.pop(partition, None)
         if work is not None:
-            self._held[message.partition] = await carry_out(work, self._publish)
-            _observe(message.partition, batch, held, work, perf_counter() - started_s)
+            after = await carry_out(work, partial(self._publish, generation))
+            if generation != self._generation:
+                raise PartitionLostError("the group was divided anew; what is held now was read back since")
+            self._held[partition] = after
+            _observe(partition, batch, held, work, perf_counter() - started_s)
         else:
-            metrics.SKIPPED.labels(message.partition).inc(len(batch))
+            metrics.SKIPPED.labels(partition).inc(len(batch))
         event.ack()
 
     async def _hold(self, partition: int, generation: int) -> Held:
         """The state of a partition; all are read back whenever the group has been divided anew."""
-        if generation != self._generation:
-            self._held.clear()
-            self._gone_back_to.clear()
-            self._generation = generation
-            self._stall.forget(generation)
-        if partition not in self._held:
-            await self._take_over({partition, *self._assigned()})
-        return self._held[partition]
+        async with self._taking_over:
+            self._check_generation(generation)
+            if generation != self._generation:
+                self._held.clear()
+                self._gone_back_to.clear()
+                self._generation = generation
+                self._stall.forget(generation)
+            if partition not in self._held:
+                await self._take_over({partition, *self._assigned()} - self._held.keys(), generation)
+            return self._held[partition]
 
     def _assigned(self) -> set[int]:
         return {tp.partition for tp in self._app.consumer.assignment() if tp.topic == topics.EVENTS}
 
-    async def _take_over(self, partitions: set[int]) -> None:
+    async def _take_over(self, partitions: set[int], generation: int) -> None:
         async for attempt in self._retrying():
             with attempt:
                 taken = await read_held(self._kafka, partitions)
-        await self._publish([claim(held) for held in taken.values()])
+        await self._publish(generation, [claim(held) for held in taken.values()])
         self._held |= taken
         for partition in sorted(partitions):
             metrics.RESTORES.labels(partition).inc()
@@ -117,16 +151,16 @@ class Worker:
             metrics.LAG.taken_over(partition, next_offset)
             logger.info("partition %d goes on at offset %d", partition, next_offset)
 
-    async def _publish(self, records: Sequence[Outgoing]) -> None:
+    async def _publish(self, generation: int, records: Sequence[Outgoing]) -> None:
         async for attempt in self._retrying():
             with attempt:
-                self._check_ownership()
+                self._check_generation(generation)
+                self._stall.check()
                 await cast("Producer", self._app.producer).publish(records)
 
-    def _check_ownership(self) -> None:
-        if self._app.consumer_generation_id != self._generation:
+    def _check_generation(self, generation: int) -> None:
+        if self._app.consumer_generation_id != generation:
             raise PartitionLostError("the group was divided anew; the batch goes to whoever owns it now")
-        self._stall.check()
 
     async def _go_back(self, partition: int, offset: int, why: str) -> None:
         """Ask for missing records once; what comes meanwhile lies ahead as well and will come again."""
@@ -152,7 +186,7 @@ class Worker:
             await asyncio.sleep(WATCH_S)
             if self._app.rebalancing:
                 continue
-            async with self._one_at_a_time:
+            async with self._alone():
                 await self._guarded(self._look_after(stood))
                 stood = {partition: held.state.next_offset for partition, held in self._held.items()}
 
