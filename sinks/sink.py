@@ -14,10 +14,11 @@ from tenacity.wait import wait_exponential_jitter
 
 from metering.ledger import COLUMNS
 from sinks.batches import Batch, Limits, due, pause_s
+from sinks.consuming import SESSION_TIMEOUT_MS
 from sinks.errors import PoisonError, SinkError, StoreError
 from sinks.lines import BEFORE_ALL, ID_DIGITS, Lines, concatenated, decode
 from sinks.metrics import Metrics
-from sinks.source import SESSION_TIMEOUT_MS, Record, Source, Start
+from sinks.source import Record, Source, Start
 from sinks.store import Store
 
 log = logging.getLogger(__name__)

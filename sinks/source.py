@@ -7,24 +7,27 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal, NamedTuple
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError, UnknownTopicOrPartitionError
+from kafka import ConsumerRebalanceListener, TopicPartition
+from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from metering.topics import LEDGER, SINK_GROUP
+from sinks.consuming import (
+    CONNECT_TIMEOUT_MS,
+    REQUEST_TIMEOUT_MS,
+    consumer,
+    metadata_of,
+    partitions_of,
+    position_in,
+)
 from sinks.lines import BEFORE_ALL, Position
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_MS: Final = 2_000
-REQUEST_TIMEOUT_MS: Final = 10_000
-SESSION_TIMEOUT_MS: Final = 6_000
-"""After a kill -9 the group waits this long for the dead member before its partitions move."""
-HEARTBEAT_MS: Final = 2_000
 FETCH_BYTES_MAX: Final = 16 * 2**20
 RECORDS_MAX: Final = 500
-METADATA_AGE_MS: Final = 5_000
-"""How soon a topic that is created after the sink started is noticed."""
+NOTED: Final = "stored"
+"""What the positions in the group's commits are of."""
 
 
 class Record(NamedTuple):
@@ -59,36 +62,16 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python s
     def __init__(self, bootstrap: str) -> None:
         self._writing = threading.Lock()
         self._rebalances: SimpleQueue[Rebalance] = SimpleQueue()
-        self._consumer = KafkaConsumer(
-            bootstrap_servers=bootstrap.split(","),
+        self._consumer = consumer(
+            bootstrap,
             group_id=SINK_GROUP,
             client_id="phonemeter-sink",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            allow_auto_create_topics=False,
-            bootstrap_timeout_ms=CONNECT_TIMEOUT_MS,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            session_timeout_ms=SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=HEARTBEAT_MS,
             fetch_max_bytes=FETCH_BYTES_MAX,
             max_partition_fetch_bytes=FETCH_BYTES_MAX // 4,
             max_poll_records=RECORDS_MAX,
-            metadata_max_age_ms=METADATA_AGE_MS,
         )
-        self._await_topic()
+        partitions_of(self._consumer, (LEDGER,))
         self._consumer.subscribe([LEDGER], listener=self)
-
-    def _await_topic(self) -> None:
-        """Know the topic's partitions before joining the group.
-
-        A leader that divides a topic it knows nothing of gives everybody nothing, and if it learns of the
-        partitions just then, kafka-python 3.0.12 never divides them again.
-        """
-        if not self._consumer.partitions_for_topic(LEDGER):
-            self.close()
-            raise UnknownTopicOrPartitionError(
-                f"there is no topic {LEDGER} yet; `phonemeter topics` creates it"
-            )
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Part with partitions; called in the consumer's thread."""
@@ -183,7 +166,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python s
             self._consumer.commit(
                 {
                     TopicPartition(LEDGER, partition): OffsetAndMetadata(
-                        at.offset, _metadata_of(at.stored), -1
+                        at.offset, metadata_of(NOTED, at.stored), -1
                     )
                     for partition, at in positions.items()
                 },
@@ -201,13 +184,6 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python s
         self._consumer.close(autocommit=False, timeout_ms=CONNECT_TIMEOUT_MS)
 
 
-def _metadata_of(stored: Position) -> str:
-    return f"stored {stored.offset} {stored.line}"
-
-
 def position_of(metadata: str | None) -> Position:
     """The stored position in the metadata of the group's commit; commits made by other tools have none."""
-    match (metadata or "").split():
-        case ["stored", offset, line] if offset.lstrip("-").isdigit() and line.lstrip("-").isdigit():
-            return Position(int(offset), int(line))
-    return BEFORE_ALL
+    return position_in(NOTED, metadata)

@@ -12,9 +12,10 @@ import msgspec
 from metering.alerts import Alert
 from metering.topics import ALERTS, DELIVERIES
 from phonemeter.replay.reading import TopicReader
+from sinks.lines import BEFORE_ALL
 from sinks.notifier.deliveries import Deliveries
 from sinks.notifier.incoming import position_of
-from sinks.notifier.kafka_log import BEFORE_ALL, Outgoing, Publisher
+from sinks.notifier.kafka_log import Outgoing, Publisher
 from sinks.notifier.records import Acknowledged, AnyRecord, Asked, decode, encode, key_of
 
 _decoder: Final = msgspec.json.Decoder(Alert)

@@ -7,7 +7,8 @@ import msgspec
 
 from metering.alerts import Alert
 from metering.topics import ALERTS
-from sinks.notifier.kafka_log import Position, Record
+from sinks.lines import Position
+from sinks.notifier.kafka_log import Record
 from sinks.notifier.records import Asked
 from sinks.notifier.routes import Routes
 

@@ -4,32 +4,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal, NamedTuple
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import UnknownTopicOrPartitionError
+from kafka import ConsumerRebalanceListener, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from metering.topics import ALERTS, DELIVERIES, NOTIFIER_GROUP
+from sinks.consuming import (
+    CONNECT_TIMEOUT_MS,
+    REQUEST_TIMEOUT_MS,
+    consumer,
+    metadata_of,
+    partitions_of,
+    position_in,
+)
+from sinks.lines import BEFORE_ALL, Position
 
-CONNECT_TIMEOUT_MS: Final = 2_000
-REQUEST_TIMEOUT_MS: Final = 10_000
-SESSION_TIMEOUT_MS: Final = 6_000
-"""After a kill -9 the group waits this long for the dead member before its partitions move."""
-HEARTBEAT_MS: Final = 2_000
 FETCH_BYTES_MAX: Final = 8 * 2**20
 RECORDS_MAX: Final = 2_000
-METADATA_AGE_MS: Final = 5_000
+NOTED: Final = "asked"
+"""What the positions in the group's commits are of: the newest alert of which it is known where it goes."""
 DELIVERY_TIMEOUT_MS: Final = 10_000
 """How long the broker may take to confirm what is published."""
-
-
-class Position(NamedTuple):
-    """Place of an alert's ledger entry in its source partition; positions grow in the order of the alerts."""
-
-    offset: int
-    line: int
-
-
-BEFORE_ALL: Final = Position(-1, -1)
 
 
 class Record(NamedTuple):
@@ -63,33 +57,15 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python s
 
     def __init__(self, bootstrap: str) -> None:
         self._rebalances: SimpleQueue[Rebalance] = SimpleQueue()
-        self._consumer = KafkaConsumer(
-            bootstrap_servers=bootstrap.split(","),
+        self._consumer = consumer(
+            bootstrap,
             group_id=NOTIFIER_GROUP,
             client_id="phonemeter-notifier",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            allow_auto_create_topics=False,
-            bootstrap_timeout_ms=CONNECT_TIMEOUT_MS,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            session_timeout_ms=SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=HEARTBEAT_MS,
             fetch_max_bytes=FETCH_BYTES_MAX,
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
             max_poll_records=RECORDS_MAX,
-            metadata_max_age_ms=METADATA_AGE_MS,
         )
-        counts = set()
-        for topic in (ALERTS, DELIVERIES):
-            # Known before joining: a leader that divides what it knows nothing of gives everybody nothing.
-            found = self._consumer.partitions_for_topic(topic)
-            if not found:
-                self.close()
-                raise UnknownTopicOrPartitionError(
-                    f"there is no topic {topic} yet; `phonemeter topics` creates it"
-                )
-            counts.add(len(found))
-        self.partitions: int = max(counts)
+        self.partitions: int = max(map(len, partitions_of(self._consumer, (ALERTS, DELIVERIES))))
         self._next: dict[tuple[str, int], int] = {}
         self._consumer.subscribe([ALERTS, DELIVERIES], listener=self)
 
@@ -137,7 +113,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python s
             end: int = self._consumer.end_offsets([at], timeout_ms=REQUEST_TIMEOUT_MS)[at]
             if committed.offset <= end:
                 # Otherwise the topic was made anew, and the alerts on it are others.
-                offset, position = committed.offset, position_of(committed.metadata)
+                offset, position = committed.offset, position_in(NOTED, committed.metadata)
         self.seek_alerts(partition, offset)
         return position
 
@@ -159,7 +135,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python s
         """Note for each partition of the alerts which offset is next, and up to which alert all are asked."""
         self._consumer.commit(
             {
-                TopicPartition(ALERTS, partition): OffsetAndMetadata(offset, metadata_of(position), -1)
+                TopicPartition(ALERTS, partition): OffsetAndMetadata(offset, metadata_of(NOTED, position), -1)
                 for partition, (offset, position) in positions.items()
             },
             timeout_ms=CONNECT_TIMEOUT_MS,
@@ -210,16 +186,3 @@ class Publisher:
     def close(self) -> None:
         """End, without waiting for what nobody waits for."""
         self._producer.close(timeout=CONNECT_TIMEOUT_MS / 1_000)
-
-
-def metadata_of(position: Position) -> str:
-    """A position as the metadata of the group's commit holds it."""
-    return f"asked {position.offset} {position.line}"
-
-
-def position_of(metadata: str | None) -> Position:
-    """The position in the metadata of the group's commit; commits made by other tools have none."""
-    match (metadata or "").split():
-        case ["asked", offset, line] if offset.lstrip("-").isdigit() and line.lstrip("-").isdigit():
-            return Position(int(offset), int(line))
-    return BEFORE_ALL

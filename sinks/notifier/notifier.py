@@ -17,10 +17,11 @@ from typing import Final, NamedTuple
 from kafka.errors import KafkaError
 
 from metering.topics import DELIVERIES
+from sinks.lines import Position
 from sinks.notifier import planning
 from sinks.notifier.channels import Deliver, Message
 from sinks.notifier.incoming import Judged, judge
-from sinks.notifier.kafka_log import Outgoing, Position, Publisher, Record, Source
+from sinks.notifier.kafka_log import Outgoing, Publisher, Record, Source
 from sinks.notifier.metrics import Metrics
 from sinks.notifier.planning import Limits, Outcome
 from sinks.notifier.records import (
