@@ -12,7 +12,7 @@ from typing import Final
 from sinks.errors import PoisonError
 from sinks.lines import Lines, Position
 
-PATIENCE: Final = 4.0
+PATIENCE: Final = 8.0
 """How many times longer than its age allows a batch of many lines may be held, because they come fast."""
 
 FEW_ROWS: Final = 1_000

@@ -46,7 +46,7 @@ class SinkSettings(BaseSettings):
         "batch; it takes about six times that in memory.",
     )
     sink_flush_ms: int = Field(
-        1_000, ge=1, le=60_000, description="Time after which the sink writes what it holds, however little."
+        500, ge=1, le=60_000, description="Time after which the sink writes what it holds, however little."
     )
     event_id_digits: int = Field(
         16,
