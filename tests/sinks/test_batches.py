@@ -37,7 +37,7 @@ def test_rows_bytes_and_age_each_make_a_batch_due() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "wait_s"), [(1, 1.0), (FEW_ROWS, 1.0), (5_500, 2.5), (MANY_ROWS, 4.0), (2 * MANY_ROWS, 4.0)]
+    ("rows", "wait_s"), [(1, 1.0), (FEW_ROWS, 1.0), (5_500, 4.5), (MANY_ROWS, 8.0), (2 * MANY_ROWS, 8.0)]
 )
 def test_a_batch_that_fills_quickly_may_wait_longer(rows: int, wait_s: float) -> None:
     large = Limits(rows=1_000_000, bytes=10**9, total_bytes=10**9, age_s=1.0)
