@@ -40,6 +40,12 @@ MetricName = Literal[
     "phonemeter_sink_newest_line_age_seconds",
     # Gauge: 1 while ClickHouse answers, 0 while it is tried again.
     "phonemeter_sink_clickhouse_up",
+    # Counter: rows stored of what became of alerts; each sink counts what it wrote itself.
+    "phonemeter_sink_delivery_rows_total",
+    # Counter: times that following the deliveries failed and was begun again.
+    "phonemeter_sink_delivery_failures_total",
+    # Gauge: records of phone-deliveries that this sink has not read yet.
+    "phonemeter_sink_delivery_lag_records",
 ]
 
 BATCH_ROWS: Final = (1, 10, 100, 1_000, 10_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
@@ -102,6 +108,16 @@ class Metrics:
         self._gauge(
             "phonemeter_sink_newest_line_age_seconds", "Seconds since the newest stored line arrived"
         ).set_function(self._newest_line_age_s)
+        self.delivery_rows = self._counter(
+            "phonemeter_sink_delivery_rows_total", "Rows stored about what became of alerts"
+        )
+        self.delivery_failures = self._counter(
+            "phonemeter_sink_delivery_failures_total",
+            "Times that reading or storing what became of alerts failed and was begun again",
+        )
+        self.delivery_lag_records = self._gauge(
+            "phonemeter_sink_delivery_lag_records", "Records about what became of alerts, not read yet"
+        )
 
     def saw_line(self, recorded_at_ms: int) -> None:
         """Take note of a stored line's arrival at the broker."""

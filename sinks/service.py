@@ -13,6 +13,7 @@ from tenacity import RetryCallState
 from sinks import migrations
 from sinks.batches import Limits
 from sinks.connection import FAILURES, connect, sentence
+from sinks.following import followed
 from sinks.metrics import Metrics
 from sinks.serving import metrics_served, patiently, stopped_by_signals
 from sinks.settings import SinkSettings
@@ -73,6 +74,7 @@ def run(settings: SinkSettings, views: Iterable[str] = (), stop: threading.Event
                 setting="PHONEMETER_SINK_METRICS_PORT",
             )
         )
+        closing.enter_context(followed(settings.kafka, settings.clickhouse, metrics, stopping))
         log.info(
             "The sink is ready; metrics on http://%s:%d/metrics.",
             settings.listen_host,

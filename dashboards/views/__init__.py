@@ -25,6 +25,7 @@ NAMES: Final = (
     "uncovered",
     "lapses",
     "alerts",
+    "deliveries",
     "paces",
     "forecasts",
     "forecast_daily",

@@ -1,5 +1,6 @@
 CREATE OR REPLACE VIEW alerts
 (
+    alert_id String COMMENT 'Its id in messages and in deliveries: source_partition, source_offset and line with dashes',
     appid String COMMENT 'The app',
     capability LowCardinality(String) COMMENT 'quick or realtime',
     time DateTime64(3, 'UTC') COMMENT 'When the threshold was crossed',
@@ -18,6 +19,7 @@ CREATE OR REPLACE VIEW alerts
     details String COMMENT 'All of it as the ledger has it, a JSON object'
 ) AS
 SELECT
+    concat(toString(source_partition), '-', toString(source_offset), '-', toString(line)) AS alert_id,
     appid,
     capability,
     time,

@@ -37,7 +37,7 @@ from sinks.connection import FAILURES, connect, database_of, rows, sentence
 from sinks.errors import PoisonError, StoreError
 from sinks.lines import BEFORE_ALL, Position, concatenated, decode
 from sinks.metrics import Metrics
-from sinks.migrations import migrate
+from sinks.migrations import known, migrate
 from sinks.sink import Sink
 from sinks.source import Source
 from sinks.store import Store
@@ -214,6 +214,9 @@ def _exchange(
             old.doubt(partition)
             ended[partition] = old.position(partition)
             filling.fill(records[partition], ended[partition])
+        for step in known():
+            # An older database may lack other tables than the ledger that its notes will name from now on.
+            client.execute(step.sql)
         for table in ("ledger", "schema_migrations"):
             client.execute(f"EXCHANGE TABLES {table} AND `{database_of(fresh)}`.{table}")
     return ended

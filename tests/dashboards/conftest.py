@@ -15,6 +15,16 @@ from sinks.store import Store
 from tests.dashboards.simulated import simulated_entries
 from tests.sinks.parts import START_MS, EngineProcess, lines, purchase
 
+DELIVERY_STATES = """
+INSERT INTO delivery_states
+    (appid, alert_id, route, channel, state, attempts, asked_at, changed_at, outcome, log_offset)
+VALUES
+    ('wx1', '0-1000003-0', 'owner', 'wecom', 'waiting', 1, '2024-07-11', '2024-07-11 00:00:02', 'busy', 1),
+    ('wx1', '0-1000003-0', 'owner', 'wecom', 'delivered', 2, '2024-07-11', '2024-07-11 00:00:09', '', 2),
+    ('wx1', '0-1000004-0', 'owner', 'wecom', 'dead', 21, '2024-07-11', '2024-07-12', 'busy', 3)
+"""
+"""What became of two alerts of `some_of_everything`; the others were wanted by no route."""
+
 
 @dataclass
 class Ledger:
@@ -90,6 +100,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int
         migrate(engine.url)
         for statement in statements():
             engine.query(statement)
+        engine.query(DELIVERY_STATES)
         ledger = Ledger(engine, [])
         ledger.replace(some_of_everything())
         yield ledger

@@ -20,6 +20,10 @@ SELECT number, ['trial_grant', 'charge', 'uncovered', 'alert'][1 + number % 4],
     if(number < 8, '{OWN}', 'wx-of-others'), 'quick', 1, toDateTime64('2024-06-01 00:00:00', 3, 'UTC')
 FROM numbers(20)
 """  # noqa: S608 - our own names
+STATES = f"""
+INSERT INTO phonemeter.delivery_states (appid, alert_id, route, state)
+VALUES ('{OWN}', '0-3-0', 'hook', 'delivered'), ('wx-of-others', '0-11-0', 'hook', 'dead')
+"""  # noqa: S608 - our own names
 
 
 def asked(connection: str, queries: list[str]) -> list[Any]:
@@ -57,6 +61,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *(step.sql for step in known()),
         *statements(),
         LINES,
+        STATES,
     ]
     assert all(answer == [] for answer in asked(f"file:{directory}/engine", made))
     return directory
@@ -74,16 +79,17 @@ def ask_as(account: str, database: Path, *queries: str) -> list[Any]:
 
 def test_an_owner_sees_its_own_apps_only_whichever_view_is_asked(database: Path) -> None:
     views = [name for name in NAMES if name not in ("usage_curve", "rejections")]
-    queries = [f"SELECT DISTINCT appid FROM phonemeter.{name}" for name in ("ledger", *views)]  # noqa: S608 - our own names
+    tables = ("ledger", "delivery_states", *views)
+    queries = [f"SELECT DISTINCT appid FROM phonemeter.{name}" for name in tables]  # noqa: S608 - our own names
     curve = "usage_curve(app = 'wx-of-others', first_day = '2024-06-01', last_day = '2024-06-02')"
     queries.append(f"SELECT sum(succeeded) FROM phonemeter.{curve}")  # noqa: S608 - our own names
     *found, total = ask_as("owner_example", database, *queries)
     assert total == [[0]]
-    told = dict(zip(("ledger", *views), found, strict=True))
+    told = dict(zip(tables, found, strict=True))
     assert {name: rows for name, rows in told.items() if rows not in ([], [[OWN]])} == {}
     assert {name for name, rows in told.items() if rows} >= {
         "ledger", "usage_hourly", "usage_monthly", "authorizations", "funnel", "apps", "alerts",
-        "balances_now", "uncovered",
+        "balances_now", "uncovered", "delivery_states", "deliveries",
     }  # fmt: skip
 
 
@@ -123,7 +129,7 @@ def test_each_reader_has_a_profile_and_a_quota_with_limits() -> None:
 def test_owners_are_granted_every_view_and_nothing_that_comes_later(database: Path) -> None:
     tree = ET.parse(DEPLOYED / "readers.xml")  # noqa: S314 - our own file
     grants = [query.text for query in tree.findall("users/owner_example/grants/query")]
-    assert grants == [f"GRANT SELECT ON phonemeter.{name}" for name in ("ledger", *NAMES)]
+    assert grants == [f"GRANT SELECT ON phonemeter.{name}" for name in ("ledger", "delivery_states", *NAMES)]
     (answer,) = ask_as("owner_example", database, "SELECT count() FROM phonemeter.schema_migrations")
     assert answer != [[1]]
 

@@ -181,6 +181,20 @@ def test_lapses_alerts_and_rejections_are_their_lines(ledger: Ledger) -> None:
     assert ledger.query("SELECT source_offset, reason FROM rejections") == [(1_000_011, "bad_json")]
 
 
+def test_a_delivery_is_told_by_its_newest_row_with_what_the_ledger_says_of_the_alert(ledger: Ledger) -> None:
+    told = ledger.query(
+        "SELECT alert_id, capability, reason, recovered, state, attempts, outcome, "
+        "dateDiff('second', asked_at, delivered_at) FROM deliveries ORDER BY alert_id"
+    )
+    assert told == [
+        ("0-1000003-0", "quick", "level", False, "delivered", 2, "", 9),
+        ("0-1000004-0", "quick", "expiry", False, "dead", 21, "busy", None),
+    ]
+    assert ledger.query(
+        "SELECT count() FROM alerts WHERE alert_id NOT IN (SELECT alert_id FROM deliveries)"
+    ) == [(4,)]
+
+
 @pytest.mark.parametrize(
     ("query", "projection"),
     [

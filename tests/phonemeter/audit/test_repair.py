@@ -144,6 +144,7 @@ def test_a_table_of_an_older_version_is_refused_by_the_sink_and_put_into_todays_
             older,
             "EXCHANGE TABLES ledger AND older",
             "TRUNCATE TABLE schema_migrations",
+            "DROP TABLE delivery_states",
         ):
             client.execute(statement)
         (checksum,) = OLDER_TABLES
@@ -156,6 +157,7 @@ def test_a_table_of_an_older_version_is_refused_by_the_sink_and_put_into_todays_
     assert migrate(settings.clickhouse) == 0
     with connect(settings.clickhouse) as client:
         ((shown,),) = rows(client, "SHOW CREATE TABLE ledger")
+        assert rows(client, "SELECT count() FROM delivery_states") == [(0,)]
     assert "recorded_after_ms" in shown
     assert audit(settings).clean
     world.all_is_right()
