@@ -25,6 +25,7 @@ from producers.partitioning import partition_of
 from producers.settings import ProducerSettings
 from tests.conftest import PARTITIONS, RunningKafka
 from tests.producers.test_client import paused, stored
+from tests.waiting import blocking_until
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
@@ -155,8 +156,11 @@ def limited(kafka: RunningKafka, max_message_bytes: str) -> Iterator[None]:
     with admin(kafka.bootstrap) as client:
         for value in (max_message_bytes, "1048588"):
             client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, EVENTS, {name: value})])
-            while f"'{value}'" not in str(client.describe_configs([asked], config_filter="all")):
-                pass
+            told = f"'{value}'"
+            blocking_until(
+                lambda told=told: told in str(client.describe_configs([asked], config_filter="all")),  # type: ignore[misc] # a default binds the loop's value
+                within_s=10,
+            )
             if value == max_message_bytes:
                 yield
 

@@ -20,6 +20,7 @@ from kafka import KafkaProducer
 from metering.ledger import CALL_KINDS, COLUMNS, Entry, EntryKind, encode_records
 from metering.times import DAY_MS, HOUR_MS
 from metering.topics import LEDGER
+from tests.waiting import blocking_until
 
 HOST = "127.0.0.1"
 WAIT_S = 90.0
@@ -27,10 +28,7 @@ WAIT_S = 90.0
 
 def wait_until(condition: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> None:
     """Return as soon as the condition holds; fail with its name if it never does."""
-    end = time.monotonic() + wait_s
-    while not condition():
-        assert time.monotonic() < end, f"waited {wait_s:.0f} s in vain until {what}"
-        time.sleep(0.02)
+    blocking_until(condition, wait_s, what)
 
 
 @dataclass

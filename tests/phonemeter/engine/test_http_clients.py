@@ -17,7 +17,8 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from tests.phonemeter.engine.harness import HOST, EngineProcess, wait_until
+from tests.phonemeter.engine.harness import HOST, EngineProcess
+from tests.waiting import blocking_until
 
 LATE_FAILURE = "SELECT number, throwIf(number = 150000) FROM numbers(300000)"
 
@@ -230,7 +231,7 @@ def test_sessions_keep_temporary_tables_are_locked_while_busy_and_can_be_checked
         target=engine.curl, args=(query, "-m", "5"), kwargs={"session_id": "two", "query_id": "busy"}
     )
     thread.start()
-    wait_until(
+    blocking_until(
         lambda: engine.curl("SELECT count() FROM system.processes WHERE query LIKE '%(2.5)%'") == b"2\n"
     )
     assert engine.curl("SELECT 1", session_id="two").startswith(b"Code: 373.")
@@ -241,7 +242,7 @@ def test_sessions_keep_temporary_tables_are_locked_while_busy_and_can_be_checked
 
 def test_a_query_ends_when_its_http_client_hangs_up(engine: EngineProcess) -> None:
     engine.curl("SELECT count() FROM numbers(4e12) WHERE NOT ignore(sipHash64(number))", "-m", "1")
-    wait_until(
+    blocking_until(
         lambda: engine.curl("SELECT count() FROM system.processes WHERE query LIKE '%4e12%'") == b"1\n"
     )
 

@@ -13,7 +13,8 @@ import pytest
 from clickhouse_driver import Client, errors
 
 from phonemeter.engine.damage import EXIT_DAMAGED, wait_for_room
-from tests.phonemeter.engine.harness import HOST, EngineProcess, refused, running, wait_until
+from tests.phonemeter.engine.harness import HOST, EngineProcess, refused, running
+from tests.waiting import blocking_until
 
 TABLE = (
     "CREATE TABLE phonemeter.t (a UInt32, s String) ENGINE = MergeTree ORDER BY a"
@@ -76,7 +77,7 @@ def test_kill_9_during_an_insert_leaves_all_or_nothing_and_a_retry_with_its_toke
 
         thread = threading.Thread(target=insert)
         thread.start()
-        wait_until(lambda: _spooled_bytes(engine) > 0)
+        blocking_until(lambda: _spooled_bytes(engine) > 0)
         engine.kill()
         thread.join(10)
         assert len(failures) == 1

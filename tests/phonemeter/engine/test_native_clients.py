@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from clickhouse_driver import Client, errors
 
-from tests.phonemeter.engine.harness import EngineProcess, wait_until
+from tests.phonemeter.engine.harness import EngineProcess
+from tests.waiting import blocking_until
 
 TYPES: dict[str, list[object]] = {
     "Int8": [-128, 127],
@@ -264,19 +265,19 @@ def test_cancel_ends_the_query_and_the_connection_goes_on(engine: EngineProcess)
         running = client.execute_with_progress(
             "SELECT count() FROM numbers(1e12) WHERE NOT ignore(sipHash64(number))"
         )
-        wait_until(lambda: _running(other, "1e12") == 1)
+        blocking_until(lambda: _running(other, "1e12") == 1)
         client.cancel()
         del running
-        wait_until(lambda: _running(other, "1e12") == 0)
+        blocking_until(lambda: _running(other, "1e12") == 0)
         assert client.execute("SELECT 1") == [(1,)]
 
 
 def test_a_query_ends_when_its_client_hangs_up(engine: EngineProcess) -> None:
     with engine.client() as client, engine.client() as other:
         client.execute_with_progress("SELECT count() FROM numbers(2e12) WHERE NOT ignore(sipHash64(number))")
-        wait_until(lambda: _running(other, "2e12") == 1)
+        blocking_until(lambda: _running(other, "2e12") == 1)
         client.disconnect()
-        wait_until(lambda: _running(other, "2e12") == 0)
+        blocking_until(lambda: _running(other, "2e12") == 0)
 
 
 def test_kill_query_finds_a_query_by_its_clients_id(engine: EngineProcess) -> None:
@@ -293,7 +294,7 @@ def test_kill_query_finds_a_query_by_its_clients_id(engine: EngineProcess) -> No
 
         thread = threading.Thread(target=run)
         thread.start()
-        wait_until(lambda: _running(other, "3e12") == 1)
+        blocking_until(lambda: _running(other, "3e12") == 1)
         other.execute("KILL QUERY WHERE query_id = 'mine-1'")
         thread.join(10)
     assert [failure.code for failure in failures] == [394]
@@ -327,7 +328,7 @@ def test_eight_clients_write_and_read_at_once_and_none_sees_anothers_result(
 def test_a_long_query_does_not_keep_another_client_waiting(engine: EngineProcess) -> None:
     with engine.client() as slow, engine.client() as quick:
         slow.execute_with_progress("SELECT sleepEachRow(3) FROM numbers(20) SETTINGS max_block_size = 1")
-        wait_until(lambda: _running(quick, "sleepEachRow(3)") == 1)
+        blocking_until(lambda: _running(quick, "sleepEachRow(3)") == 1)
         assert quick.execute("SELECT 1") == [(1,)]
         assert _running(quick, "sleepEachRow(3)") == 1
         slow.disconnect()

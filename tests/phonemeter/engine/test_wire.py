@@ -11,8 +11,9 @@ import pytest
 
 from phonemeter.engine import frames
 from phonemeter.engine.blocks import BLOCK_INFO, text, varint
-from tests.phonemeter.engine.harness import HOST, EngineProcess, wait_until
+from tests.phonemeter.engine.harness import HOST, EngineProcess
 from tests.phonemeter.engine.raw import HELLO, NOTHING, column, data, query, talk
+from tests.waiting import blocking_until
 
 SEED = 20261017
 MEGABYTE = 1 << 20
@@ -144,7 +145,7 @@ def test_packets_split_into_single_bytes_are_understood(engine: EngineProcess, t
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in HELLO + query(f"INSERT INTO {table} VALUES") + NOTHING + ROWS + NOTHING:
             sock.sendall(bytes([byte]))
-        wait_until(lambda: engine.curl(f"SELECT count() FROM {table}") == b"100\n")
+        blocking_until(lambda: engine.curl(f"SELECT count() FROM {table}") == b"100\n")
 
 
 @pytest.mark.parametrize(

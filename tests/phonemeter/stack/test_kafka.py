@@ -19,7 +19,7 @@ from phonemeter.stack.probes import HOST, listens
 from phonemeter.stack.settings import StackSettings
 from phonemeter.stack.supervisor import Service, State, Supervised
 from tests.conftest import PARTITIONS, RunningKafka
-from tests.waiting import until
+from tests.waiting import blocking_until, until
 
 RECORDS = [f"event {number}".encode() for number in range(500)]
 
@@ -92,8 +92,7 @@ def test_every_topic_is_created_once_with_its_partitions_and_config(topics: Runn
 def test_missing_topics_are_added_to_those_that_are_there(topics: RunningKafka) -> None:
     with admin(topics.bootstrap) as client:
         client.delete_topics([EVENTS])
-        while EVENTS in client.list_topics():
-            pass
+        blocking_until(lambda: EVENTS not in client.list_topics(), within_s=10)
     ensure_topics(topics.bootstrap, PARTITIONS)
     assert partitions_of(topics.bootstrap)[EVENTS] == PARTITIONS
 
@@ -108,8 +107,10 @@ def test_a_topic_in_producer_time_is_refused(topics: RunningKafka) -> None:
     asked = ConfigResource(ConfigResourceType.TOPIC, EVENTS, list(timestamp_type))
     with admin(topics.bootstrap) as client:
         client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, EVENTS, timestamp_type)])
-        while "LogAppendTime" in str(client.describe_configs([asked], config_filter="all")):
-            pass
+        blocking_until(
+            lambda: "LogAppendTime" not in str(client.describe_configs([asked], config_filter="all")),
+            within_s=10,
+        )
     with pytest.raises(
         UserError, match=r"phone-events has message.timestamp.type=CreateTime .* LogAppendTime"
     ):
