@@ -11,6 +11,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 UV_VERSION := 0.13.9
 PYTHON ?= python3
 ARGS ?=
+PROCESSES ?= 2
 SEED ?= 1
 MINUTES ?= 5
 PEERBENCH ?= ../shared/peerbench
@@ -35,7 +36,7 @@ demo: $(SYNCED) | java ## Start everything on this machine and watch traffic bur
 
 .PHONY: test
 test: $(SYNCED) | java prometheus ## Run all tests, the end-to-end ones against the real broker and engine
-	@$(RUN) pytest $(ARGS)
+	@$(RUN) pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: torture
 torture: $(SYNCED) | java ## Kill, freeze and starve everything for MINUTES, by SEED, and compare line by line

@@ -20,7 +20,7 @@ from phonemeter.stack.kafka.topics import ensure_topics
 from phonemeter.stack.probes import http_get
 from phonemeter.stack.tied import tied
 from sinks.lines import shortened
-from tests.conftest import _free_port
+from tests.ports import free_port
 from tests.torture import verdict
 from tests.torture.processes import Program
 from tests.torture.proxy import HOST, Proxy
@@ -43,15 +43,15 @@ class Rig:
         settings = load()
         self.directory = directory
         self.deliveries = directory / "deliveries"
-        self.kafka_port = _free_port()
-        self.engine_port, self.engine_http_port = _free_port(), _free_port()
+        self.kafka_port = free_port()
+        self.engine_port, self.engine_http_port = free_port(), free_port()
         self.kafka = f"{HOST}:{self.kafka_port}"
         self.proxy = Proxy(self.engine_port)
         self.disk = directory / "engine" / "disk"
         self.mounted = False
         (directory / "logs").mkdir(parents=True)
         broker = Broker(
-            directory / "kafka", settings.cache_dir, self.kafka_port, _free_port(), settings.kafka_heap_mb
+            directory / "kafka", settings.cache_dir, self.kafka_port, free_port(), settings.kafka_heap_mb
         )
         self.broker = self._program("broker", broker.prepare(), {})
         engine = ["-m", "phonemeter.engine", "--data", str(self.disk / "data")]
@@ -212,7 +212,7 @@ class Rig:
                 "TORTURE_MUTATION": mutation,
                 "PHONEMETER_KAFKA": self.kafka,
                 "PHONEMETER_CLICKHOUSE": f"clickhouse://default@{HOST}:{self.proxy.port}/phonemeter",
-                "PHONEMETER_SINK_METRICS_PORT": str(_free_port()),
+                "PHONEMETER_SINK_METRICS_PORT": str(free_port()),
                 "PHONEMETER_SINK_FLUSH_MS": "200",
             },
         )
