@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as SourceError
 
+from phonemeter.audit.settings import AuditSettings
 from phonemeter.errors import UserError
 from phonemeter.stack.settings import StackSettings
 from producers.settings import ProducerSettings
@@ -39,7 +40,9 @@ class SettingsError(UserError):
     """A setting is unknown or has a value that it cannot have."""
 
 
-class Settings(WorkerSettings, SinkSettings, NotifierSettings, ProducerSettings, StackSettings):
+class Settings(
+    WorkerSettings, SinkSettings, NotifierSettings, AuditSettings, ProducerSettings, StackSettings
+):
     """All settings of all stages and of the one-machine stack. Frozen. Build it with `load`.
 
     Where Kafka and ClickHouse are not named, they are the stack's own: on loopback, at the stack's ports.

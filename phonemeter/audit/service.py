@@ -1,6 +1,6 @@
 """The audit as a service: again and again, with its results as metrics, until it is told to stop.
 
-Beside it the balances are read every minute, and the apps nearest to trouble become metrics as well.
+Beside it the balances are read more often, and the apps nearest to trouble become metrics as well.
 """
 
 import logging
@@ -22,7 +22,6 @@ from phonemeter.errors import OperationError, UserError
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-BALANCES_EVERY_S: Final = 60.0
 BALANCES_SHARE: Final = 10
 """The pause after reading the balances is so many times as long as it took: a tenth of ClickHouse at most."""
 
@@ -31,10 +30,14 @@ def audit_again_and_again(
     carry_out: Callable[[], Report],
     read_balances: Callable[[], Fleet],
     every_s: float,
+    balances_every_s: float,
     host: str,
     port: int,
 ) -> None:
     """Audit at once and then every so many seconds, counted from begin to begin, until SIGTERM or SIGINT.
+
+    The balances are read at once as well, and then after a pause of `balances_every_s`, or a longer one where
+    a reading takes long.
 
     An audit that cannot be carried out is told, counted, and tried again at its next turn; so is a reading of
     the balances.
@@ -44,7 +47,8 @@ def audit_again_and_again(
     """
     metrics = Metrics()
     metrics.interval.set(every_s)
-    with _served(metrics, host, port), _balances_read(read_balances, metrics), _ended_by_signals():
+    balances_read = _balances_read(read_balances, balances_every_s, metrics)
+    with _served(metrics, host, port), balances_read, _ended_by_signals():
         while True:
             began_s = time.monotonic()
             _audit_once(carry_out, metrics)
@@ -64,7 +68,7 @@ def _audit_once(carry_out: Callable[[], Report], metrics: Metrics) -> None:
 
 
 @contextmanager
-def _balances_read(read: Callable[[], Fleet], metrics: Metrics) -> Iterator[None]:
+def _balances_read(read: Callable[[], Fleet], every_s: float, metrics: Metrics) -> Iterator[None]:
     """Read the balances again and again in a thread of their own, for as long as the block lasts."""
     ended = threading.Event()
 
@@ -73,7 +77,7 @@ def _balances_read(read: Callable[[], Fleet], metrics: Metrics) -> Iterator[None
         while not ended.wait(pause_s):
             began_s = time.monotonic()
             _read_once(read, metrics)
-            pause_s = max(BALANCES_EVERY_S, BALANCES_SHARE * (time.monotonic() - began_s))
+            pause_s = max(every_s, BALANCES_SHARE * (time.monotonic() - began_s))
 
     threading.Thread(target=work, name="phonemeter-balances", daemon=True).start()
     try:

@@ -74,6 +74,7 @@ def audit(
             partial(carry_out, settings),
             partial(read_fleet, settings.clickhouse),
             every_s,
+            settings.audit_balances_interval_s,
             settings.listen_host,
             port,
         )
