@@ -18,11 +18,15 @@ from apprise.plugins.wecombot import NotifyWeComBot
 
 from metering.alerts import Alert
 from sinks.notifier import robots, webhook
+from sinks.notifier.bounding import Bounded
 from sinks.notifier.http import is_loopback
 from sinks.notifier.planning import Outcome
 from sinks.notifier.robots import ROBOTS, TEXT_BYTES_MAX
 from sinks.notifier.routes import App, ChannelName, Route
 from sinks.notifier.wording import tell_all
+
+LEEWAY_S: Final = 0.5
+"""What has a limit of its own ends by that, which tells more."""
 
 LONG_TEXT_BYTES_MAX: Final = 20_000
 """Of e-mails and Slack."""
@@ -60,9 +64,13 @@ Deliver = Callable[[Route, Message, int], Outcome]
 
 
 def deliverer(timeout_s: float) -> Deliver:
-    """What makes an attempt through whichever channel the route has."""
+    """What makes an attempt through whichever channel the route has, and ends within the time."""
+    bounded = Bounded(timeout_s + LEEWAY_S)
 
     def deliver(route: Route, message: Message, now_ms: int) -> Outcome:
+        return bounded.make(route.name, message.id, lambda: attempt(route, message, now_ms))
+
+    def attempt(route: Route, message: Message, now_ms: int) -> Outcome:
         if route.channel == "webhook":
             body = webhook.body_of(message.alerts, message.apps, route, held=message.held)
             return webhook.send(route, message.id, body, timeout_s, now_ms)
@@ -71,7 +79,7 @@ def deliverer(timeout_s: float) -> Deliver:
             return Outcome(delivered=False, reason="the route's address is none of its channel")
         if isinstance(plugin, ROBOTS):
             told = tell_all(message.alerts, message.apps, route.language, TEXT_BYTES_MAX)
-            return robots.send(plugin, told.text(), timeout_s, now_ms)
+            return robots.send(plugin, told.text(), timeout_s, now_ms, next(iter(route.secrets), ""))
         told = tell_all(message.alerts, message.apps, route.language, LONG_TEXT_BYTES_MAX)
         return _through_apprise(plugin, told.headline, "\n".join(told.lines), timeout_s)
 

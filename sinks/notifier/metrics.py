@@ -23,6 +23,10 @@ MetricName = Literal[
     "phonemeter_notifier_oldest_waiting_seconds",
     # Gauge: routes that their receivers have disabled.
     "phonemeter_notifier_disabled_routes",
+    # Gauge: routes in effect.
+    "phonemeter_notifier_routes",
+    # Gauge: 1 while the file of routes is refused as it is now, and the routes in effect are those of before.
+    "phonemeter_notifier_routes_refused",
     # Gauge by topic and partition: records that were not read yet.
     "phonemeter_notifier_lag_records",
 ]
@@ -50,6 +54,11 @@ class Metrics:
         self.dead = self._gauge("phonemeter_notifier_dead", "Messages that were given up")
         self.disabled_routes = self._gauge(
             "phonemeter_notifier_disabled_routes", "Routes that their receivers have disabled"
+        )
+        self.routes = self._gauge("phonemeter_notifier_routes", "Routes in effect")
+        self.routes_refused = self._gauge(
+            "phonemeter_notifier_routes_refused",
+            "1 while the file of routes is refused and those of before are in effect",
         )
         self.lag_records = self._gauge(
             "phonemeter_notifier_lag_records", "Records not read yet", "topic", "partition"

@@ -55,13 +55,13 @@ class Task(NamedTuple):
     """What the notifier is to do.
 
     Attributes:
-        routes: of the file; None if there is none, and nothing is delivered then.
+        routes: those of the file as it is now; None if there is no file, and nothing is delivered then.
         limits: of attempts.
         age_ms_max: alerts published longer ago are not delivered.
         deliver: makes an attempt.
     """
 
-    routes: Routes | None
+    routes: Callable[[], Routes | None]
     limits: Limits
     age_ms_max: int
     deliver: Deliver
@@ -90,6 +90,7 @@ class Notifier:
         self._source = source
         self._publisher = publisher
         self._task = task
+        self._routes = task.routes()
         self._metrics = metrics
         self._stop = stop
         self._now_ms = now_ms
@@ -113,6 +114,7 @@ class Notifier:
 
     def turn(self) -> None:
         """Do one round: what moved, what arrived, what came of attempts, what is due."""
+        self._routes = self._task.routes()
         busy = self._under_way or any(share.unread for share in self._shares.values())
         arrived = self._source.poll(BUSY_S if busy else IDLE_S)
         moved = self._rebalance()
@@ -183,7 +185,7 @@ class Notifier:
 
     def _attempt(self, share: Share, chain: Chain) -> None:
         """Make an attempt in a thread of its own: a receiver that hangs holds up nobody else."""
-        routes = self._task.routes
+        routes = self._routes
         route = routes.routes.get(chain.route) if routes else None
         asked = list(share.known.alerts_of(chain))
         self._under_way[chain.id] = chain
@@ -219,8 +221,7 @@ class Notifier:
         judged: list[Judged] = []
         for record in records:
             known = positions.get(record.partition, self._judged[record.partition])
-            task = self._task
-            one = judge(record, known, task.routes, task.age_ms_max, self._now_ms())
+            one = judge(record, known, self._routes, self._task.age_ms_max, self._now_ms())
             positions[record.partition] = one.position
             judged.append(one)
         try:
@@ -314,7 +315,7 @@ class Notifier:
 
     def _planned(self, share: Share, now_ms: int) -> Iterator[Chain]:
         """What to write of chains: interrupted, impossible, to begin."""
-        known, routes = share.known, self._task.routes
+        known, routes = share.known, self._routes
         yield from planning.interrupted(known, frozenset(self._under_way), self._task.limits, now_ms)
         if routes is None:
             return

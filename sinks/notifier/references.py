@@ -15,6 +15,12 @@ def is_reference(text: str) -> bool:
     return text.startswith(("env:", "file:"))
 
 
+def file_of(reference: str, directory: Path) -> Path | None:
+    """The file that a reference is to; None if it is to something else."""
+    kind, _, name = reference.partition(":")
+    return directory / name if kind == "file" else None
+
+
 def resolved(where: str, reference: str, directory: Path, environ: Mapping[str, str] = os.environ) -> str:
     """What a reference stands for.
 
@@ -27,15 +33,15 @@ def resolved(where: str, reference: str, directory: Path, environ: Mapping[str, 
     Raises:
         RoutesError: there is nothing there.
     """
-    kind, _, name = reference.partition(":")
-    if kind == "env":
+    path = file_of(reference, directory)
+    if path is None:
+        name = reference.removeprefix("env:")
         found = environ.get(name, "")
         if not found:
             raise RoutesError(
                 f"{where}: the environment has no {name}; set it where the notifier is started."
             )
     else:
-        path = directory / name
         try:
             with path.open(encoding="utf-8") as file:
                 found = file.read(SECRET_CHARS_MAX + 2).strip()

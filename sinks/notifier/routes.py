@@ -1,6 +1,7 @@
 """Routes: who gets which alerts, when, in which language. Pure; `routes_file.py` reads them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -29,7 +30,7 @@ class Route(Struct, frozen=True, kw_only=True):
         name: of the route in the file.
         channel: how it is delivered.
         address: the URL, which may hold a secret and is never printed.
-        secrets: signing secrets of a webhook, the newest first.
+        secrets: signing secrets of a webhook, the newest first; the one of a Feishu robot.
         language: of the message.
         apps, owners, capabilities, alerts, severities: what the route wants.
         quiet, digest: when.
@@ -53,10 +54,11 @@ class Route(Struct, frozen=True, kw_only=True):
 
 
 class Routes(Struct, frozen=True):
-    """The file: its apps and its routes, each by name."""
+    """The file: its apps and its routes, each by name; and the `files` of secrets that it refers to."""
 
     apps: Mapping[str, App] = {}
     routes: Mapping[str, Route] = {}
+    files: tuple[Path, ...] = ()
 
     def app(self, appid: str) -> App:
         """What is said of an app; nothing, if the file does not name it."""

@@ -17,7 +17,7 @@ from msgspec import Struct
 from sinks.notifier.channels import EXAMPLES, is_safe, plugin_of
 from sinks.notifier.errors import RoutesError
 from sinks.notifier.hours import Digest, Quiet
-from sinks.notifier.references import is_reference, resolved
+from sinks.notifier.references import file_of, is_reference, resolved
 from sinks.notifier.routes import App, ChannelName, Language, Route, Routes
 from sinks.notifier.severity import Severity
 
@@ -28,6 +28,11 @@ SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what secrets begin with
 SECRET_BYTES: Final = range(24, 65)
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+
+UNSIGNED: Final = "only webhooks and Feishu robots have some"
+_UNSIGNED: Final[Mapping[ChannelName, str]] = {
+    "dingtalk": "the secret of a DingTalk robot is in its address, dingtalk://SECRET@TOKEN"
+}
 
 Reason = Literal["level", "expiry", "run_out", "uncovered", "minute_burn", "client_burn"]
 Capability = Literal["quick", "realtime"]
@@ -89,7 +94,15 @@ def read_routes(path: Path) -> Routes:
         name: _route(f"{path}: routes.{name}", name, table, path.parent) for name, table in named.items()
     }
     _refuse_unknown_owners(path, routes, apps)
-    return Routes(apps, routes)
+    return Routes(apps, routes, _files(named, path.parent))
+
+
+def _files(tables: Mapping[str, Any], directory: Path) -> tuple[Path, ...]:
+    """The files of secrets that valid routes refer to."""
+    references = (
+        reference for table in tables.values() for reference in (table["url"], *table.get("secrets", ()))
+    )
+    return tuple(sorted({file for one in references if (file := file_of(one, directory)) is not None}))
 
 
 def _tables(path: Path) -> dict[str, Any]:
@@ -188,11 +201,13 @@ def _address(where: str, given: _Route, directory: Path) -> str:
 
 
 def _secrets(where: str, given: _Route, directory: Path) -> tuple[str, ...]:
-    if given.channel != "webhook":
+    if given.channel not in {"webhook", "feishu"}:
         if given.secrets:
-            raise RoutesError(f"{where}.secrets: only webhooks are signed; remove it.")
+            raise RoutesError(f"{where}.secrets: {_UNSIGNED.get(given.channel, UNSIGNED)}; remove it.")
         return ()
-    if not 1 <= len(given.secrets) <= SECRETS_MAX:
+    if given.channel == "feishu" and len(given.secrets) > 1:
+        raise RoutesError(f'{where}.secrets: a Feishu robot has one secret; write ["env:NAME"].')
+    if given.channel == "webhook" and not 1 <= len(given.secrets) <= SECRETS_MAX:
         raise RoutesError(
             f'{where}.secrets: a webhook has one to {SECRETS_MAX} secrets, such as ["env:NAME"]; the newest '
             f"comes first."
@@ -203,7 +218,7 @@ def _secrets(where: str, given: _Route, directory: Path) -> tuple[str, ...]:
         if not is_reference(reference):
             raise RoutesError(f'{key}: a secret is not written here; write "env:NAME" or "file:PATH".')
         secret = resolved(key, reference, directory)
-        if not _is_signing_secret(secret):
+        if given.channel == "webhook" and not _is_signing_secret(secret):
             raise RoutesError(
                 f"{key}: the secret is not whsec_ and the base64 of 24 to 64 bytes; make one with: "
                 f"phonemeter alerts secret"

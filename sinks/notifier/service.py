@@ -1,4 +1,4 @@
-"""The notifier as a service: reads the file of routes, then delivers alerts until it is told to stop."""
+"""The notifier as a service: reads the file of routes, and delivers alerts until it is told to stop."""
 
 import logging
 import threading
@@ -16,7 +16,7 @@ from sinks.notifier.kafka_log import Publisher, Source
 from sinks.notifier.metrics import Metrics
 from sinks.notifier.notifier import Notifier, Task
 from sinks.notifier.planning import Limits
-from sinks.notifier.routes_file import read_routes
+from sinks.notifier.reloading import CurrentRoutes
 from sinks.notifier.schedule import Policy
 from sinks.notifier.settings import NotifierSettings
 from sinks.serving import metrics_served, patiently, stopped_by_signals
@@ -47,8 +47,9 @@ def run(
         SinkError: the file of routes can't be used, or the metrics' port is taken.
     """
     stopping = stop or threading.Event()
-    routes = None if settings.alert_routes is None else read_routes(settings.alert_routes)
-    if routes is None:
+    metrics = Metrics()
+    routes = CurrentRoutes(settings.alert_routes, metrics)
+    if settings.alert_routes is None:
         log.info("No file of routes is set (PHONEMETER_ALERT_ROUTES): alerts are read and not delivered.")
     limits = Limits(
         Policy(settings.notifier_retry_first_ms, settings.notifier_retry_for_s * SECOND_MS),
@@ -57,7 +58,6 @@ def run(
     with ExitStack() as closing:
         if stop is None:
             closing.enter_context(stopped_by_signals(stopping, "recording what is under way"))
-        metrics = Metrics()
         source = _patiently(stopping, lambda: Source(settings.kafka))
         if source is None:
             return
@@ -77,7 +77,7 @@ def run(
         )
         log.info(
             "The notifier is ready with %d routes; metrics on http://%s:%d/metrics.",
-            len(routes.routes) if routes else 0,
+            len(found.routes) if (found := routes()) else 0,
             settings.listen_host,
             settings.notifier_port,
         )

@@ -178,4 +178,7 @@ CASES: Final[dict[str, Case]] = {
     "PhonemeterNotifierRouteDisabled": Case(
         {"phonemeter_notifier_disabled_routes": "1x60"}, {"phonemeter_notifier_disabled_routes": "0x60"}
     ),
+    "PhonemeterNotifierRoutesRefused": Case(
+        {"phonemeter_notifier_routes_refused": "1x60"}, {"phonemeter_notifier_routes_refused": "1x1 0x60"}
+    ),
 }

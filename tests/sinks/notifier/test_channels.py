@@ -4,7 +4,11 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from email import message_from_bytes
 from email.header import decode_header, make_header
 from email.message import Message as Mail
@@ -83,6 +87,27 @@ def test_dingtalks_signature_is_encoded_once() -> None:
     assert (asked["access_token"], asked["timestamp"]) == (["robottoken"], [str(NOW_MS)])
 
 
+@pytest.mark.parametrize("address", ["feishu://robot-token", "lark://robot-token"])
+def test_feishu_is_signed_by_its_secret_if_it_has_one(address: str) -> None:
+    robot = robot_of("feishu", address)
+    signed = json.loads(post_to(robot, "text", NOW_MS, "its-secret").body)
+    digest = hmac.new(f"{NOW_MS // 1_000}\nits-secret".encode(), b"", hashlib.sha256).digest()
+    assert signed.pop("sign") == base64.b64encode(digest).decode()
+    assert signed.pop("timestamp") == str(NOW_MS // 1_000)
+    assert signed == json.loads(post_to(robot, "text", NOW_MS).body)
+
+
+def test_a_feishu_route_sends_the_signature_of_its_secret(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver.answer = lambda _request: Answer(200, body=b'{"code":0}')
+    monkeypatch.setattr(NotifyFeishu, "notify_url", receiver.url)
+    route = Route(name="r", channel="feishu", address="feishu://robot-token", secrets=("its-secret",))
+    assert deliverer(5)(route, Message("m", [alert()], [NAME], held=False), NOW_MS).delivered
+    assert receiver.requests[0].json["timestamp"] == str(NOW_MS // 1_000)
+    assert "text" in receiver.requests[0].json["content"]
+
+
 @pytest.mark.parametrize(
     ("answer", "delivered", "reason"),
     [
@@ -123,7 +148,7 @@ def test_a_full_digest_fits_into_a_robots_message(
     monkeypatch.setattr(
         robots,
         "post_to",
-        lambda _robot, text, _now_ms: Post(receiver.url, json.dumps({"text": text}).encode()),
+        lambda _robot, text, *_more: Post(receiver.url, json.dumps({"text": text}).encode()),
     )
     route = Route(name="r", channel="wecom", address="wecombot://robot-key", language=language)
     alerts = [alert(offset, details={"level_percent": 0, "size": 1_000}) for offset in range(50)]
@@ -180,6 +205,36 @@ def test_a_mail_server_that_is_not_there_is_a_failure_without_the_password(free_
     assert not outcome.delivered
     assert outcome.reason
     assert "hunter2" not in outcome.reason
+
+
+def test_a_mail_server_that_never_comes_to_its_point_does_not_hold_an_attempt_up() -> None:
+    with socket.create_server((HOST, 0)) as server, ending() as over:
+        threading.Thread(target=dripping, args=(server, over), daemon=True).start()
+        address = f"mailto://{HOST}:{server.getsockname()[1]}?from=phonemeter@example.com&to=you@example.com"
+        route = Route(name="mail", channel="email", address=address)
+        began_s = time.monotonic()
+        outcome = deliverer(1)(route, Message("m", [alert()], [NAME], held=False), NOW_MS)
+        took_s = time.monotonic() - began_s
+    assert not outcome.delivered
+    assert outcome.reason == "no end within 1.5 s; it may arrive"
+    assert took_s < 4
+
+
+@contextmanager
+def ending() -> Iterator[threading.Event]:
+    over = threading.Event()
+    try:
+        yield over
+    finally:
+        over.set()
+
+
+def dripping(server: socket.socket, over: threading.Event) -> None:
+    """A greeting that goes on and on: each read gets something before its own time is up."""
+    connection, _ = server.accept()
+    with connection, suppress(OSError):
+        while not over.wait(0.2):
+            connection.sendall(b"2")
 
 
 def test_slack_gets_title_and_text(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,15 @@ from tests.sinks.notifier.parts import APP, SECRET, alert
 
 HOOK = '[routes.hook]\nchannel = "webhook"\nurl = "https://alerts.example.com/in"\nsecrets = ["env:HOOK"]\n'
 ROBOT = '[routes.robot]\nchannel = "wecom"\nurl = "env:ROBOT"\n'
+FEISHU = '[routes.f]\nchannel = "feishu"\nurl = "env:FEISHU"\n'
 
 
 @pytest.fixture(autouse=True)
 def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOK", SECRET)
     monkeypatch.setenv("ROBOT", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=robot-key-hunter2")
+    monkeypatch.setenv("DINGTALK", "dingtalk://hunter2@robottoken")
+    monkeypatch.setenv("FEISHU", "feishu://robot-token")
     monkeypatch.setenv("NONSENSE", "hunter2")
     monkeypatch.setenv("PLAIN", "mailto://hunter2@mail.example.com")
 
@@ -75,6 +78,13 @@ def test_secrets_come_from_files_too_newest_first(tmp_path: Path) -> None:
     (tmp_path / "new").write_text(f"{SECRET}\n")
     routes = read(tmp_path, HOOK.replace('["env:HOOK"]', '["file:new", "env:HOOK"]'))
     assert routes.routes["hook"].secrets == (SECRET, SECRET)
+    assert routes.files == (tmp_path / "new",)
+
+
+def test_a_feishu_robot_may_have_a_secret_of_any_form(tmp_path: Path) -> None:
+    routes = read(tmp_path, f'{FEISHU}secrets = ["env:NONSENSE"]\n')
+    assert routes.routes["f"].secrets == ("hunter2",)
+    assert read(tmp_path, FEISHU).routes["f"].secrets == ()
 
 
 @pytest.mark.parametrize(
@@ -104,7 +114,19 @@ def test_secrets_come_from_files_too_newest_first(tmp_path: Path) -> None:
         ),
         (ROBOT.replace("wecom", "dingtalk"), ": routes.robot.url: that is no address of a dingtalk route"),
         (ROBOT.replace("ROBOT", "NONSENSE"), ": routes.robot.url: that is no address of a wecom route"),
-        (f'{ROBOT}secrets = ["env:HOOK"]', ": routes.robot.secrets: only webhooks are signed; remove it."),
+        (
+            f'{ROBOT}secrets = ["env:HOOK"]',
+            ": routes.robot.secrets: only webhooks and Feishu robots have some; remove it.",
+        ),
+        (
+            '[routes.d]\nchannel = "dingtalk"\nurl = "env:DINGTALK"\nsecrets = ["env:HOOK"]',
+            ": routes.d.secrets: the secret of a DingTalk robot is in its address, dingtalk://SECRET@TOKEN",
+        ),
+        (
+            f'{FEISHU}secrets = ["env:NONSENSE", "env:NONSENSE"]',
+            ': routes.f.secrets: a Feishu robot has one secret; write ["env:NAME"].',
+        ),
+        (f'{FEISHU}secrets = ["hunter2"]', ": routes.f.secrets[0]: a secret is not written here"),
         ('[routes.m]\nchannel="email"\nurl="env:PLAIN"', ": routes.m.url: anybody on the way could read"),
         (f'{HOOK}owners = ["west"]', ": routes.hook.owners: no app has the owner 'west'"),
         (
