@@ -255,7 +255,7 @@ def _table(alerts: list[Alert], log: DeliveryLog) -> Table:
         deliveries = [_told(one) for one in log.of(alert.id)]
         if said is not None:
             deliveries.insert(0, f"acknowledged by {said.by}")
-        details = " ".join(f"{name} {value}" for name, value in alert.details.items())
+        details = " ".join(_detail(name, value) for name, value in alert.details.items())
         recovered = "recovered " if alert.kind == "recovery" else ""
         table.add_row(
             alert.id,
@@ -263,11 +263,18 @@ def _table(alerts: list[Alert], log: DeliveryLog) -> Table:
             alert.appid,
             alert.capability,
             severity_of(alert),
-            f"{recovered}{alert.reason} {details}".strip(),
+            " ".join(filter(None, (f"{recovered}{alert.reason}", alert.pack_id, details))),
             f"{alert.remaining:,}",
             "\n".join(deliveries) or "no route wanted it",
         )
     return table
+
+
+def _detail(name: str, value: int | str) -> str:
+    """A detail of an alert; a time as people have it."""
+    if isinstance(value, int) and name.endswith("_at_ms"):
+        return f"{name.removesuffix('_at_ms')} {_shanghai(value)}"
+    return f"{name} {value}"
 
 
 def _told(delivery: Delivery) -> str:

@@ -210,7 +210,8 @@ def _tell_check(outcome: Outcome, console: Console) -> None:
 
 def _serve(stack: Stack, kept: Path, console: Console) -> None:
     endpoints = stack.endpoints
-    table = Table("what", "where", title="Served until Ctrl-C", title_justify="left", highlight=False)
+    table = Table("what", title="Served until Ctrl-C", title_justify="left", highlight=False)
+    table.add_column("where", overflow="fold")
     table.add_row("ClickHouse, HTTP", endpoints.clickhouse_http)
     table.add_row("ClickHouse, native protocol", endpoints.clickhouse)
     table.add_row("Kafka", endpoints.kafka)

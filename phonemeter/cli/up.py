@@ -64,11 +64,15 @@ def _wait_ready(stack: Stack, talk: Console) -> None:
 
 def _table(stack: Stack) -> Table:
     endpoints = stack.endpoints
-    table = Table("what", "where", title="phonemeter is up", title_justify="left", highlight=False)
+    table = Table("what", title="phonemeter is up", title_justify="left", highlight=False)
+    # An address is there to be copied: rather on two lines than cut off.
+    table.add_column("where", overflow="fold")
     table.add_row("Kafka", endpoints.kafka)
     table.add_row("ClickHouse, native protocol", endpoints.clickhouse)
     table.add_row("ClickHouse, HTTP", endpoints.clickhouse_http)
     table.add_row("worker: web and metrics", endpoints.worker)
     table.add_row("sink: metrics", endpoints.sink_metrics)
+    if endpoints.notifier_metrics is not None:
+        table.add_row("notifier: metrics", endpoints.notifier_metrics)
     table.add_row("data and logs", str(stack.directory.path))
     return table

@@ -30,6 +30,8 @@ class Endpoints:
     clickhouse_http: str
     worker: str
     sink_metrics: str
+    notifier_metrics: str | None
+    """None where no routes for alerts are set: then no notifier runs."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -40,6 +42,9 @@ class Endpoints:
             clickhouse_http=f"http://127.0.0.1:{settings.engine_http_port}",
             worker=f"http://127.0.0.1:{settings.worker_port}",
             sink_metrics=f"http://127.0.0.1:{settings.sink_metrics_port}/metrics",
+            notifier_metrics=f"http://127.0.0.1:{settings.notifier_port}/metrics"
+            if settings.alert_routes
+            else None,
         )
 
 

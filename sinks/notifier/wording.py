@@ -37,7 +37,7 @@ HAPPENED: Final = {
     "zh": {
         "level": "余额降到生效中资源包的 {level_percent}%（共 {size} 次）",
         "level 0": "生效中的资源包已用完",
-        "expiry": "资源包 {pack_id} 在 {days} 天内到期，剩余部分将过期作废",
+        "expiry": "资源包 {pack_id} 在 {days} 天内到期{expires_at}，剩余部分将过期作废",
         "expiry 0": "资源包 {pack_id} 已到期，剩余部分过期作废",
         "run_out": "按最近的用量，约 {hours_left} 小时后用完",
         "uncovered": "有授权成功但无可扣额度（{why}）",
@@ -53,7 +53,7 @@ HAPPENED: Final = {
     "en": {
         "level": "the balance is down to {level_percent}% of the active packs ({size} calls)",
         "level 0": "the active packs are used up",
-        "expiry": "pack {pack_id} expires within {days} days; what is left of it will lapse",
+        "expiry": "pack {pack_id} expires within {days} days{expires_at}; what is left of it will lapse",
         "expiry 0": "pack {pack_id} has expired; what was left of it lapses",
         "run_out": "at the recent use the balance lasts for about {hours_left} hours",
         "uncovered": "authorizations succeeded that no pack could cover ({why})",
@@ -93,6 +93,7 @@ ADVICE: Final = {
         "other": "see phonemeter balance {appid}",
     },
 }
+EXPIRES_AT: Final = {"zh": "（上海时间 {0}）", "en": " ({0} Shanghai time)"}
 SUMMARY: Final = {
     "zh": ("{count} 条告警", "另有 {more} 条：phonemeter alerts list"),
     "en": ("{count} alerts", "and {more} more: phonemeter alerts list"),
@@ -102,7 +103,7 @@ SUMMARY: Final = {
 def tell(alert: Alert, app: App, language: Language) -> Told:
     """One alert in words."""
     happened, left, to_do, number, calls, zone, colon = LABELS[language]
-    when = f"{from_ms(parse_time(alert.time)).astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
+    when = _shanghai(parse_time(alert.time))
     return Told(
         headline(alert, app, language),
         (
@@ -152,14 +153,22 @@ def _filled(table: dict[str, dict[str, str]], alert: Alert, language: Language) 
     elif alert.details.get("level_percent", alert.details.get("days")) == 0:
         key = f"{alert.reason} 0" if f"{alert.reason} 0" in words else alert.reason
     other = "recovered other" if alert.kind == "recovery" and "recovered other" in words else "other"
-    given = {name: _shown(value) for name, value in alert.details.items()}
+    given = {name: _shown(name, value) for name, value in alert.details.items()}
     details = ", ".join(f"{name} {value}" for name, value in given.items()) or "-"
-    facts = {**given, "pack_id": alert.pack_id, "appid": alert.appid, "reason": alert.reason}
+    expires_at = EXPIRES_AT[language].format(given["expires_at_ms"]) if "expires_at_ms" in given else ""
+    about = {"pack_id": alert.pack_id, "appid": alert.appid, "reason": alert.reason, "expires_at": expires_at}
+    facts = {**given, **about}
     try:
         return words.get(key, words[other]).format_map({**facts, "details": details})
     except KeyError:
         return words[other].format_map({**facts, "details": details})
 
 
-def _shown(value: int | str) -> str:
-    return f"{value:,}" if isinstance(value, int) else value
+def _shown(name: str, value: int | str) -> str:
+    if not isinstance(value, int):
+        return value
+    return _shanghai(value) if name.endswith("_at_ms") else f"{value:,}"
+
+
+def _shanghai(time_ms: int) -> str:
+    return f"{from_ms(time_ms).astimezone(SHANGHAI):%Y-%m-%d %H:%M}"

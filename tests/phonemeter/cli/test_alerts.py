@@ -127,6 +127,14 @@ def test_routes_are_checked_and_tested(run: Run, routes: Path, receiver: Receive
     assert unknown.stderr == "The file has no route 'nobody'; it has: hook.\n"
 
 
+def test_a_pack_that_expires_is_listed_with_its_name_and_the_time_in_shanghai(
+    topics: RunningKafka, run: Run
+) -> None:
+    details: dict[str, int | str] = {"days": 7, "expires_at_ms": 1_795_832_478_355}
+    publish(topics.bootstrap, [alert(1, reason="expiry", pack_id="p-1", details=details)])
+    assert "expiry p-1 days 7 expires 2026-11-28 10:21:18" in run("list").stdout
+
+
 def test_a_made_secret_can_be_used(run: Run, routes: Path) -> None:
     secret = run("secret").stdout.strip()
     assert run("check", routes, **{SECRET_VARIABLE: secret}).returncode == 0

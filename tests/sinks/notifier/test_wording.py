@@ -64,3 +64,16 @@ def test_urgent_is_what_refuses_members_within_two_days_or_is_wrong_now() -> Non
 
 def test_one_alert_of_a_digest_is_told_like_any_other() -> None:
     assert tell_all([alert()], [NAME], "zh", 2_000) == tell(alert(), NAME, "zh")
+
+
+def test_a_pack_that_expires_says_when() -> None:
+    one = alert(
+        reason="expiry", pack_id="p-1", details={"days": 7, "expires_at_ms": 1_795_832_478_355}, remaining=9
+    )
+    assert tell(one, App(), "en").lines[0] == (
+        "What happened: pack p-1 expires within 7 days (2026-11-28 10:21 Shanghai time); "
+        "what is left of it will lapse"
+    )
+    assert tell(one, App(), "zh").lines[0] == (
+        "发生：资源包 p-1 在 7 天内到期（上海时间 2026-11-28 10:21），剩余部分将过期作废"
+    )
