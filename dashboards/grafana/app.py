@@ -243,15 +243,13 @@ def _trouble(t: Words, board: Dashboard) -> None:
             stacked=True,
         )
     )
-    board.with_panel(alerts_panel(t, Column("appid", "App", width=190), width=16))
     board.with_panel(
         table_panel(
             t,
             "Uncovered calls",
             "Succeeded, and no pack and no trial quota covered them; the newest first.",
             ask("app_uncovered"),
-            width=24,
-            height=7,
+            width=16,
             columns=(
                 Column("time", "Time", unit="dateTimeAsIso", width=170),
                 CAPABILITY,
@@ -271,3 +269,4 @@ def _trouble(t: Words, board: Dashboard) -> None:
             ),
         )
     )
+    board.with_panel(alerts_panel(t, Column("appid", "App", width=190)))

@@ -66,18 +66,31 @@ ALERT_COLUMNS: Final = (
     Column("level_percent", "Level", unit="percent"),
     Column("days", "Days before the expiry"),
     Column("hours_left", "Hours left"),
+    Column("routes", "To"),
+    Column(
+        "sent",
+        "Delivery",
+        words=(
+            ("delivered", "Delivered", "green"),
+            ("acknowledged", "Acknowledged", "green"),
+            ("held", "Held", "blue"),
+            ("waiting", "On its way", "orange"),
+            ("dead", "Given up", "red"),
+            ("nobody", "No route", "text"),
+        ),
+    ),
 )
 
 
-def alerts_panel(t: Words, app: Column, *, width: int) -> table.Panel:
+def alerts_panel(t: Words, app: Column) -> table.Panel:
     """The alerts as a table; `app` says how the app is shown."""
     return table_panel(
         t,
         "Alerts",
         "The newest first. Each threshold alerts once, and again only after a top-up has lifted the"
-        " balance clear of it.",
+        " balance clear of it. Of several deliveries the worst is shown.",
         ask("alerts_table"),
-        width=width,
+        width=24,
         columns=(app, *ALERT_COLUMNS),
     )
 
@@ -200,9 +213,9 @@ def _curves(t: Words, board: Dashboard) -> None:
             "By app. Each of them is a person whose number came although no pack paid for it.",
             ask_by_time("fleet_uncovered"),
             unit=t.calls,
-            width=10,
+            width=24,
             stacked=True,
         )
     )
     app = Column("appid", "App", width=190, link=app_link(t, "${__value.raw}"))
-    board.with_panel(alerts_panel(t, app, width=14))
+    board.with_panel(alerts_panel(t, app))

@@ -47,6 +47,17 @@ SOURCES: Final = {
 FONTS: Final = ["DejaVu Sans", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", "sans-serif"]
 
 
+DELIVERED: Final = """
+INSERT INTO delivery_states (appid, alert_id, route, channel, state)
+SELECT
+    appid, alert_id, 'owner', 'wecom',
+    multiIf(cityHash64(alert_id) % 9 = 0, 'dead', recovered, 'held', 'delivered')
+FROM alerts
+WHERE NOT recovered OR cityHash64(alert_id) % 2 = 0
+"""
+"""What became of the simulated alerts, which nobody has delivered."""
+
+
 class Cell(NamedTuple):
     """A place on the page, in shares of the figure."""
 
@@ -117,6 +128,7 @@ def simulated() -> Iterator[str]:
         for statement in statements():
             engine.query(statement)
         Ledger(engine, []).replace(lines_for_pages())
+        engine.query(DELIVERED)
         yield engine.url
 
 
