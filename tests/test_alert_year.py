@@ -84,6 +84,8 @@ def test_every_alert_of_a_year_of_fifty_apps_arrives_once_although_worker_and_no
     assert Counter(published.values()) == wanted
     assert Counter(at_the_receiver(receiver)) == wanted
     blocking_until(partial(is_in_clickhouse, stack, wanted), ARRIVAL_S)
+    delivered = [(identity, "hook", "delivered") for identity in sorted(published)]
+    blocking_until(lambda: deliveries_in_clickhouse(stack) == delivered, ARRIVAL_S)
 
 
 def alerts_of_model(events: list[bytes]) -> list[Alert]:
@@ -154,6 +156,16 @@ def at_the_receiver(receiver: Receiver) -> list[Alert]:
     assert len({alert["id"] for alert in told}) == len(told)
     assert len(receiver.requests) - len(chains) < 20, "only attempts under way are repeated"
     return [alert_of(alert) for alert in told]
+
+
+def deliveries_in_clickhouse(stack: Stack) -> list[tuple[Any, ...]]:
+    """What became of each alert on each route, as analysts see it."""
+    client = clickhouse_connect.get_client(
+        host="127.0.0.1", port=stack.settings.engine_http_port, database="phonemeter"
+    )
+    with client:
+        rows = client.query("SELECT alert_id, route, state FROM deliveries ORDER BY alert_id").result_rows
+    return [tuple(row) for row in rows]
 
 
 def is_in_clickhouse(stack: Stack, wanted: Counter[Alert]) -> bool:
