@@ -85,7 +85,7 @@ def cost_of_rules(load: Load, taps: int) -> float:
 def _cost_of_rules(load: Load, taps: int) -> float:
     apps = max(load.apps // PARTITIONS, 1)
     traffic = events(taps, apps, packs=load.packs, skew=load.skew)
-    held = Held(PartitionState(0), Placement().taken_over(RECORDED_AT_MS))
+    held = Held.stored(PartitionState(0), Placement().taken_over(RECORDED_AT_MS))
     for batch in _batches(islice(traffic, apps * len(load.packs)), 0):
         held = _done(held, batch)
     batches = list(_batches(traffic, held.state.next_offset))

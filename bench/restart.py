@@ -129,7 +129,7 @@ def left_of(partition: int, apps: int, ids: int) -> Left:
         chain.from_iterable(purchases(appid, PACKS) for appid in ours),
         _taps(ours, count, f"before-{partition}"),
     )
-    held = Held(PartitionState(partition), Placement().taken_over(RECORDED_AT_MS))
+    held = Held.stored(PartitionState(partition), Placement().taken_over(RECORDED_AT_MS))
     state: dict[bytes, bytes] = {}
     batch: list[Record] = []
     offset = 0
@@ -143,7 +143,7 @@ def left_of(partition: int, apps: int, ids: int) -> Left:
 
 def _metered(held: Held, batch: Sequence[Record], state: dict[bytes, bytes]) -> Held:
     work = plan(held, batch, Rules())
-    if work is None:
+    if work is None or work.header is None:
         raise RuntimeError("a batch did nothing: the benchmark gives offsets that were metered already")
     for out in (*work.outcome, work.header):
         if out.topic == topics.STATE and out.key is not None:

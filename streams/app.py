@@ -86,6 +86,10 @@ def _attach(app: RecordBatchApp, worker: Worker, settings: WorkerSettings) -> No
     if settings.clock == "wall":
         app.timer(interval=float(settings.tick_interval_s))(partial(_write_ticks, app))
 
+    @app.on_before_shutdown.connect
+    async def finish(*_: object, **__: object) -> None:
+        await worker.finish()
+
     app.on_worker_init.connect(_look_for_garbage_rarely)
     app.sensors.add(FaustSensor())
     app.task(partial(observe, app))

@@ -1,17 +1,18 @@
 """The order of work for a batch, on which "nothing lost, nothing counted twice" rests (DESIGN section 4).
 
 1. Meter on values: the state that the partition stands at is not changed by it.
-2. Publish what the batch did (ledger, alerts, dead letters) and the changed items of the state; wait
-   until the broker has all of it. The items are not valid yet: that takes their header.
-3. Publish the header and wait: from here on the batch is in the state, which is not ahead of the ledger.
-4. Only then may the batch be acked, which lets its offset be committed.
+2. Publish what the batch did (ledger, alerts, dead letters); wait until the broker has all of it.
+3. Now and then, with a batch or without one, publish what changed of the state since the last time. These
+   items are not valid yet: that takes their header, which is published once the broker has them and the
+   outcome of every batch that they contain. So the stored state is never ahead of the ledger.
+4. Only then may these batches be acked, which lets their offsets be committed.
 
-A crash before 3 meters the same records again from the same state and publishes the same lines again; whoever
-stores them knows them by their identity. A crash after 3 finds the records in the state and skips them.
+A crash meters the records since the newest header again, from the state that it stands for, and publishes
+the same lines again; whoever stores them knows them by their identity. What the header has is skipped.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import msgspec
@@ -39,25 +40,87 @@ Publish = Callable[[Sequence[Outgoing]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Unstored:
+    """What happened to a state since its newest checkpoint.
+
+    Attributes:
+        since: the state of that checkpoint, as far as it is needed to see what changed.
+        touched: of each batch the apps that it touched.
+        sightings: of each batch the event ids that it saw for the first time.
+    """
+
+    since: PartitionState
+    touched: tuple[frozenset[str], ...] = ()
+    sightings: tuple[bytes, ...] = ()
+
+    @staticmethod
+    def nothing(state: PartitionState) -> "Unstored":
+        """What holds of a state that is stored. It does not keep what the state goes on without."""
+        ids = msgspec.structs.replace(state.ids, segments=())
+        return Unstored(
+            PartitionState(state.partition, state.next_offset, uncovered=state.uncovered, ids=ids)
+        )
+
+    def grown(self, metered: Metered) -> "Unstored":
+        """With one more batch."""
+        touched, sightings = (*self.touched, metered.touched), (*self.sightings, metered.sightings)
+        return replace(self, touched=touched, sightings=sightings)
+
+    def changed_items(self, state: PartitionState) -> dict[str, bytes | None]:
+        """The items of the state that are to be stored."""
+        touched = frozenset[str]().union(*self.touched)
+        return changed_items(self.since, Metered(state, [], [], touched, [], b"".join(self.sightings)))
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
-    """What a worker holds of a partition: its state, and where the state topic has it."""
+    """What a worker holds of a partition: its state, where the state topic has it, what it has not yet."""
 
     state: PartitionState
     placement: Placement
+    unstored: Unstored
+
+    @staticmethod
+    def stored(state: PartitionState, placement: Placement) -> "Held":
+        """A state that the topic has all of."""
+        return Held(state, placement, Unstored.nothing(state))
+
+    @property
+    def unstored_records(self) -> int:
+        """How many records would be metered again after a crash."""
+        return self.state.next_offset - self.unstored.since.next_offset
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a batch asks to be published, in two steps, and what holds once it is."""
+    """What is to be published, in one step or two, and what holds once it is.
 
-    metered: Metered
+    Attributes:
+        outcome: the first step.
+        header: the second, which makes a checkpoint valid; None if there is none.
+        after: what is held then.
+    """
+
     outcome: tuple[Outgoing, ...]
-    header: Outgoing
+    header: Outgoing | None
     after: Held
 
 
-def plan(held: Held, records: Iterable[Record], rules: Rules) -> Work | None:
+@dataclass(frozen=True, slots=True)
+class BatchWork(Work):
+    """The work of a batch, and what the batch did."""
+
+    metered: Metered
+
+
+def plan(held: Held, records: Iterable[Record], rules: Rules, *, store: bool = True) -> BatchWork | None:
     """Meter a batch and lay out what is to be published; None where the state has all of it already.
+
+    Args:
+        held: of the partition.
+        records: of the batch, in the order of their offsets.
+        rules: to meter by.
+        store: whether to store the state as well.
 
     Raises:
         metering.partition.OffsetGapError: records are missing before the batch.
@@ -65,19 +128,25 @@ def plan(held: Held, records: Iterable[Record], rules: Rules) -> Work | None:
     metered = meter(held.state, records, rules)
     if metered.state.next_offset == held.state.next_offset:
         return None
-    checkpoint = held.placement.checkpoint(metered.state, changed_items(held.state, metered))
     partition = held.state.partition
-    return Work(
-        metered,
-        (
-            *_ledger(partition, metered),
-            *_alerts(partition, metered),
-            *_dead_letters(partition, metered),
-            *(_state(partition, record) for record in checkpoint.items),
-        ),
-        _state(partition, checkpoint.header),
-        Held(metered.state, checkpoint.after),
-    )
+    outcome = (*_ledger(partition, metered), *_alerts(partition, metered), *_dead_letters(partition, metered))
+    after = Held(metered.state, held.placement, held.unstored.grown(metered))
+    if not store:
+        return BatchWork(outcome, None, after, metered)
+    stored = _stored(after)
+    return BatchWork((*outcome, *stored.outcome), stored.header, stored.after, metered)
+
+
+def checkpoint(held: Held) -> Work | None:
+    """Lay out the checkpoint of a state; None if the topic has it already."""
+    return _stored(held) if held.unstored_records else None
+
+
+def _stored(held: Held) -> Work:
+    state = held.state
+    laid_out = held.placement.checkpoint(state, held.unstored.changed_items(state))
+    items = tuple(_state(state.partition, record) for record in laid_out.items)
+    return Work(items, _state(state.partition, laid_out.header), Held.stored(state, laid_out.after))
 
 
 def claim(held: Held) -> Outgoing:
@@ -86,9 +155,11 @@ def claim(held: Held) -> Outgoing:
 
 
 async def carry_out(work: Work, publish: Publish) -> Held:
-    """Publish a batch's outcome and then, when all of it is acknowledged, the header that makes it valid."""
-    await publish(work.outcome)
-    await publish((work.header,))
+    """Publish the outcome and then, when all of it is acknowledged, the header if there is one."""
+    if work.outcome:
+        await publish(work.outcome)
+    if work.header is not None:
+        await publish((work.header,))
     return work.after
 
 

@@ -76,7 +76,7 @@ async def _take_over(consumer: AIOKafkaConsumer, tp: TopicPartition, end: int, c
     state, placement = await to_thread(reader.finished)
     if placement.partitions not in {0, count}:
         raise _partitions_changed(count, f"the state was written when it had {placement.partitions}")
-    return Held(state, replace(placement.taken_over(int(time() * 1_000)), partitions=count))
+    return Held.stored(state, replace(placement.taken_over(int(time() * 1_000)), partitions=count))
 
 
 def _check_log(partition: int, next_offset: int, begin: int, end: int) -> None:

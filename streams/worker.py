@@ -5,15 +5,18 @@ comes next: what lies behind it is skipped, and for what lies ahead the worker g
 when nothing comes although the log goes on.
 
 Batches of one partition are carried out one after the other. Those of others go on meanwhile: while the
-broker stores what one batch did, the next is metered.
+broker stores what one batch did, the next is metered. The state of a partition is stored every few seconds,
+and when the worker is told to stop: until then its batches are not acked.
 """
 
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from time import perf_counter
 from typing import Any, cast
 
@@ -25,7 +28,7 @@ from metering import topics
 from metering.partition import OffsetGapError
 from metering.rules import Rules
 from streams import metrics
-from streams.batch_step import Held, Outgoing, Work, carry_out, claim, plan
+from streams.batch_step import BatchWork, Held, Outgoing, Work, carry_out, checkpoint, claim, plan
 from streams.record_batches import Producer, RecordBatch, RecordBatchApp
 from streams.stall_guard import StalledError, StallGuard
 from streams.state_log import StateDamagedError
@@ -42,8 +45,35 @@ IN_WORK_MAX = 2
 """Batches in work at a time: one is metered while what another did is being stored. More only take memory."""
 
 
+STORE_S = 5.0
+"""How old what the stored state does not have yet may become: after a crash it is metered again."""
+
+STORE_RECORDS = 100_000
+"""How many records that may be."""
+
+STORE_LOOK_S = 1.0
+
+STORE_LAST_S = 3.0
+"""How long a worker that is told to stop tries to store its states; then others meter some records again."""
+
+
 class PartitionLostError(Exception):
     """The partition was given to another worker while its batch was being published."""
+
+
+@dataclass(slots=True)
+class Owned:
+    """A partition that this process meters.
+
+    Attributes:
+        held: its state, and what of it is stored.
+        stored_s: when it was stored, by the event loop's clock.
+        unacked: the deliveries that the stored state does not have yet, without what they brought.
+    """
+
+    held: Held
+    stored_s: float
+    unacked: list[EventT[Any]] = field(default_factory=list)
 
 
 class Worker:
@@ -54,7 +84,7 @@ class Worker:
         self._kafka = kafka
         self._rules = rules
         self._generation: int | None = None
-        self._held: dict[int, Held] = {}
+        self._owned: dict[int, Owned] = {}
         self._gone_back_to: dict[int, int] = {}
         self._stall = StallGuard(lambda: app.consumer_generation_id)
         self._places = asyncio.Semaphore(IN_WORK_MAX)
@@ -66,16 +96,23 @@ class Worker:
 
         What can't be mended by waiting stops the program: its supervisor starts it again, nothing is acked.
         """
-        async with self._stall.watching(), self._watched(), asyncio.TaskGroup() as work:
+        async with self._stall.watching(), self._beside(), asyncio.TaskGroup() as work:
             async for event in stream:
                 await self._places.acquire()
-                work.create_task(self._in_turn(event))
+                work.create_task(self._in_turn(event.message.partition, partial(self._process, event)))
 
-    async def _in_turn(self, event: EventT[Any]) -> None:
-        """Process a batch after those of its partition that came before; first come, first served."""
+    async def finish(self) -> None:
+        """Store all states before the worker stops, so that the next one has nothing to meter again."""
         try:
-            async with self._turns[event.message.partition]:
-                await self._guarded(self._process(event))
+            await asyncio.wait_for(self._store_what_is_old(0.0), STORE_LAST_S)
+        except TimeoutError:
+            logger.warning("not all states were stored in time: some records will be metered again")
+
+    async def _in_turn(self, partition: int, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what takes a place after what came before for the partition; first come, first served."""
+        try:
+            async with self._turns[partition]:
+                await self._guarded(work())
         finally:
             self._places.release()
 
@@ -106,35 +143,63 @@ class Worker:
         partition, generation = message.partition, message.generation_id or 0
         started_s = perf_counter()
         batch = cast("RecordBatch", message.value)
-        held = await self._hold(partition, generation)
+        owned = await self._own(partition, generation)
+        held = owned.held
+        store = held.unstored_records + len(batch) > STORE_RECORDS or _age_s(owned) > STORE_S
         try:
-            work = plan(held, batch, self._rules)
+            work = plan(held, batch, self._rules, store=store)
         except OffsetGapError as gap:
             await self._go_back(partition, gap.expected, f"{gap}")
             return
         self._gone_back_to.pop(partition, None)
         if work is not None:
-            after = await carry_out(work, partial(self._publish, generation))
-            if generation != self._generation:
-                raise PartitionLostError("the group was divided anew; what is held now was read back since")
-            self._held[partition] = after
+            await self._carry_out(owned, work, generation)
             _observe(partition, batch, held, work, perf_counter() - started_s)
         else:
             metrics.SKIPPED.labels(partition).inc(len(batch))
-        event.ack()
+        event.message.value = event.value = None
+        owned.unacked.append(event)
+        self._ack(owned)
 
-    async def _hold(self, partition: int, generation: int) -> Held:
-        """The state of a partition; all are read back whenever the group has been divided anew."""
+    async def _carry_out(self, owned: Owned, work: Work, generation: int) -> None:
+        after = await carry_out(work, partial(self._publish, generation))
+        if generation != self._generation:
+            raise PartitionLostError("the group was divided anew; what is held now was read back since")
+        owned.held = after
+        if work.header is not None:
+            owned.stored_s = _now_s()
+
+    def _ack(self, owned: Owned) -> None:
+        if owned.held.unstored_records == 0:
+            for event in owned.unacked:
+                event.ack()
+            owned.unacked.clear()
+
+    async def _store_what_is_old(self, age_s: float) -> None:
+        for partition, owned in list(self._owned.items()):
+            if owned.held.unstored_records and _age_s(owned) >= age_s:
+                await self._places.acquire()
+                await self._in_turn(partition, partial(self._store, partition))
+
+    async def _store(self, partition: int) -> None:
+        owned, generation = self._owned.get(partition), self._generation
+        work = checkpoint(owned.held) if owned is not None else None
+        if owned is not None and work is not None and generation is not None:
+            await self._carry_out(owned, work, generation)
+            self._ack(owned)
+
+    async def _own(self, partition: int, generation: int) -> Owned:
+        """What is owned of a partition; all is read back whenever the group has been divided anew."""
         async with self._taking_over:
             self._check_generation(generation)
             if generation != self._generation:
-                self._held.clear()
+                self._owned.clear()
                 self._gone_back_to.clear()
                 self._generation = generation
                 self._stall.forget(generation)
-            if partition not in self._held:
-                await self._take_over({partition, *self._assigned()} - self._held.keys(), generation)
-            return self._held[partition]
+            if partition not in self._owned:
+                await self._take_over({partition, *self._assigned()} - self._owned.keys(), generation)
+            return self._owned[partition]
 
     def _assigned(self) -> set[int]:
         return {tp.partition for tp in self._app.consumer.assignment() if tp.topic == topics.EVENTS}
@@ -144,10 +209,10 @@ class Worker:
             with attempt:
                 taken = await read_held(self._kafka, partitions)
         await self._publish(generation, [claim(held) for held in taken.values()])
-        self._held |= taken
-        for partition in sorted(partitions):
+        for partition, held in sorted(taken.items()):
+            self._owned[partition] = Owned(held, _now_s())
             metrics.RESTORES.labels(partition).inc()
-            next_offset = self._held[partition].state.next_offset
+            next_offset = held.state.next_offset
             metrics.LAG.taken_over(partition, next_offset)
             logger.info("partition %d goes on at offset %d", partition, next_offset)
 
@@ -172,12 +237,19 @@ class Worker:
         await self._app.consumer.seek(TP(topics.EVENTS, partition), offset)
 
     @asynccontextmanager
-    async def _watched(self) -> AsyncIterator[None]:
-        watch = asyncio.create_task(self._watch())
+    async def _beside(self) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._store_regularly())]
         try:
             yield
         finally:
-            watch.cancel()
+            for task in tasks:
+                task.cancel()
+
+    async def _store_regularly(self) -> None:
+        """Store also what no further batch comes after."""
+        while True:
+            await asyncio.sleep(STORE_LOOK_S)
+            await self._store_what_is_old(STORE_S)
 
     async def _watch(self) -> None:
         """Go back for records that do not come: behind the end of a log no later delivery shows a gap."""
@@ -188,19 +260,22 @@ class Worker:
                 continue
             async with self._alone():
                 await self._guarded(self._look_after(stood))
-                stood = {partition: held.state.next_offset for partition, held in self._held.items()}
+                stood = self._stands()
 
     async def _look_after(self, stood: Mapping[int, int]) -> None:
         generation = self._app.consumer_generation_id
         for partition in self._assigned():
             # Nothing was delivered of it since the group was divided: it is taken over all the same.
-            await self._hold(partition, generation)
-        stands = {partition: held.state.next_offset for partition, held in self._held.items()}
+            await self._own(partition, generation)
+        stands = self._stands()
         standing = {number for number, offset in stands.items() if offset == stood.get(number)}
         try:
             await self._go_back_where_the_log_goes_on(standing & self._assigned(), stands)
         except (KafkaError, TimeoutError) as error:
             logger.warning("the ends of the log are not to be had (%r); asking again", error)
+
+    def _stands(self) -> dict[int, int]:
+        return {partition: owned.held.state.next_offset for partition, owned in self._owned.items()}
 
     async def _go_back_where_the_log_goes_on(self, standing: set[int], stands: dict[int, int]) -> None:
         tps = [TP(topics.EVENTS, partition) for partition in standing]
@@ -220,13 +295,22 @@ class Worker:
         )
 
 
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _age_s(owned: Owned) -> float:
+    """Since when the state was stored; a state that is stored whole has no age, but the next batch has."""
+    return _now_s() - owned.stored_s
+
+
 def _tell_retry(attempt: RetryCallState) -> None:
     metrics.PUBLISH_RETRIES.inc()
     error = attempt.outcome.exception() if attempt.outcome else None
     logger.warning("Kafka does not answer (%r); trying again, attempt %d", error, attempt.attempt_number + 1)
 
 
-def _observe(partition: int, batch: RecordBatch, held: Held, work: Work, seconds: float) -> None:
+def _observe(partition: int, batch: RecordBatch, held: Held, work: BatchWork, seconds: float) -> None:
     state = work.after.state
     new = state.next_offset - held.state.next_offset
     metrics.RECORDS.labels(partition).inc(new)
@@ -237,7 +321,7 @@ def _observe(partition: int, batch: RecordBatch, held: Held, work: Work, seconds
     metrics.LAG.metered(partition, state.next_offset, batch[-1].recorded_at_ms or 0)
     metrics.NEWEST_RECORD_SECONDS.labels(partition).set((batch[-1].recorded_at_ms or 0) / 1_000)
     metrics.ACCOUNTS.labels(partition).set(len(state.accounts))
-    kinds = Counter(entry.kind for entry in work.metered.entries)
+    kinds = Counter(map(attrgetter("kind"), work.metered.entries))
     for kind, count in kinds.items():
         metrics.ENTRIES.labels(kind).inc(count)
     if kinds["uncovered"]:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 from faust.types import TP
 
@@ -62,7 +63,8 @@ class WorkerGroup:
             self.divide()
 
 
-class Message(NamedTuple):
+@dataclass
+class Message:
     """Faust's message, as far as the worker looks at it."""
 
     partition: int
@@ -75,11 +77,13 @@ class Event:
 
     def __init__(self, app: "FaustApp", message: Message) -> None:
         self.message = message
+        self.value: RecordBatch | None = message.value
+        self._next_offset = message.value[-1].offset + 1
         self._app = app
 
     def ack(self) -> None:
         """Let the batch be committed."""
-        self._app.acked(self.message)
+        self._app.acked(self.message, self._next_offset)
 
 
 class FaustApp:
@@ -125,16 +129,16 @@ class FaustApp:
         await self._kafka.answer()
         return {tp: self._kafka.ends[tp] for tp in tps}
 
-    def acked(self, message: Message) -> None:
+    def acked(self, message: Message, next_offset: int) -> None:
         """Commit a little later, if the group still knows this member then."""
-        after_s = self._kafka.chance.expovariate(2.0)
-        self._kafka.loop.call_at(self._kafka.loop.time() + after_s, self._commit, message, context=OUTSIDE)
+        at_s = self._kafka.loop.time() + self._kafka.chance.expovariate(2.0)
+        self._kafka.loop.call_at(at_s, self._commit, message, next_offset, context=OUTSIDE)
 
-    def _commit(self, message: Message) -> None:
+    def _commit(self, message: Message, next_offset: int) -> None:
         if self.process.dead or self.process.frozen or not self._kafka.up:
             self._kafka.faults["commit of offsets lost"] += 1
         elif message.generation_id == self._group.generation:
-            self._group.committed[message.partition] = message.value[-1].offset + 1
+            self._group.committed[message.partition] = next_offset
 
     async def stream(self) -> AsyncIterator[Any]:
         """The deliveries of one worker's life."""
@@ -150,7 +154,7 @@ class FaustApp:
                 continue
             event = self._fetched(chance.choice(waiting))
             if chance.random() < 0.05:
-                self._stale.append(event)
+                self._stale.append(Event(self, replace(event.message)))
             yield event
 
     def _fetched(self, partition: int) -> Event:

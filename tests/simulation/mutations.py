@@ -16,7 +16,7 @@ from sinks.lines import BEFORE_ALL, Position
 from sinks.sink import Sink
 from sinks.source import Start
 from sinks.store import Store
-from streams.batch_step import Held, Outgoing, Publish, Work
+from streams.batch_step import Held, Outgoing, Publish, Unstored, Work
 from streams.record_batches import Producer
 from streams.state_log import Placed, Placement
 from tests.simulation.world import World
@@ -51,13 +51,15 @@ class Mutation:
 
 
 async def _header_first(work: Work, publish: Publish) -> Held:
-    await publish((work.header,))
+    if work.header is not None:
+        await publish((work.header,))
     await publish(work.outcome)
     return work.after
 
 
 async def _header_without_waiting(work: Work, publish: Publish) -> Held:
-    await asyncio.gather(publish(work.outcome), publish((work.header,)))
+    headers = () if work.header is None else (work.header,)
+    await asyncio.gather(publish(work.outcome), publish(headers))
     return work.after
 
 
@@ -77,6 +79,10 @@ def _one_slot(key: str, placed: Placed) -> bytes:
 
 def _one_epoch(placement: Placement, _now_ms: int) -> Placement:
     return placement
+
+
+def _only_the_last(self: Unstored, metered: Metered) -> Unstored:
+    return Unstored(self.since, (metered.touched,), (metered.sightings,))
 
 
 def _last_line_cut_off(partition: int, entries: Sequence[Entry]) -> list[bytes]:
@@ -164,6 +170,7 @@ ALL: Final = (
         ("stop_kafka",),
     ),
     Mutation("versions share one slot", "streams.state_log._record_key", _one_slot),
+    Mutation("of several batches the last is stored", "streams.batch_step.Unstored.grown", _only_the_last),
     Mutation("workers share one epoch", "streams.state_log.Placement.taken_over", _one_epoch, _SLEEP),
     Mutation("a process that stood still goes on", "streams.stall_guard.StallGuard.check", _nothing, _SLEEP),
     Mutation("the last line is cut off", "streams.batch_step.encode_records", _last_line_cut_off),

@@ -166,6 +166,9 @@ class World:
         self._workers.join(app)
 
     def _worker_ended(self, app: FaustApp, number: int, error: BaseException) -> None:
+        if app not in self._apps:
+            # It is being buried: what it still does is of no consequence.
+            return
         self.faults[f"worker stopped by {type(error).__name__}"] += 1
         self._note(f"worker {number} stops: {error!r}")
         if type(error).__name__ not in {"StalledError", "StateDamagedError"}:
@@ -225,7 +228,7 @@ class World:
             state, placement = self._reader(partition, end).finished()
             # The clocks of two machines may be apart by an hour.
             wall_ms = WALL_MS + int(self._loop.time() * 1_000) + self._chance.randint(-HOUR_MS, HOUR_MS)
-            held[partition] = Held(state, placement.taken_over(wall_ms))
+            held[partition] = Held.stored(state, placement.taken_over(wall_ms))
         return held
 
     def _reader(self, partition: int, end: int) -> StateReader:
@@ -335,7 +338,9 @@ class World:
         self._tell(f"{self._loop.time():8.3f}  {what}")
 
     async def _bury(self) -> None:
-        for process in (*self._graves, *(x.process for x in self._apps), *(x.process for x in self._sources)):
+        processes = (*self._graves, *(x.process for x in self._apps), *(x.process for x in self._sources))
+        self._apps.clear()
+        for process in processes:
             await process.bury()
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:
@@ -381,6 +386,9 @@ def _rebuilt_around(loop: VirtualTimeLoop) -> Iterator[None]:
         with (
             patch("streams.worker.read_held", _read_held),
             patch("streams.stall_guard.monotonic", loop.time),
+            patch("streams.worker.STORE_S", 1.5),
+            patch("streams.worker.STORE_LOOK_S", 0.5),
+            patch("streams.worker.STORE_RECORDS", 8),
             patch("sinks.store.connect", Client),
             patch("sinks.sink.SEEKS_BACK_MAX", SEEKS_BACK_MAX),
             patch("metering.ledger.RECORD_ENTRIES_MAX", 5),

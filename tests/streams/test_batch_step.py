@@ -6,15 +6,22 @@ import pytest
 from metering import topics
 from metering.partition import OffsetGapError, PartitionState, Record
 from metering.rules import Rules
-from streams.batch_step import Held, Outgoing, carry_out, plan
-from streams.state_log import Placement
+from streams.batch_step import Held, Outgoing, carry_out, checkpoint, plan
+from streams.state_log import Placement, StateReader, StateRecord
 from tests.streams.building import purchase, taps
 
 RULES = Rules(trial_calls=2)
 
 
 def fresh() -> Held:
-    return Held(PartitionState(3), Placement())
+    return Held.stored(PartitionState(3), Placement())
+
+
+def read_back(*records: Outgoing) -> PartitionState:
+    reader = StateReader(3)
+    reader.add(StateRecord(record.key or b"", record.value) for record in records)
+    state, _ = reader.finished()
+    return state
 
 
 class Broker:
@@ -72,10 +79,31 @@ def test_records_that_were_left_out_are_asked_for() -> None:
     assert (gap.value.expected, gap.value.got) == (0, 4)
 
 
+def test_batches_that_are_stored_together_leave_what_they_leave_one_by_one() -> None:
+    log = [purchase(0, calls=40), *taps(1, 30), Record(30, 1, b"wxa", b"no json"), *taps(31, 60)]
+    together, alone = fresh(), fresh()
+    for end in (20, 40, 60):
+        waiting = plan(together, log[:end], RULES, store=False)
+        assert waiting is not None
+        assert waiting.header is None
+        assert topics.STATE not in {record.topic for record in waiting.outcome}
+        stored = plan(alone, log[:end], RULES)
+        assert stored is not None
+        together, alone = waiting.after, stored.after
+    assert together.unstored_records == 60
+    work = checkpoint(together)
+    assert work is not None
+    assert work.header is not None
+    assert read_back(*work.outcome, work.header).accounts == alone.state.accounts
+    assert read_back(*work.outcome, work.header).ids.next_number == alone.state.ids.next_number
+    assert checkpoint(work.after) is None
+
+
 def test_everything_goes_to_the_partition_that_its_events_came_from() -> None:
     log = [Record(0, 1, b"wxa", b"no json"), purchase(1), *taps(2, 40)]
     work = plan(fresh(), log, RULES)
     assert work is not None
+    assert work.header is not None
     assert {record.partition for record in (*work.outcome, work.header)} == {3}
     assert {record.topic for record in work.outcome} == {
         topics.LEDGER,

@@ -22,21 +22,21 @@ LOG = [
 def step(held: Held, last: int) -> tuple[Held, Checkpoint]:
     metered = meter(held.state, LOG[:last], RULES)
     checkpoint = held.placement.checkpoint(metered.state, changed_items(held.state, metered))
-    return Held(metered.state, checkpoint.after), checkpoint
+    return Held.stored(metered.state, checkpoint.after), checkpoint
 
 
 def fresh() -> Held:
-    return Held(PartitionState(0), Placement())
+    return Held.stored(PartitionState(0), Placement())
 
 
 def taken_over(held: Held) -> Held:
-    return Held(held.state, held.placement.taken_over(1))
+    return Held.stored(held.state, held.placement.taken_over(1))
 
 
 def read(topic: list[StateRecord]) -> Held:
     reader = StateReader(0)
     reader.add(topic)
-    return Held(*reader.finished())
+    return Held.stored(*reader.finished())
 
 
 def compacted(topic: list[StateRecord]) -> list[StateRecord]:

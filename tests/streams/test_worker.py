@@ -12,7 +12,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from metering import dead_letters
 from metering import topics as names
-from metering.ledger import Entry
+from metering.ledger import Entry, decode_rows
 from metering.partition import PartitionState, Record, meter
 from metering.rules import Rules
 from phonemeter.stack.kafka.topics import admin, ensure_topics
@@ -127,6 +127,20 @@ def test_offsets_are_committed_as_far_as_the_state_goes(
         assert {tp: group.committed(tp) or 0 for tp in tps} == ends
     finally:
         group.close()
+
+
+def test_a_worker_that_was_told_to_stop_leaves_nothing_to_be_metered_again(
+    topics: RunningKafka, producer: KafkaProducer, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    publish(producer, traffic(300))
+    with WorkerProcess(topics.bootstrap, free_port(), tmp_path) as worker:
+        wait_for_ledger(topics.bootstrap)
+        assert worker.terminate() == 0
+        publish(producer, traffic(300, first=300))
+        worker.restart()
+        entries = wait_for_ledger(topics.bootstrap)
+    values = [value or b"" for _, _, value in records_of(topics.bootstrap, names.LEDGER)]
+    assert sum(len(decode_rows(value).rows) for value in values) == len(entries)
 
 
 def test_records_that_are_no_events_become_dead_letters_and_block_nothing(
