@@ -3,9 +3,7 @@
 import base64
 import getpass
 import heapq
-import json
 import secrets
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +11,12 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from metering.alerts import Alert
-from metering.times import SHANGHAI, format_time, from_ms, parse_time
+from metering.times import format_time, parse_time
 from phonemeter.cli.alerts_log import Delivery, DeliveryLog, read_alerts, read_deliveries, write
+from phonemeter.cli.telling import output, print_json, to_second
 from phonemeter.errors import OperationError, UserError
 from phonemeter.replay.reading import reading
 from phonemeter.settings import load, named
@@ -30,7 +28,6 @@ from sinks.notifier.severity import severity_of
 
 SHOWN_DEFAULT: Final = 50
 SHOWN_MAX: Final = 10_000
-PIPED_COLUMNS: Final = 200
 SECRET_BYTES: Final = 32
 OPEN: Final = frozenset({"held", "waiting", "sending"})
 
@@ -83,9 +80,9 @@ def list_alerts(
         newest = heapq.nlargest(limit, chosen(read_alerts(reader), log), key=lambda one: one[:2])
     alerts = [alert for _, _, alert in reversed(newest)]
     if as_json:
-        _print_json({"total": total, "alerts": [_described(alert, log) for alert in alerts]})
+        print_json({"total": total, "alerts": [_described(alert, log) for alert in alerts]})
         return
-    console = _console()
+    console = output()
     if alerts:
         console.print(_table(alerts, log))
     shown = f", the newest {len(alerts):,} shown" if len(alerts) < total else ""
@@ -168,7 +165,7 @@ def check(
         filters = (route.apps, route.owners, route.alerts, route.severities)
         shown = (", ".join(one) or "all" for one in filters)
         table.add_row(route.name, route.channel, route.language, *shown, when or "at once")
-    console = _console()
+    console = output()
     console.print(table)
     console.print(f"{len(routes.routes):,} routes, {len(routes.apps):,} apps: valid.")
 
@@ -259,7 +256,7 @@ def _table(alerts: list[Alert], log: DeliveryLog) -> Table:
         recovered = "recovered " if alert.kind == "recovery" else ""
         table.add_row(
             alert.id,
-            _shanghai(parse_time(alert.time)),
+            to_second(parse_time(alert.time)),
             alert.appid,
             alert.capability,
             severity_of(alert),
@@ -273,29 +270,14 @@ def _table(alerts: list[Alert], log: DeliveryLog) -> Table:
 def _detail(name: str, value: int | str) -> str:
     """A detail of an alert; a time as people have it."""
     if isinstance(value, int) and name.endswith("_at_ms"):
-        return f"{name.removesuffix('_at_ms')} {_shanghai(value)}"
+        return f"{name.removesuffix('_at_ms')} {to_second(value)}"
     return f"{name} {value}"
 
 
 def _told(delivery: Delivery) -> str:
     told = f"{delivery.route}: {delivery.state}"
     if delivery.state == "held":
-        return f"{told} until {_shanghai(delivery.due_ms)}"
+        return f"{told} until {to_second(delivery.due_ms)}"
     if delivery.attempt == 0 or delivery.state in {"delivered", "acknowledged"}:
         return told
     return f"{told}, attempt {delivery.attempt}: {delivery.reason or 'under way'}"
-
-
-def _shanghai(time_ms: int) -> str:
-    return f"{from_ms(time_ms).astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"
-
-
-def _console() -> Console:
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    if console.is_terminal:
-        return console
-    return Console(highlight=False, markup=False, soft_wrap=True, width=PIPED_COLUMNS)
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(f"{json.dumps(value, ensure_ascii=False)}\n")

@@ -1,9 +1,6 @@
 """`phonemeter balance APPID`: what an app has left, from the views on the ledger in ClickHouse."""
 
-import json
-import sys
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import typer
@@ -11,10 +8,9 @@ from clickhouse_driver import Client
 from rich.console import Console
 from rich.table import Table
 
-from metering.money import MICRO_YUAN
-from metering.times import SHANGHAI, format_time, to_ms
+from metering.times import format_time, parse_time, to_ms
 from phonemeter.cli.asking import asking
-from phonemeter.errors import OperationError
+from phonemeter.cli.telling import output, print_json, to_minute, unknown_app, yuan
 from phonemeter.settings import load
 from sinks.connection import rows
 
@@ -83,9 +79,9 @@ def balance(
     """
     found = read_balance(load().clickhouse, appid)
     if as_json:
-        sys.stdout.write(f"{json.dumps(asdict(found), ensure_ascii=False)}\n")
+        print_json(found)
     else:
-        _show(found, Console())
+        _show(found, output(markup=True, soft_wrap=False))
 
 
 def read_balance(url: str, appid: str) -> Balance:
@@ -101,9 +97,7 @@ def read_balance(url: str, appid: str) -> Balance:
 def _read(client: Client, appid: str) -> Balance:
     balances = rows(client, _BALANCES, {"appid": appid})
     if not balances:
-        raise OperationError(
-            f"No line of the ledger is about app {appid}: check the id, or wait for its first event."
-        )
+        raise unknown_app(appid)
     packs = rows(client, _PACKS, {"appid": appid})
     shared = bool(balances[0][4])
     trials = balances[:1] if shared else balances
@@ -166,18 +160,8 @@ def _show_capability(name: str, capability: Capability, console: Console) -> Non
             f"{pack.remaining:,}",
             f"{pack.calls:,}",
             f"{pack.lapsed:,}" if pack.lapsed else "",
-            _yuan(pack.amount_micro_yuan),
-            _shanghai(pack.starts_at),
-            _shanghai(pack.expires_at),
+            yuan(pack.amount_micro_yuan),
+            to_minute(parse_time(pack.starts_at)),
+            to_minute(parse_time(pack.expires_at)),
         )
     console.print(table)
-
-
-def _yuan(micro_yuan: int) -> str:
-    """In yuan and fen; what is smaller than a fen is cut off."""
-    yuan, rest = divmod(micro_yuan, MICRO_YUAN)
-    return f"{yuan:,}.{rest * 100 // MICRO_YUAN:02d}"
-
-
-def _shanghai(time: str) -> str:
-    return datetime.fromisoformat(time).astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M")

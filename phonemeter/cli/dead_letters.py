@@ -1,8 +1,6 @@
 """`phonemeter dead-letters`: the records that are no events, listed, explained, corrected and put back."""
 
 import heapq
-import json
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,12 +9,12 @@ from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from metering.dead_letters import DeadLetter
 from metering.events import VALUE_BYTES_MAX
-from metering.times import SHANGHAI, format_time, from_ms, parse_time
+from metering.times import format_time, parse_time
+from phonemeter.cli.telling import output, print_json, to_second
 from phonemeter.dead_letters.advice import advice_for
 from phonemeter.dead_letters.fixes import Fix, find_fixes, sought
 from phonemeter.dead_letters.letters import (
@@ -44,7 +42,6 @@ RETRIES_MAX: Final = 100_000
 """Letters per run of `retry --all`: what is remembered of each makes about 30 MB then."""
 
 INCOMPLETE: Final = 1
-PIPED_COLUMNS: Final = 200
 
 GROUP = typer.Typer(
     no_args_is_help=True,
@@ -103,7 +100,7 @@ def list_letters(
         log = LetterLog(reader)
         newest = sorted(heapq.nlargest(limit, rows(log.read(wanted))))
     if as_json:
-        _print_json(
+        print_json(
             {
                 "total": reasons.total(),
                 "reasons": dict(reasons.most_common()),
@@ -118,7 +115,7 @@ def list_letters(
             }
         )
         return
-    console = _console()
+    console = output()
     if newest:
         console.print(_table(newest))
     counts = ", ".join(f"{count:,} {name}" for name, count in reasons.most_common())
@@ -153,7 +150,7 @@ def show(
     if save is not None:
         _save(letter, save)
     if as_json:
-        _print_json(_described(letter, fix))
+        print_json(_described(letter, fix))
     else:
         _show(letter, fix)
 
@@ -255,8 +252,8 @@ class _Report:
     def __init__(self, *, every: bool, quiet: bool) -> None:
         self._every = every
         self._quiet = quiet
-        self._console = _console()
-        self._errors = _console(stderr=True)
+        self._console = output()
+        self._errors = output(stderr=True)
         self._outcomes: list[Outcome] = []
         self._verdicts: Counter[str] = Counter()
 
@@ -279,7 +276,7 @@ class _Report:
 
     def finish(self, asked: int, *, as_json: bool) -> None:
         if as_json:
-            _print_json(
+            print_json(
                 {
                     **{verdict.replace(" ", "_"): count for verdict, count in self._verdicts.items()},
                     "asked": asked,
@@ -370,7 +367,7 @@ def _app_of(letter: DeadLetter) -> str:
 def _table(rows: Sequence[Row]) -> Table:
     table = Table("letter", "recorded (Shanghai)", "reason", "app", "what is wrong")
     for row in rows:
-        table.add_row(str(row.identity), _shanghai(row.recorded_at_ms), row.reason, row.app, row.sentence)
+        table.add_row(str(row.identity), to_second(row.recorded_at_ms), row.reason, row.app, row.sentence)
     return table
 
 
@@ -401,9 +398,9 @@ def _described(letter: DeadLetter, fix: Fix | None) -> dict[str, object]:
 
 
 def _show(letter: DeadLetter, fix: Fix | None) -> None:
-    console = _console()
+    console = output()
     told = _described(letter, fix)
-    console.print(f"{told['identity']}, recorded {_shanghai(letter.recorded_at_ms)} (Shanghai)")
+    console.print(f"{told['identity']}, recorded {to_second(letter.recorded_at_ms)} (Shanghai)")
     console.print(f"reason: {letter.reason}: {told['sentence']}")
     console.print(f"advice: {told['advice']}")
     console.print("fixed:  not that the log knows" if fix is None else f"fixed:  {fixed_sentence(fix)}")
@@ -416,18 +413,3 @@ def _show(letter: DeadLetter, fix: Fix | None) -> None:
     cut = f", the first {TEXT_SHOWN_MAX:,} characters" if len(text) > TEXT_SHOWN_MAX else ""
     console.print(f"value:  {len(letter.value):,} bytes{cut}{masked}:")
     console.print(text[:TEXT_SHOWN_MAX])
-
-
-def _console(*, stderr: bool = False) -> Console:
-    console = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
-    if console.is_terminal:
-        return console
-    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True, width=PIPED_COLUMNS)
-
-
-def _shanghai(time_ms: int) -> str:
-    return f"{from_ms(time_ms).astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(f"{json.dumps(value, ensure_ascii=False)}\n")

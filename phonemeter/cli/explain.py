@@ -1,8 +1,6 @@
 """`phonemeter explain EVENT_ID`: what happened to one event, and why."""
 
-import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Annotated, Final
 
 import msgspec
@@ -12,10 +10,10 @@ from rich.table import Table
 
 from metering.explaining import Balance, ConsideredPack, Explanation
 from metering.ledger import Entry
-from metering.times import SHANGHAI, from_ms
 from phonemeter.audit.story import Occurrence, Story, tell
 from phonemeter.audit.wording import yuan
 from phonemeter.cli.audit import progress
+from phonemeter.cli.telling import print_json, to_minute, to_second
 from phonemeter.settings import load
 
 VERDICTS: Final = {
@@ -46,7 +44,7 @@ def explain(
     with progress() as show:
         story = tell(load(), event_id, app, show)
     if as_json:
-        sys.stdout.write(f"{msgspec.json.encode(_named(story)).decode()}\n")
+        print_json(_named(story))
     else:
         _show(story, Console(highlight=False, markup=False, soft_wrap=True))
 
@@ -94,7 +92,7 @@ def _show_occurrence(occurrence: Occurrence, console: Console) -> None:
     if occurrence.duplicate_of is not None:
         console.print(f"The record that counted is at offset {occurrence.duplicate_of:,}.")
     console.print(
-        f"event time {_shanghai(told.time_ms)}, recorded {_shanghai(told.recorded_at_ms)} (Shanghai)"
+        f"event time {to_second(told.time_ms)}, recorded {to_second(told.recorded_at_ms)} (Shanghai)"
     )
     if told.before is not None and told.after is not None:
         console.print(_balance(told.capability, told.before, told.after))
@@ -125,8 +123,8 @@ def _packs(packs: Sequence[ConsideredPack]) -> Table:
             VERDICTS[pack.verdict],
             f"{pack.remaining:,}",
             f"{pack.calls:,}",
-            _shanghai(pack.starts_at_ms)[:-3],
-            _shanghai(pack.expires_at_ms)[:-3],
+            to_minute(pack.starts_at_ms),
+            to_minute(pack.expires_at_ms),
         )
     return table
 
@@ -164,8 +162,3 @@ def _show_lines(story: Story, console: Console) -> None:
 
 def _times(count: int) -> str:
     return {0: "missing", 1: "the same"}.get(count, f"{count} times")
-
-
-def _shanghai(time_ms: int) -> str:
-    moment: datetime = from_ms(time_ms)
-    return moment.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,11 +1,9 @@
 """`phonemeter forecast APPID`: until when an app's calls last, what will lapse, what to buy next."""
 
-import sys
 from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Any, Final
 
-import msgspec
 import typer
 from clickhouse_driver import Client
 from msgspec import Struct
@@ -15,10 +13,9 @@ from rich.table import Table
 from metering.catalogue import DEFAULT
 from metering.events import CAPABILITIES
 from metering.forecasting import HISTORY_WEEKS, HORIZON_DAYS, MICRO, Forecast, Held, Pace, forecast, pace_of
-from metering.money import MICRO_YUAN
-from metering.times import SHANGHAI, from_ms, shanghai_day, to_ms
+from metering.times import shanghai_day, to_ms
 from phonemeter.cli.asking import asking
-from phonemeter.errors import OperationError
+from phonemeter.cli.telling import output, print_json, to_minute, unknown_app, yuan
 from phonemeter.settings import load
 from sinks.connection import rows
 
@@ -65,9 +62,9 @@ def forecast_app(
     """
     told = read_forecast(load().clickhouse, appid)
     if as_json:
-        sys.stdout.write(f"{msgspec.json.encode(told).decode()}\n")
+        print_json(told)
     else:
-        _show(told, Console())
+        _show(told, output(markup=True, soft_wrap=False))
 
 
 def read_forecast(url: str, appid: str) -> Told:
@@ -84,9 +81,7 @@ def _read(client: Client, appid: str) -> Told:
     about: dict[str, object] = {"appid": appid}
     balances = rows(client, _BALANCES, about)
     if not balances:
-        raise OperationError(
-            f"No line of the ledger is about app {appid}: check the id, or wait for its first event."
-        )
+        raise unknown_app(appid)
     now_ms = to_ms(rows(client, _NOW)[0][0])
     paces = _paces(rows(client, _USED, about), shanghai_day(now_ms) - 1)
     held: dict[str, list[Held]] = {name: [] for name in CAPABILITIES}
@@ -118,7 +113,7 @@ def _paces(used: Sequence[tuple[Any, ...]], last_day: int) -> dict[str, Pace]:
 
 
 def _show(told: Told, console: Console) -> None:
-    as_of = _shanghai(told.as_of_ms)
+    as_of = to_minute(told.as_of_ms)
     console.print(f"[bold]{told.appid}[/bold], as of {as_of} (Shanghai)", highlight=False)
     for name, found in told.capabilities.items():
         _show_capability(name, found, console)
@@ -144,8 +139,8 @@ def _show_capability(name: str, found: Forecast, console: Console) -> None:
         return
     console.print(
         f"buy next: {best.offer.calls:,} calls for {best.offer.validity_days} days at "
-        f"¥{_yuan(best.offer.price_micro_yuan)}; {best.used:,} of them will be used, or more, "
-        f"at ¥{_yuan(best.micro_yuan_per_used_call)} per used call",
+        f"¥{yuan(best.offer.price_micro_yuan)}; {best.used:,} of them will be used, or more, "
+        f"at ¥{yuan(best.micro_yuan_per_used_call)} per used call",
         highlight=False,
     )
 
@@ -164,12 +159,12 @@ def _about(pace: Pace) -> str:
 
 def _run_out(found: Forecast) -> str:
     if found.run_out_ms is None:
-        soonest = "" if found.earliest_ms is None else f", {_shanghai(found.earliest_ms)} at the earliest"
+        soonest = "" if found.earliest_ms is None else f", {to_minute(found.earliest_ms)} at the earliest"
         return f"not within {HORIZON_DAYS // 365} years{soonest}"
-    latest = "no end in sight" if found.latest_ms is None else _shanghai(found.latest_ms)
-    earliest = _shanghai(found.earliest_ms or found.run_out_ms)
+    latest = "no end in sight" if found.latest_ms is None else to_minute(found.latest_ms)
+    earliest = to_minute(found.earliest_ms or found.run_out_ms)
     interval = f"four times in five between {earliest} and {latest}, if use stays as it is"
-    return f"{_shanghai(found.run_out_ms)} ({interval})"
+    return f"{to_minute(found.run_out_ms)} ({interval})"
 
 
 def _packs(found: Forecast) -> Table:
@@ -179,15 +174,5 @@ def _packs(found: Forecast) -> Table:
     table.add_column("expires (Shanghai)")
     for place, pack in enumerate(found.packs, 1):
         figures = (f"{calls:,}" for calls in (pack.remaining, pack.used, pack.lapsing))
-        table.add_row(str(place), pack.pack_id, *figures, _shanghai(pack.expires_at_ms))
+        table.add_row(str(place), pack.pack_id, *figures, to_minute(pack.expires_at_ms))
     return table
-
-
-def _yuan(micro_yuan: int) -> str:
-    """In yuan: exact, and two places at least."""
-    yuan, rest = divmod(micro_yuan, MICRO_YUAN)
-    return f"{yuan:,}.{f'{rest:06d}'.rstrip('0').ljust(2, '0')}"
-
-
-def _shanghai(time_ms: int) -> str:
-    return f"{from_ms(time_ms).astimezone(SHANGHAI):%Y-%m-%d %H:%M}"

@@ -14,17 +14,16 @@ from rich.console import Console
 from rich.table import Table
 
 from metering.events import CAPABILITIES, VALUE_BYTES_MAX
-from metering.money import MICRO_YUAN
 from metering.rating import PackReport, Rating, RejectedLine, TrialReport, UseReport
 from metering.rating import rate as rating_of
 from metering.rules import Rules, TrialScope
-from metering.times import EARLIEST_MS, LATEST_MS, SHANGHAI, format_time, from_ms, parse_time
+from metering.times import EARLIEST_MS, LATEST_MS, format_time, parse_time
+from phonemeter.cli.telling import output, to_second, yuan
 from phonemeter.errors import UserError
 from phonemeter.settings import load
 from producers.lines import read_lines
 
 REJECTED_SHOWN: Final = 10
-PIPED_COLUMNS: Final = 200
 TOO_LONG: Final = bytes(VALUE_BYTES_MAX + 1)
 """Stands for a line that is too long to be an event, and was not kept."""
 
@@ -137,9 +136,7 @@ def _every_line(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _show(rating: Rating) -> None:
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=PIPED_COLUMNS)
+    console = output(soft_wrap=False)
     if not rating.apps:
         console.print("No app appears in these events.")
         return
@@ -180,7 +177,7 @@ def _calls(rating: Rating) -> Table:
                 f"{use.denied:,}",
                 f"{use.failed:,}",
                 f"{use.duplicates:,}",
-                _yuan(use.amount_micro_yuan),
+                yuan(use.amount_micro_yuan),
                 trial_left,
             )
     return table
@@ -209,9 +206,9 @@ def _pack(pack: PackReport) -> tuple[str, ...]:
         f"{pack.calls:,}",
         f"{pack.remaining:,}",
         f"{pack.lapsed:,}",
-        _shanghai(pack.starts_at),
-        _shanghai(pack.expires_at),
-        _yuan(pack.amount_micro_yuan),
+        to_second(parse_time(pack.starts_at)),
+        to_second(parse_time(pack.expires_at)),
+        yuan(pack.amount_micro_yuan),
     )
 
 
@@ -219,14 +216,3 @@ def _uses(reports: dict[str, TrialReport | UseReport]) -> Iterator[tuple[str, Us
     """The capabilities of an app with which anything happened; the first if nothing did with any."""
     uses = [(name, use) for name in CAPABILITIES if isinstance(use := reports[name], UseReport)]
     return iter([(name, use) for name, use in uses if use != UseReport()] or uses[:1])
-
-
-def _yuan(micro_yuan: int) -> str:
-    """Exact: a micro-yuan that is there is shown."""
-    whole, rest = divmod(micro_yuan, MICRO_YUAN)
-    cents = f"{rest:06d}".rstrip("0").ljust(2, "0")
-    return f"{whole:,}.{cents}"
-
-
-def _shanghai(text: str) -> str:
-    return f"{from_ms(parse_time(text)).astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"

@@ -1,21 +1,19 @@
 """`phonemeter replay`: the log rated again, to see what would differ, or to build the state anew."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from metering.money import MICRO_YUAN
 from metering.rules import Rules, TrialScope
 from metering.times import EARLIEST_MS, LATEST_MS, SECOND_MS, format_time, parse_time
 from metering.topics import SINK_GROUP, WORKER_GROUP
 from phonemeter.cli.emit import Gauge
+from phonemeter.cli.telling import output, print_json, yuan
 from phonemeter.errors import UserError
 from phonemeter.replay.corrections import Correction, read_corrections
 from phonemeter.replay.dry_run import DryRun, Figures, dry_run, whole_log
@@ -28,7 +26,6 @@ from producers.clock import wall_clock_ms
 
 INCOMPLETE: Final = 1
 APPS_SHOWN: Final = 100
-PIPED_COLUMNS: Final = 200
 SHOWN_FIGURES: Final = ("trial", "charged", "uncovered", "free", "exempt", "lapsed")
 
 
@@ -88,7 +85,7 @@ def replay(
     other = _changed(today, trial_calls, billing_start, allowed_lateness, trial_scope)
     found = _dry_run(settings, (today, other), [] if corrections is None else _read(corrections))
     if as_json:
-        _print_json(_described(found))
+        print_json(_described(found))
     else:
         _show(found)
     raise typer.Exit(INCOMPLETE if found.rejected_corrections else 0)
@@ -120,7 +117,7 @@ def _rebuild(settings: Settings, *, new_ledger: bool, as_json: bool) -> None:
             # One that began meanwhile may have taken the old state over.
             refuse_members(client, groups)
     if as_json:
-        _print_json({"records": total, "ledger_lines_checked": lines, "ledger_kept_as": aside or None})
+        print_json({"records": total, "ledger_lines_checked": lines, "ledger_kept_as": aside or None})
         return
     told = (
         f"The ledger is empty{f'; ClickHouse keeps the old one as {aside}' if aside else ''}."
@@ -203,9 +200,7 @@ def _described(found: DryRun) -> dict[str, object]:
 
 
 def _show(found: DryRun) -> None:
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=PIPED_COLUMNS)
+    console = output(soft_wrap=False)
     changed = found.changed
     if changed:
         console.print(_table(list(changed.items())[:APPS_SHOWN]))
@@ -242,16 +237,6 @@ def _difference(before: int, after: int) -> str:
 
 def _money(before: int, after: int) -> str:
     if before == after:
-        return _yuan(before)
+        return yuan(before)
     sign = "+" if after > before else "-"
-    return f"{_yuan(before)} → {_yuan(after)} ({sign}{_yuan(abs(after - before))})"
-
-
-def _yuan(micro_yuan: int) -> str:
-    """Exact: a micro-yuan that is there is shown."""
-    whole, rest = divmod(micro_yuan, MICRO_YUAN)
-    return f"{whole:,}.{f'{rest:06d}'.rstrip('0').ljust(2, '0')}"
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(f"{msgspec.json.encode(value).decode()}\n")
+    return f"{yuan(before)} → {yuan(after)} ({sign}{yuan(abs(after - before))})"
