@@ -21,8 +21,9 @@ from bench.traffic import PACKS, SKEW, Event, Packs, events
 from metering.partition import PartitionState, Record
 from metering.rules import Rules
 from streams.app import YOUNG_OBJECTS_MAX
-from streams.batch_step import Held, plan
+from streams.batch_step import Held, checkpoint, plan
 from streams.state_log import Placement
+from streams.worker import STORE_RECORDS
 
 PARTITIONS: Final = 4
 BATCH: Final = 20_000
@@ -108,11 +109,12 @@ def _cost_us(held: Held, batches: Sequence[Sequence[Record]]) -> float:
     began_s = time.process_time()
     for batch in batches:
         held = _done(held, batch)
+    checkpoint(held)
     return (time.process_time() - began_s) / sum(map(len, batches)) * 1e6
 
 
 def _done(held: Held, batch: Sequence[Record]) -> Held:
-    work = plan(held, batch, Rules())
+    work = plan(held, batch, Rules(), store=held.unstored_records + len(batch) > STORE_RECORDS)
     if work is None:
         raise RuntimeError("a batch did nothing: the benchmark gives offsets that were metered already")
     return work.after
