@@ -19,12 +19,13 @@ from metering.partition import Metered, PartitionState, Record, meter
 from metering.topics import DEAD_LETTERS, EVENTS, LEDGER
 from phonemeter.audit.differences import Differences, compare_lines, describe_letter, describe_line
 from phonemeter.audit.figures import STRETCH_OFFSETS, Cell, Figures, Identity, Stretch, cell_of, identity_of
-from phonemeter.audit.log import Log, Span, how_far, reading, spans
+from phonemeter.audit.log import Log, how_far, reading, spans
 from phonemeter.audit.published import Published
 from phonemeter.audit.report import CellDifference, PartitionReport, Place, Report
 from phonemeter.audit.stored import StoredLedger, asking
 from phonemeter.audit.topic import TopicAudit
 from phonemeter.errors import OperationError
+from phonemeter.replay.reading import Span
 from phonemeter.settings import Settings
 from sinks.lines import BEFORE_ALL, Position
 

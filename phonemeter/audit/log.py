@@ -1,4 +1,7 @@
-"""Reading topics from Kafka for an audit: one partition in order, up to a place that is fixed beforehand."""
+"""Reading topics from Kafka for an audit: one partition in order, up to a place that is fixed beforehand.
+
+By a consumer for each, so that several can be read side by side, and of the library that is quicker at it.
+"""
 
 import asyncio
 import time
@@ -16,6 +19,7 @@ from kafka.structs import OffsetAndMetadata
 
 from metering.topics import EVENTS, LEDGER, SINK_GROUP, WORKER_GROUP
 from phonemeter.errors import OperationError
+from phonemeter.replay.reading import REQUEST_TIMEOUT_MS, SILENCE_S_MAX, Span, silence
 from phonemeter.stack.health import NO_COORDINATOR_YET
 from phonemeter.stack.kafka.topics import admin
 from sinks.lines import Position
@@ -24,9 +28,6 @@ from sinks.source import position_of
 FETCH_BYTES: Final = 4 * 1024 * 1024
 RECORDS_MAX: Final = 20_000
 FETCH_WAIT_MS: Final = 500
-REQUEST_TIMEOUT_MS: Final = 15_000
-SILENCE_S_MAX: Final = 30.0
-"""How long Kafka may hold records back before that is told."""
 
 
 class Reached(NamedTuple):
@@ -39,13 +40,6 @@ class Reached(NamedTuple):
 
     metered: dict[int, int]
     stored: dict[int, Position]
-
-
-class Span(NamedTuple):
-    """The offsets that a partition holds: from `begin` to before `end`."""
-
-    begin: int
-    end: int
 
 
 def how_far(kafka: str) -> Reached:
@@ -115,10 +109,7 @@ class Log:
                     next_offset = got[-1].offset + 1
                     yield [record for record in got if record.offset < span.end]
                 elif time.monotonic() - heard_s > SILENCE_S_MAX:
-                    raise OperationError(
-                        f"Kafka at {self._kafka} has not delivered the records of {topic} partition "
-                        f"{partition} for {SILENCE_S_MAX:g} s; see its log, and try again."
-                    )
+                    raise silence(self._kafka, topic, partition)
         finally:
             if consumer in self._open:
                 self._open.remove(consumer)

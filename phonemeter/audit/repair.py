@@ -28,9 +28,10 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from metering.topics import LEDGER
 from phonemeter.audit.auditor import Show
-from phonemeter.audit.log import Log, Span, how_far, reading, spans
+from phonemeter.audit.log import Log, how_far, reading, spans
 from phonemeter.audit.report import Repaired
 from phonemeter.errors import OperationError
+from phonemeter.replay.reading import Span
 from phonemeter.settings import Settings
 from sinks.batches import Batch, Limits
 from sinks.connection import FAILURES, connect, database_of, rows, sentence

@@ -13,10 +13,11 @@ from metering.rules import Rules
 from metering.topics import EVENTS, LEDGER
 from phonemeter.audit.auditor import Show, read_lines, record_of
 from phonemeter.audit.figures import identity_of
-from phonemeter.audit.log import Log, Span, reading, spans
+from phonemeter.audit.log import Log, reading, spans
 from phonemeter.audit.stored import asking
 from phonemeter.dead_letters.letters import claim_of
 from phonemeter.errors import OperationError, UserError
+from phonemeter.replay.reading import Span
 from phonemeter.settings import Settings
 from producers.partitioning import partition_of
 from sinks.lines import ID_DIGITS

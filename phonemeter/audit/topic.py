@@ -7,8 +7,9 @@ from aiokafka.structs import ConsumerRecord
 
 from phonemeter.audit.differences import Item
 from phonemeter.audit.figures import Identity
-from phonemeter.audit.log import Log, Span
+from phonemeter.audit.log import Log
 from phonemeter.audit.published import Published
+from phonemeter.replay.reading import Span
 
 Read = Callable[[bytes | None], Sequence[tuple[Identity, Item]]]
 """The items of a record's value, in order; raises ValueError."""

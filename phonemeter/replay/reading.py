@@ -1,4 +1,7 @@
-"""A topic read from one place to another, a batch at a time, outside of any consumer group."""
+"""A topic read from one place to another, a batch at a time, outside of any consumer group.
+
+By one consumer, which goes to and fro. An audit, which reads everything at once, has its own (audit/log.py).
+"""
 
 import time
 from collections.abc import Iterator
@@ -27,6 +30,14 @@ class Span(NamedTuple):
 
     begin: int
     end: int
+
+
+def silence(kafka: str, topic: str, partition: int) -> OperationError:
+    """What is said of a partition that has been silent for too long."""
+    return OperationError(
+        f"Kafka at {kafka} has not delivered the records of {topic} partition {partition} "
+        f"for {SILENCE_S_MAX:g} s; see its log, and try again."
+    )
 
 
 class TopicReader:
@@ -78,10 +89,7 @@ class TopicReader:
                 heard_s = time.monotonic()
                 yield [record for record in records if record.offset < span.end]
             elif time.monotonic() - heard_s > SILENCE_S_MAX:
-                raise OperationError(
-                    f"Kafka at {self._kafka} has not delivered the records of {topic} partition {partition} "
-                    f"for {SILENCE_S_MAX:g} s; see its log, and try again."
-                )
+                raise silence(self._kafka, topic, partition)
 
 
 @contextmanager
