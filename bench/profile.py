@@ -50,6 +50,11 @@ STAGES: Final[tuple[tuple[str, str], ...]] = (
 """Which stage a frame belongs to: the first whose text is in it. A frame of none belongs to its caller's."""
 
 OTHER: Final = "event loop and other"
+_WAITING: Final = re.compile(
+    r"(^|;)(select \(\S*/selectors\.py|_worker \(\S*/concurrent/futures/thread\.py):\d+\)$"
+)
+"""Threads that wait for events or for work; py-spy often takes them for busy, but they use nothing."""
+
 _FRAME: Final = re.compile(r"^(?P<function>.*) \((?P<file>.*):\d+\)$")
 
 
@@ -71,7 +76,7 @@ def shares(raw: Iterable[str]) -> dict[str, float]:
     counts: Counter[str] = Counter()
     for line in raw:
         frames, _, count = line.rpartition(" ")
-        if frames:
+        if frames and not _WAITING.search(frames):
             counts[stage_of(frames)] += int(count)
     total = sum(counts.values())
     return {stage: round(100 * count / total, 1) for stage, count in counts.most_common()}

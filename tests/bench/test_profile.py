@@ -21,6 +21,15 @@ def test_what_packs_and_unpacks_records_is_told_apart_by_its_caller() -> None:
     assert stage_of("_publish_to (/here/streams/record_batches.py:9)") == "publish"
 
 
+def test_a_thread_that_waits_has_no_share() -> None:
+    raw = [
+        f"{LOOP};select (/usr/lib/python3.11/selectors.py:468) 7",
+        "run (/usr/lib/threading.py:982);_worker (/usr/lib/python3.11/concurrent/futures/thread.py:81) 5",
+        f"{LOOP} 1",
+    ]
+    assert shares(raw) == {"order of work and metrics": 100.0}
+
+
 def test_shares_are_per_cent_of_all_samples_most_first() -> None:
     raw = [f"{LOOP} 1", "meter (/here/metering/partition.py:1) 2", "add (/here/metering/partition.py:2) 1"]
     assert shares(raw) == {"apply the rules": 75.0, "order of work and metrics": 25.0}
