@@ -168,6 +168,11 @@ CASES: Final[dict[str, Case]] = {
         {'phonemeter_app_run_out_seconds{appid="wx1",capability="quick"}': "300000x100"},
         "35m",
     ),
+    "PhonemeterDeliveriesNotStored": Case(
+        {'phonemeter_sink_delivery_failures_total{instance="sink:9465"}': "0+1x60"},
+        {'phonemeter_sink_delivery_failures_total{instance="sink:9465"}': "0x10 3x50"},
+        "25m",
+    ),
     "PhonemeterNotifierWaiting": Case(
         {"phonemeter_notifier_oldest_waiting_seconds": "901x60"},
         {"phonemeter_notifier_oldest_waiting_seconds": "600x60"},
