@@ -161,6 +161,8 @@ def _run_out(found: Forecast) -> str:
     if found.run_out_ms is None:
         soonest = "" if found.earliest_ms is None else f", {to_minute(found.earliest_ms)} at the earliest"
         return f"not within {HORIZON_DAYS // 365} years{soonest}"
+    if found.earliest_ms == found.run_out_ms == found.latest_ms:
+        return f"{to_minute(found.run_out_ms)} (what is left expires then, at more use or less)"
     latest = "no end in sight" if found.latest_ms is None else to_minute(found.latest_ms)
     earliest = to_minute(found.earliest_ms or found.run_out_ms)
     interval = f"four times in five between {earliest} and {latest}, if use stays as it is"

@@ -91,7 +91,7 @@ def test_people_and_programs_are_told_the_same(
     shown = called(monkeypatch, capsys, tmp_path, "unused:1", "forecast", "wx1")
     assert shown.returncode == 0, shown.stderr
     assert "quick: 10.0 calls a day" in shown.stdout
-    assert "runs out: 2024-08-30 08:00" in shown.stdout
+    assert "runs out: 2024-08-30 08:00 (what is left expires then, at more use or less)\n" in shown.stdout
     assert "buy next: 1,000 calls for 365 days at ¥30.00" in shown.stdout
     assert "realtime: no call in the last 21 complete days" in shown.stdout
     told = called(monkeypatch, capsys, tmp_path, "unused:1", "forecast", "wx1", "--json")
