@@ -36,10 +36,13 @@ class CurrentRoutes:
         self._routes: Routes | None = None
         self._refusal = ""
         self._looked_s = now_s()
+        self._taken = self._signature()
         if path is not None:
             self._routes = read_routes(path)
             metrics.routes.set(len(self._routes.routes))
-        self._taken = self._seen = self._signature()
+            # As it was before it was read: what changes meanwhile is a change.
+            self._taken = (*self._taken, *map(_stat, self._routes.files))
+        self._seen = self._taken
 
     def __call__(self) -> Routes | None:
         """The routes as they are now; the file is looked at, if that was a while ago."""
@@ -70,7 +73,6 @@ class CurrentRoutes:
         self._metrics.routes.set(len(routes.routes))
         if routes != self._routes:
             self._routes = routes
-            self._seen = self._taken = self._signature()
             log.info("The file of routes was read again: %d routes.", len(routes.routes))
 
     def _signature(self) -> Signature:
