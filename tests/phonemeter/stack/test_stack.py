@@ -14,7 +14,7 @@ from phonemeter.stack import services
 from phonemeter.stack.directory import StackDirectory
 from phonemeter.stack.kafka.topics import admin
 from phonemeter.stack.services import Name
-from phonemeter.stack.stack import Stack
+from phonemeter.stack.stack import Endpoints, Stack
 from phonemeter.stack.supervisor import Restarts, Service, State
 from tests.phonemeter.stack.test_supervisor import running
 from tests.waiting import blocking_until
@@ -188,3 +188,9 @@ def test_kafka_is_there_with_its_topics_and_dies_with_a_killed_stack(
             assert {topic.name for topic in ALL} <= set(client.list_topics())
         process.kill()
     blocking_until(lambda: not running(kafka), within_s=5)
+
+
+def test_the_notifier_is_told_of_where_there_is_one(settings: Settings, tmp_path: Path) -> None:
+    assert Endpoints.of(settings).notifier_metrics is None
+    routed = settings.replaced(alert_routes=tmp_path / "routes.toml", notifier_port=9_999)
+    assert Endpoints.of(routed).notifier_metrics == "http://127.0.0.1:9999/metrics"
