@@ -42,6 +42,11 @@ def stands(engine: EngineProcess) -> dict[str, str]:
     return dict(engine.query("SELECT alert_id, state FROM deliveries"))
 
 
+def attempts(receiver: Receiver, offset: int) -> int:
+    """How often an alert was sent: on a busy machine more are due before the first one is seen."""
+    return [request.id for request in receiver.requests].count(f"alert_0-{offset}-0_hook")
+
+
 def test_what_became_of_each_alert_can_be_asked_for_after_a_kill_and_after_a_loss(
     topics: RunningKafka,
     own_engine: EngineProcess,
@@ -75,13 +80,13 @@ def test_what_became_of_each_alert_can_be_asked_for_after_a_kill_and_after_a_los
         blocking_until(lambda: stands(own_engine) == after, within_s=60)
         columns = "capability, reason, route, channel, attempts, outcome, delivered_at IS NOT NULL"
         asked = f"SELECT {columns} FROM deliveries WHERE appid = '{APP}'"  # noqa: S608 - our own names
-        told = [("quick", "level", "hook", "webhook", 2, "answered 204", 1)]
+        told = [("quick", "level", "hook", "webhook", attempts(receiver, 1), "answered 204", 1)]
         # Once the ledger's line is there too: its group waits for the dead member first.
         blocking_until(lambda: own_engine.query(asked) == told, within_s=60)
         assert own_engine.query(
             "SELECT appid, attempts, acknowledged_by, toUnixTimestamp64Milli(acknowledged_at) "
             "FROM deliveries WHERE state = 'acknowledged'"
-        ) == [("wxother", 1, "Li Lei", START_MS)]
+        ) == [("wxother", attempts(receiver, 2), "Li Lei", START_MS)]
         # A disk that was replaced: what is lost is noticed when the next row comes, and read again.
         own_engine.query("TRUNCATE TABLE delivery_states")
         publish(topics.bootstrap, [alert(3)])
