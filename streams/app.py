@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 POLL_RECORDS_MAX = 40_000
-WAITING_BATCHES_MAX = 2
-"""Batches per partition that wait in memory: with the limits above, what a worker holds unread."""
+WAITING_BATCHES_MAX = 1_000
+"""Batches per partition that may wait, however small; their records are limited by `RECORDS_MAX`."""
 
 BATCH_BYTES_MAX = 900_000
 """Below the 1 MB that a broker takes at once unless told otherwise."""

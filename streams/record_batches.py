@@ -9,7 +9,9 @@ record's. Everything else is Faust's: groups, flow control, acks, commits. Writt
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
+from weakref import finalize
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import FetchResult
@@ -27,10 +29,18 @@ from streams.batch_step import Outgoing
 CODEC = "record_batch"
 
 
-class RecordBatch(tuple[Record, ...]):
-    """The records of one partition, as one poll gave them, in the order of their offsets."""
+RECORDS_MAX = 80_000
+"""Records in memory, waiting or in work, beyond which no more are fetched: about 50 MB."""
 
-    __slots__ = ()
+
+LINGER_S = 0.05
+"""How soon after few records more are fetched: a fetch and a batch cost as much for one as for many."""
+
+FEW_RECORDS = 1_000
+
+
+class RecordBatch(list[Record]):
+    """The records of one partition, as one poll gave them, in the order of their offsets."""
 
 
 class _PassThrough(Codec):
@@ -61,7 +71,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class Consumer(driver.Consumer):
-    """Gives the events topic in record batches, and commits as far as the newest acked batch."""
+    """Gives the events topic in record batches, and commits as far as the newest acked batch.
+
+    What is in memory is bounded in records. Faust bounds the messages that wait, and pauses a partition that
+    has enough of them, also if they are small, as they are while the worker keeps up; and a partition that
+    was paused waits for up to a second behind the fetch of the others.
+    """
+
+    _records = 0
+    _some_gone: asyncio.Event | None = None
+    _lingers_until_s = 0.0
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -71,11 +90,42 @@ class Consumer(driver.Consumer):
         active_partitions: set[TP] | None,
         timeout: float,  # noqa: ASYNC109 - the signature is Faust's
     ) -> Mapping[TP, list[Any]]:
+        await self._wait_for_room(timeout)
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._lingers_until_s - loop.time())
         fetched = await super()._getmany(active_partitions, timeout)
+        if sum(map(len, fetched.values())) < FEW_RECORDS:
+            self._lingers_until_s = loop.time() + LINGER_S
         return {
-            tp: [_folded(tp, records)] if tp.topic == topics.EVENTS and records else records
+            tp: [self._folded(tp, records)] if tp.topic == topics.EVENTS and records else records
             for tp, records in fetched.items()
         }
+
+    async def _wait_for_room(self, timeout_s: float) -> None:
+        """Wait until some of many records are gone, but not for ever: what keeps them may wait for others."""
+        if self._records > RECORDS_MAX:
+            self._some_gone = asyncio.Event()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._some_gone.wait(), timeout_s)
+            self._some_gone = None
+
+    def _folded(self, tp: TP, records: Sequence[Record | ConsumerRecord]) -> ConsumerRecord:
+        if isinstance(records[0], Record):
+            batch = RecordBatch(cast("Sequence[Record]", records))
+        else:
+            batch = RecordBatch(_unpacked(tp, record) for record in records)
+        self._records += len(batch)
+        finalize(batch, self._is_gone, len(batch))
+        last = batch[-1]
+        return ConsumerRecord(
+            tp.topic, tp.partition, last.offset, last.recorded_at_ms or 0, 0, None, batch, None, -1, -1, ()
+        )
+
+    def _is_gone(self, records: int) -> None:
+        """Take note that a batch was metered or dropped, by whoever held it last."""
+        self._records -= records
+        if self._some_gone is not None and self._records <= RECORDS_MAX:
+            self._some_gone.set()
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Ignore gaps: the offsets inside a batch never appear as messages of their own."""
@@ -138,17 +188,6 @@ class RecordBatchApp(App):
 
     def _new_producer_transport(self) -> TransportT:
         return cast("TransportT", Transport(self.conf.broker_producer, self))
-
-
-def _folded(tp: TP, records: Sequence[Record | ConsumerRecord]) -> ConsumerRecord:
-    if isinstance(records[0], Record):
-        batch = RecordBatch(cast("Sequence[Record]", records))
-    else:
-        batch = RecordBatch(_unpacked(tp, record) for record in records)
-    last = batch[-1]
-    return ConsumerRecord(
-        tp.topic, tp.partition, last.offset, last.recorded_at_ms or 0, 0, None, batch, None, -1, -1, ()
-    )
 
 
 def _unpacked(_tp: object, record: Any) -> Record:  # noqa: ANN401 - any of aiokafka's kinds of record

@@ -11,8 +11,8 @@ and when the worker is told to stop: until then its batches are not acked.
 
 import asyncio
 import logging
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,11 +25,12 @@ from faust.types import TP, EventT
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
 
 from metering import topics
-from metering.partition import OffsetGapError
+from metering.partition import OffsetGapError, Record
 from metering.rules import Rules
 from streams import metrics
 from streams.batch_step import BatchWork, Held, Outgoing, Work, carry_out, checkpoint, claim, plan
-from streams.record_batches import Producer, RecordBatch, RecordBatchApp
+from streams.deliveries import Taken, take
+from streams.record_batches import Producer, RecordBatchApp
 from streams.stall_guard import StalledError, StallGuard
 from streams.state_log import StateDamagedError
 from streams.state_reading import LogTruncatedError, read_held
@@ -89,6 +90,8 @@ class Worker:
         self._stall = StallGuard(lambda: app.consumer_generation_id)
         self._places = asyncio.Semaphore(IN_WORK_MAX)
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._waiting: defaultdict[int, deque[EventT[Any]]] = defaultdict(deque)
+        self._working_off: set[int] = set()
         self._taking_over = asyncio.Lock()
 
     async def run(self, stream: AsyncIterable[EventT[Any]]) -> None:
@@ -98,8 +101,11 @@ class Worker:
         """
         async with self._stall.watching(), self._beside(), asyncio.TaskGroup() as work:
             async for event in stream:
-                await self._places.acquire()
-                work.create_task(self._in_turn(event.message.partition, partial(self._process, event)))
+                partition = event.message.partition
+                self._waiting[partition].append(event)
+                if partition not in self._working_off:
+                    self._working_off.add(partition)
+                    work.create_task(self._work_off(partition))
 
     async def finish(self) -> None:
         """Store all states before the worker stops, so that the next one has nothing to meter again."""
@@ -108,13 +114,13 @@ class Worker:
         except TimeoutError:
             logger.warning("not all states were stored in time: some records will be metered again")
 
-    async def _in_turn(self, partition: int, work: Callable[[], Awaitable[None]]) -> None:
-        """Do what takes a place after what came before for the partition; first come, first served."""
-        try:
-            async with self._turns[partition]:
-                await self._guarded(work())
-        finally:
-            self._places.release()
+    async def _work_off(self, partition: int) -> None:
+        """Meter what waits of a partition, until nothing does."""
+        waiting = self._waiting[partition]
+        while waiting:
+            async with self._places, self._turns[partition]:
+                await self._guarded(self._meter(partition, take(waiting)))
+        self._working_off.discard(partition)
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -138,11 +144,9 @@ class Worker:
             await self._app.crash(error)
             await asyncio.Event().wait()
 
-    async def _process(self, event: EventT[Any]) -> None:
-        message = event.message
-        partition, generation = message.partition, message.generation_id or 0
+    async def _meter(self, partition: int, taken: Taken) -> None:
         started_s = perf_counter()
-        batch = cast("RecordBatch", message.value)
+        generation, batch = taken.generation, taken.records
         owned = await self._own(partition, generation)
         held = owned.held
         store = held.unstored_records + len(batch) > STORE_RECORDS or _age_s(owned) > STORE_S
@@ -157,8 +161,7 @@ class Worker:
             _observe(partition, batch, held, work, perf_counter() - started_s)
         else:
             metrics.SKIPPED.labels(partition).inc(len(batch))
-        event.message.value = event.value = None
-        owned.unacked.append(event)
+        owned.unacked.extend(taken.events)
         self._ack(owned)
 
     async def _carry_out(self, owned: Owned, work: Work, generation: int) -> None:
@@ -178,8 +181,8 @@ class Worker:
     async def _store_what_is_old(self, age_s: float) -> None:
         for partition, owned in list(self._owned.items()):
             if owned.held.unstored_records and _age_s(owned) >= age_s:
-                await self._places.acquire()
-                await self._in_turn(partition, partial(self._store, partition))
+                async with self._places, self._turns[partition]:
+                    await self._guarded(self._store(partition))
 
     async def _store(self, partition: int) -> None:
         owned, generation = self._owned.get(partition), self._generation
@@ -310,7 +313,7 @@ def _tell_retry(attempt: RetryCallState) -> None:
     logger.warning("Kafka does not answer (%r); trying again, attempt %d", error, attempt.attempt_number + 1)
 
 
-def _observe(partition: int, batch: RecordBatch, held: Held, work: BatchWork, seconds: float) -> None:
+def _observe(partition: int, batch: Sequence[Record], held: Held, work: BatchWork, seconds: float) -> None:
     state = work.after.state
     new = state.next_offset - held.state.next_offset
     metrics.RECORDS.labels(partition).inc(new)

@@ -1,5 +1,6 @@
 """What the extension relies on in Faust and aiokafka, whose versions are pinned for that reason."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +17,7 @@ from faust.types import TP
 
 from metering import topics
 from metering.partition import Record
+from streams import record_batches
 from streams.record_batches import Consumer, ConsumerThread, RecordBatch
 
 EVENTS = TopicPartition(topics.EVENTS, 2)
@@ -134,6 +136,32 @@ async def test_a_poll_that_gave_nothing_gives_no_message(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(driver.Consumer, "_getmany", polled)
     assert await consumer()._getmany(set(), 0.0) == {EVENTS: []}
+
+
+async def test_no_more_is_fetched_while_too_much_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def polled(*_: object) -> Mapping[TP, list[Any]]:
+        return {cast("TP", EVENTS): fetched(EVENTS).getall()}
+
+    monkeypatch.setattr(driver.Consumer, "_getmany", polled)
+    monkeypatch.setattr(record_batches, "RECORDS_MAX", len(PUBLISHED) - 1)
+    polling = consumer()
+    messages = dict(await polling._getmany(set(), 60.0))
+    again = asyncio.create_task(polling._getmany(set(), 60.0))
+    done, _ = await asyncio.wait([again], timeout=0.2)
+    assert not done
+    messages.clear()
+    assert (await asyncio.wait_for(again, 10.0))[cast("TP", EVENTS)]
+
+
+async def test_what_stays_in_memory_does_not_stop_fetching_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def polled(*_: object) -> Mapping[TP, list[Any]]:
+        return {cast("TP", EVENTS): fetched(EVENTS).getall()}
+
+    monkeypatch.setattr(driver.Consumer, "_getmany", polled)
+    monkeypatch.setattr(record_batches, "RECORDS_MAX", len(PUBLISHED) - 1)
+    polling = consumer()
+    kept = [await polling._getmany(set(), 0.01) for _ in range(3)]
+    assert all(messages[cast("TP", EVENTS)] for messages in kept)
 
 
 async def test_the_newest_acked_batch_is_committed_once_and_what_lies_between_is_no_gap() -> None:
