@@ -1,7 +1,7 @@
 """Reading a partition's state back when a worker takes it over."""
 
 from asyncio import to_thread
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from time import time
 
@@ -24,8 +24,15 @@ class PartitionsChangedError(LogTruncatedError):
     """The log has another number of partitions than the state: its apps are elsewhere than their states."""
 
 
-async def read_held(bootstrap_servers: str, partitions: Collection[int]) -> dict[int, Held]:
+async def read_held(
+    bootstrap_servers: str, partitions: Collection[int], reached: Mapping[int, int]
+) -> dict[int, Held]:
     """Read the newest checkpoint of each partition from the state topic, from its beginning to its end.
+
+    Args:
+        bootstrap_servers: of Kafka.
+        partitions: to read.
+        reached: how far the log of a partition is known to have gone, where it is known.
 
     Raises:
         StateDamagedError: a checkpoint is not whole.
@@ -42,12 +49,14 @@ async def read_held(bootstrap_servers: str, partitions: Collection[int]) -> dict
     )
     await consumer.start()
     try:
-        return await _read(consumer, partitions)
+        return await _read(consumer, partitions, reached)
     finally:
         await consumer.stop()
 
 
-async def _read(consumer: AIOKafkaConsumer, partitions: Collection[int]) -> dict[int, Held]:
+async def _read(
+    consumer: AIOKafkaConsumer, partitions: Collection[int], reached: Mapping[int, int]
+) -> dict[int, Held]:
     state_tps = [TopicPartition(topics.STATE, partition) for partition in partitions]
     events_tps = [TopicPartition(topics.EVENTS, partition) for partition in partitions]
     # Only assigned partitions are asked for their offsets without a wait for metadata.
@@ -62,7 +71,10 @@ async def _read(consumer: AIOKafkaConsumer, partitions: Collection[int]) -> dict
     held = {tp.partition: await _take_over(consumer, tp, ends[tp], count) for tp in state_tps}
     begins = await consumer.beginning_offsets(events_tps)
     for tp in events_tps:
-        _check_log(tp.partition, held[tp.partition].state.next_offset, begins[tp], ends[tp])
+        next_offset = held[tp.partition].state.next_offset
+        _check_log(
+            tp.partition, begins[tp], next_offset, max(next_offset, reached.get(tp.partition, 0)), ends[tp]
+        )
     return held
 
 
@@ -79,11 +91,13 @@ async def _take_over(consumer: AIOKafkaConsumer, tp: TopicPartition, end: int, c
     return Held.stored(state, replace(placement.taken_over(int(time() * 1_000)), partitions=count))
 
 
-def _check_log(partition: int, next_offset: int, begin: int, end: int) -> None:
-    if not begin <= next_offset <= end:
+def _check_log(partition: int, begin: int, next_offset: int, reached: int, end: int) -> None:
+    """What is not metered yet must not be gone, and what was there is there."""
+    if not begin <= next_offset <= reached <= end:
         raise LogTruncatedError(
             f"{topics.EVENTS} partition {partition} holds offsets {begin} to {end}, but {next_offset} is "
-            "metered next: the topic was deleted or cut; restore it, or start over with empty topics"
+            f"metered next and {reached} was reached: the topic was deleted or cut; restore it, or start "
+            "over with empty topics"
         )
 
 

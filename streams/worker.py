@@ -86,6 +86,7 @@ class Worker:
         self._rules = rules
         self._generation: int | None = None
         self._owned: dict[int, Owned] = {}
+        self._reached: dict[int, int] = {}
         self._gone_back_to: dict[int, int] = {}
         self._stall = StallGuard(lambda: app.consumer_generation_id)
         self._places = asyncio.Semaphore(IN_WORK_MAX)
@@ -196,6 +197,7 @@ class Worker:
         async with self._taking_over:
             self._check_generation(generation)
             if generation != self._generation:
+                self._reached |= self._stands()
                 self._owned.clear()
                 self._gone_back_to.clear()
                 self._generation = generation
@@ -210,7 +212,7 @@ class Worker:
     async def _take_over(self, partitions: set[int], generation: int) -> None:
         async for attempt in self._retrying():
             with attempt:
-                taken = await read_held(self._kafka, partitions)
+                taken = await read_held(self._kafka, partitions, self._reached)
         await self._publish(generation, [claim(held) for held in taken.values()])
         for partition, held in sorted(taken.items()):
             self._owned[partition] = Owned(held, _now_s())

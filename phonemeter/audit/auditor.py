@@ -19,7 +19,7 @@ from metering.partition import Metered, PartitionState, Record, meter
 from metering.topics import DEAD_LETTERS, EVENTS, LEDGER
 from phonemeter.audit.differences import Differences, compare_lines, describe_letter, describe_line
 from phonemeter.audit.figures import STRETCH_OFFSETS, Cell, Figures, Identity, Stretch, cell_of, identity_of
-from phonemeter.audit.log import Log, how_far, reading, spans
+from phonemeter.audit.log import Log, reading, spans
 from phonemeter.audit.published import Published
 from phonemeter.audit.report import CellDifference, PartitionReport, Place, Report
 from phonemeter.audit.stored import StoredLedger, asking
@@ -27,6 +27,8 @@ from phonemeter.audit.topic import TopicAudit
 from phonemeter.errors import OperationError
 from phonemeter.replay.reading import Span
 from phonemeter.settings import Settings
+from phonemeter.stack.kafka.progress import how_far
+from phonemeter.stack.kafka.topics import admin
 from sinks.lines import BEFORE_ALL, Position
 
 STRETCHES_READ_MAX: Final = 200
@@ -46,7 +48,8 @@ def audit(settings: Settings, show: Show = lambda _partition, _offset, _end: Non
     """
     began_s = time.monotonic()
     report = Report()
-    services = how_far(settings.kafka)
+    with admin(settings.kafka) as client:
+        services = how_far(client)
     # The log is asked last: what the others say of events beyond its end is then foreign.
     ends = {topic: spans(settings.kafka, topic) for topic in (DEAD_LETTERS, LEDGER, EVENTS)}
     _refuse_cut_log(ends[EVENTS])

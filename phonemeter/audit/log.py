@@ -7,56 +7,22 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Final
 
 import aiokafka
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient, OffsetSpec
-from kafka.structs import OffsetAndMetadata
+from kafka.admin import OffsetSpec
 
-from metering.topics import EVENTS, LEDGER, SINK_GROUP, WORKER_GROUP
 from phonemeter.errors import OperationError
 from phonemeter.replay.reading import REQUEST_TIMEOUT_MS, SILENCE_S_MAX, Span, silence
-from phonemeter.stack.health import NO_COORDINATOR_YET
 from phonemeter.stack.kafka.topics import admin
-from sinks.lines import Position
-from sinks.source import position_of
 
 FETCH_BYTES: Final = 4 * 1024 * 1024
 RECORDS_MAX: Final = 20_000
 FETCH_WAIT_MS: Final = 500
-
-
-class Reached(NamedTuple):
-    """How far the services say they have come.
-
-    Attributes:
-        metered: per partition, the offset of the next event to be metered; all before it are in the ledger.
-        stored: per partition, the last line that ClickHouse has acknowledged.
-    """
-
-    metered: dict[int, int]
-    stored: dict[int, Position]
-
-
-def how_far(kafka: str) -> Reached:
-    """What the worker and the sink have told Kafka.
-
-    The sink is asked first: what it has stored was metered before, so the worker is never behind it.
-
-    Raises:
-        OperationError: Kafka does not answer.
-    """
-    with admin(kafka) as client:
-        stored = _committed(client, SINK_GROUP)
-        metered = _committed(client, WORKER_GROUP)
-    return Reached(
-        {at.partition: max(0, done.offset) for at, done in metered.items() if at.topic == EVENTS},
-        {at.partition: position_of(done.metadata) for at, done in stored.items() if at.topic == LEDGER},
-    )
 
 
 def spans(kafka: str, topic: str) -> dict[int, Span]:
@@ -131,15 +97,6 @@ def reading(kafka: str) -> Iterator[Log]:
             raise OperationError(f"Kafka at {kafka} stopped answering ({error}); try again.") from error
         finally:
             log.close()
-
-
-def _committed(client: KafkaAdminClient, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
-    try:
-        committed: dict[TopicPartition, OffsetAndMetadata] = client.list_group_offsets(group)[group]
-    except NO_COORDINATOR_YET:
-        # Kafka begins to coordinate when the first consumer asks.
-        return {}
-    return committed
 
 
 async def _started(kafka: str, at: aiokafka.TopicPartition, offset: int) -> AIOKafkaConsumer:

@@ -28,11 +28,13 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from metering.topics import LEDGER
 from phonemeter.audit.auditor import Show
-from phonemeter.audit.log import Log, how_far, reading, spans
+from phonemeter.audit.log import Log, reading, spans
 from phonemeter.audit.report import Repaired
 from phonemeter.errors import OperationError
 from phonemeter.replay.reading import Span
 from phonemeter.settings import Settings
+from phonemeter.stack.kafka.progress import how_far
+from phonemeter.stack.kafka.topics import admin
 from sinks.batches import Batch, Limits
 from sinks.connection import FAILURES, connect, database_of, rows, sentence
 from sinks.errors import PoisonError, StoreError
@@ -64,7 +66,8 @@ def repair(settings: Settings, show: Show = lambda _partition, _offset, _end: No
             the old table is then as it was.
     """
     records = spans(settings.kafka, LEDGER)
-    acknowledged = how_far(settings.kafka).stored
+    with admin(settings.kafka) as client:
+        acknowledged = how_far(client).stored
     repaired = Repaired()
     with (
         _one_sentence(),

@@ -5,9 +5,9 @@ from typing import Final
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 
-from metering.topics import EVENTS, WORKER_GROUP
+from metering.topics import EVENTS
 from phonemeter.errors import OperationError
-from phonemeter.stack.health import NO_COORDINATOR_YET
+from phonemeter.stack.kafka.progress import how_far
 from sinks.connection import FAILURES, connect, rows, sentence
 
 POLL_MS: Final = 1_000
@@ -28,12 +28,8 @@ def ends(client: KafkaAdminClient, partitions: int) -> Offsets:
 
 
 def metered(client: KafkaAdminClient) -> Offsets:
-    """How far the worker has come, as it has told Kafka."""
-    try:
-        committed = client.list_group_offsets(WORKER_GROUP)[WORKER_GROUP]
-    except NO_COORDINATOR_YET:
-        return {}
-    return {at.partition: max(0, done.offset) for at, done in committed.items() if at.topic == EVENTS}
+    """How far the worker has come, as it and the sink have told Kafka."""
+    return how_far(client).metered
 
 
 def stored(clickhouse: str) -> Offsets:

@@ -205,7 +205,7 @@ class _Following:
         stored = log.stored(self.settings.clickhouse)
         ends = log.ends(self.client, self.settings.partitions)
         complete = all_published and all(stored.get(partition, 0) >= end for partition, end in ends.items())
-        # The worker tells Kafka of a batch half a second later; what is stored has been metered.
+        # The sink tells Kafka of an INSERT after it; what is stored has been metered.
         metered = max(sum(log.metered(self.client).values()), sum(stored.values()))
         return Progress(
             self.emission.totals.delivered, metered - self.already, sum(stored.values()) - self.already

@@ -20,7 +20,8 @@ from metering.rules import Rules
 from metering.topics import ALERTS, DEAD_LETTERS, EVENTS, LEDGER, SINK_GROUP, STATE, WORKER_GROUP
 from phonemeter.errors import OperationError, UserError
 from phonemeter.replay.reading import Span, TopicReader, reading
-from phonemeter.stack.health import NO_COORDINATOR_YET, without_password
+from phonemeter.stack.health import without_password
+from phonemeter.stack.kafka.progress import NO_COORDINATOR_YET
 from phonemeter.stack.kafka.topics import admin
 from sinks.connection import FAILURES, connect, sentence
 

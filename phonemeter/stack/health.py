@@ -1,28 +1,25 @@
 """How phonemeter does, seen from outside: what answers, how far behind it is, how fresh the ledger is."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
-from kafka.errors import (
-    CoordinatorLoadInProgressError,
-    CoordinatorNotAvailableError,
-    NotCoordinatorError,
-)
 
 from metering.topics import ALERTS, EVENTS, LEDGER, NOTIFIER_GROUP, SINK_GROUP, WORKER_GROUP
 from phonemeter.errors import OperationError
 from phonemeter.settings import Settings
 from phonemeter.stack.directory import StackDirectory
+from phonemeter.stack.kafka.progress import NO_COORDINATOR_YET, committed, how_far
 from phonemeter.stack.kafka.topics import admin
 from phonemeter.stack.supervisor import State
 from sinks.connection import FAILURES, connect, rows, sentence
 
 REPLY_TIMEOUT_S = 10.0
-NO_COORDINATOR_YET = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,7 @@ def examine(settings: Settings) -> Health:
     worker = sink = notifier = None
     try:
         with admin(settings.kafka) as client:
-            worker = _consumer(client, WORKER_GROUP, EVENTS, problems)
+            worker = _consumer(client, WORKER_GROUP, EVENTS, problems, how_far(client).metered)
             sink = _consumer(client, SINK_GROUP, LEDGER, problems)
             if settings.alert_routes is not None:
                 notifier = _consumer(client, NOTIFIER_GROUP, ALERTS, problems)
@@ -88,7 +85,14 @@ def without_password(url: str) -> str:
     return url.replace(f":{password}@", ":***@", 1) if password else url
 
 
-def _consumer(client: KafkaAdminClient, group: str, topic: str, problems: list[str]) -> Consumer | None:
+def _consumer(
+    client: KafkaAdminClient,
+    group: str,
+    topic: str,
+    problems: list[str],
+    known: Mapping[int, int] = MappingProxyType({}),
+) -> Consumer | None:
+    """How a stage does with its topic, of which `known` records are done, whatever it has committed."""
     described = client.describe_topics([topic])[0]
     if described["error_code"] != 0:
         problems.append(f"Topic {topic} does not exist; phonemeter up creates it.")
@@ -96,15 +100,14 @@ def _consumer(client: KafkaAdminClient, group: str, topic: str, problems: list[s
     partitions = [TopicPartition(topic, one["partition_index"]) for one in described["partitions"]]
     ends = client.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
     try:
-        committed = client.list_group_offsets(group)[group]
         members = len(client.describe_groups([group])[group]["members"])
     except NO_COORDINATOR_YET:
-        # Kafka begins to coordinate when the first consumer asks.
-        committed, members = {}, 0
+        members = 0
     if members == 0:
         problems.append(f"Nobody reads {topic}: consumer group {group} has no members.")
-    done = {partition: max(0, at.offset) for partition, at in committed.items()}
-    return Consumer(members, sum(end.offset - done.get(partition, 0) for partition, end in ends.items()))
+    told = committed(client, group)
+    done = {at: max(known.get(at.partition, 0), told[at].offset if at in told else 0) for at in partitions}
+    return Consumer(members, sum(end.offset - done[at] for at, end in ends.items()))
 
 
 def _ledger(url: str, problems: list[str]) -> tuple[int | None, float | None]:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Event
 from typing import cast
@@ -371,7 +371,9 @@ class _Never(Event):
         return False
 
 
-async def _read_held(world: World, partitions: Collection[int]) -> dict[int, Held]:
+async def _read_held(
+    world: World, partitions: Collection[int], _reached: Mapping[int, int]
+) -> dict[int, Held]:
     return await world.read_held(partitions)
 
 
