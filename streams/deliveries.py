@@ -14,7 +14,7 @@ from faust.types import EventT
 from metering.partition import Record
 from streams.record_batches import RecordBatch
 
-RECORDS_MAX = 20_000
+RECORDS_MAX = 40_000
 """Records of several deliveries that are metered together. A delivery of more comes alone."""
 
 
