@@ -19,7 +19,7 @@ from bench.processes import Program, program, stack
 from bench.traffic import APPS, PACKS, events
 from metering.topics import WORKER_GROUP
 from phonemeter.settings import Settings
-from phonemeter.stack.health import NO_COORDINATOR_YET
+from phonemeter.stack.kafka.progress import NO_COORDINATOR_YET
 from phonemeter.stack.kafka.topics import admin
 from phonemeter.stack.probes import http_get
 
