@@ -3,7 +3,9 @@
 The names are the interface of dashboards, recording and alerting rules, which are tested against this list.
 """
 
-from collections.abc import Iterable
+import collections
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -11,6 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from metering.charging import UncoveredReason
 from metering.events import RejectionReason
 from metering.ledger import EntryKind
+from metering.partition import Record
+from streams.batch_step import BatchWork, Held
 from streams.lag import Lag
 
 MetricName = Literal[
@@ -144,3 +148,28 @@ def assigned(partitions: Iterable[int]) -> None:
     for partition in LAG.keep_only(owned):
         for gauge in (NEXT_OFFSET, NEWEST_RECORD_SECONDS, ACCOUNTS):
             gauge.remove_by_labels({"partition": str(partition)})
+
+
+def observe_batch(
+    partition: int, batch: Sequence[Record], held: Held, work: BatchWork, seconds: float
+) -> None:
+    """Take note of a batch that was carried out: of its records, those behind `held` were skipped."""
+    state = work.after.state
+    new = state.next_offset - held.state.next_offset
+    RECORDS.labels(partition).inc(new)
+    SKIPPED.labels(partition).inc(len(batch) - new)
+    BATCH_RECORDS.observe(new)
+    BATCH_SECONDS.observe(seconds)
+    NEXT_OFFSET.labels(partition).set(state.next_offset)
+    LAG.metered(partition, state.next_offset, batch[-1].recorded_at_ms or 0)
+    NEWEST_RECORD_SECONDS.labels(partition).set((batch[-1].recorded_at_ms or 0) / 1_000)
+    ACCOUNTS.labels(partition).set(len(state.accounts))
+    kinds = collections.Counter(map(attrgetter("kind"), work.metered.entries))
+    for kind, count in kinds.items():
+        ENTRIES.labels(kind).inc(count)
+    if kinds["uncovered"]:
+        for entry in work.metered.entries:
+            if entry.kind == "uncovered" and entry.calls > 0:
+                UNCOVERED.labels(entry.reason).inc()
+    for letter in work.metered.dead_letters:
+        DEAD_LETTERS.labels(letter.reason).inc()

@@ -11,12 +11,11 @@ and when the worker is told to stop: until then its batches are not acked.
 
 import asyncio
 import logging
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from operator import attrgetter
 from time import perf_counter
 from typing import Any, cast
 
@@ -25,10 +24,10 @@ from faust.types import TP, EventT
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
 
 from metering import topics
-from metering.partition import OffsetGapError, Record
+from metering.partition import OffsetGapError
 from metering.rules import Rules
 from streams import metrics
-from streams.batch_step import BatchWork, Held, Outgoing, Work, carry_out, checkpoint, claim, plan
+from streams.batch_step import Held, Outgoing, Work, carry_out, checkpoint, claim, plan
 from streams.deliveries import Taken, take
 from streams.record_batches import Producer, RecordBatchApp
 from streams.stall_guard import StalledError, StallGuard
@@ -44,7 +43,6 @@ RETRY_WAIT_MAX_S = 10.0
 
 IN_WORK_MAX = 2
 """Batches in work at a time: one is metered while what another did is being stored. More only take memory."""
-
 
 STORE_S = 5.0
 """How old what the stored state does not have yet may become: after a crash it is metered again."""
@@ -93,6 +91,7 @@ class Worker:
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._waiting: defaultdict[int, deque[EventT[Any]]] = defaultdict(deque)
         self._working_off: set[int] = set()
+        self._finishing = False
         self._taking_over = asyncio.Lock()
 
     async def run(self, stream: AsyncIterable[EventT[Any]]) -> None:
@@ -110,15 +109,16 @@ class Worker:
 
     async def finish(self) -> None:
         """Store all states before the worker stops, so that the next one has nothing to meter again."""
+        self._finishing = True
         try:
             await asyncio.wait_for(self._store_what_is_old(0.0), STORE_LAST_S)
         except TimeoutError:
             logger.warning("not all states were stored in time: some records will be metered again")
 
     async def _work_off(self, partition: int) -> None:
-        """Meter what waits of a partition, until nothing does."""
+        """Meter what waits of a partition, until nothing does or the worker is told to stop."""
         waiting = self._waiting[partition]
-        while waiting:
+        while waiting and not self._finishing:
             async with self._places, self._turns[partition]:
                 await self._guarded(self._meter(partition, take(waiting)))
         self._working_off.discard(partition)
@@ -159,7 +159,7 @@ class Worker:
         self._gone_back_to.pop(partition, None)
         if work is not None:
             await self._carry_out(owned, work, generation)
-            _observe(partition, batch, held, work, perf_counter() - started_s)
+            metrics.observe_batch(partition, batch, held, work, perf_counter() - started_s)
         else:
             metrics.SKIPPED.labels(partition).inc(len(batch))
         owned.unacked.extend(taken.events)
@@ -197,7 +197,7 @@ class Worker:
         async with self._taking_over:
             self._check_generation(generation)
             if generation != self._generation:
-                self._reached |= self._stands()
+                self._reached |= {at: max(to, self._reached.get(at, 0)) for at, to in self._stands().items()}
                 self._owned.clear()
                 self._gone_back_to.clear()
                 self._generation = generation
@@ -313,25 +313,3 @@ def _tell_retry(attempt: RetryCallState) -> None:
     metrics.PUBLISH_RETRIES.inc()
     error = attempt.outcome.exception() if attempt.outcome else None
     logger.warning("Kafka does not answer (%r); trying again, attempt %d", error, attempt.attempt_number + 1)
-
-
-def _observe(partition: int, batch: Sequence[Record], held: Held, work: BatchWork, seconds: float) -> None:
-    state = work.after.state
-    new = state.next_offset - held.state.next_offset
-    metrics.RECORDS.labels(partition).inc(new)
-    metrics.SKIPPED.labels(partition).inc(len(batch) - new)
-    metrics.BATCH_RECORDS.observe(new)
-    metrics.BATCH_SECONDS.observe(seconds)
-    metrics.NEXT_OFFSET.labels(partition).set(state.next_offset)
-    metrics.LAG.metered(partition, state.next_offset, batch[-1].recorded_at_ms or 0)
-    metrics.NEWEST_RECORD_SECONDS.labels(partition).set((batch[-1].recorded_at_ms or 0) / 1_000)
-    metrics.ACCOUNTS.labels(partition).set(len(state.accounts))
-    kinds = Counter(map(attrgetter("kind"), work.metered.entries))
-    for kind, count in kinds.items():
-        metrics.ENTRIES.labels(kind).inc(count)
-    if kinds["uncovered"]:
-        for entry in work.metered.entries:
-            if entry.kind == "uncovered" and entry.calls > 0:
-                metrics.UNCOVERED.labels(entry.reason).inc()
-    for letter in work.metered.dead_letters:
-        metrics.DEAD_LETTERS.labels(letter.reason).inc()
