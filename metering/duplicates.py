@@ -112,12 +112,12 @@ class RememberedIds(Struct, frozen=True):
         """With more sightings in their stored form, in the order of their arrival."""
         if not sightings:
             return self
-        chunks = _cut(self.tail + sightings)
+        chunks = _cut(memoryview(self.tail + sightings))
         return RememberedIds(
             self._merged(_segment(sightings, self.next_number)),
             self.first_chunk,
             self.newest_ms + tuple(map(_newest_ms, chunks[:-1])),
-            chunks[-1],
+            bytes(chunks[-1]),
         )
 
     def forgetting(self, before_ms: int, ids_max: int) -> "RememberedIds":
@@ -168,13 +168,13 @@ def _sorted(sightings: Segment) -> Segment:
     return Segment(*(column[order] for column in sightings))
 
 
-def _cut(stored: bytes) -> list[bytes]:
-    """Cut into full chunks and a last one that is not full."""
+def _cut(stored: memoryview) -> list[memoryview]:
+    """Cut into full chunks and a last one that is not full, without copying any."""
     size = CHUNK_IDS * _STORED.itemsize
     return [stored[at : at + size] for at in range(0, len(stored) + 1, size)]
 
 
-def _newest_ms(chunk: bytes) -> int:
+def _newest_ms(chunk: memoryview) -> int:
     return int(np.frombuffer(chunk, _STORED)["seen_at_ms"].max())
 
 
@@ -182,8 +182,8 @@ def chunks_since(before: RememberedIds, after: RememberedIds, sightings: bytes) 
     """The stored chunks, by number, that changed when `sightings` were added to `before` and gave `after`."""
     if not sightings:
         return {}
-    numbered = enumerate(_cut(before.tail + sightings), before.tail_chunk)
-    return {number: chunk for number, chunk in numbered if chunk and number >= after.first_chunk}
+    numbered = enumerate(_cut(memoryview(before.tail + sightings)), before.tail_chunk)
+    return {number: bytes(chunk) for number, chunk in numbered if chunk and number >= after.first_chunk}
 
 
 def restore(first_chunk: int, chunks: Iterable[bytes]) -> RememberedIds:

@@ -111,7 +111,9 @@ def meter(state: PartitionState, records: Iterable[Record], rules: Rules) -> Met
     """
     due = _due(state, records)
     events, times_ms = read_all(due)
-    digests = [_digest(event) for event in events]
+    digests = [
+        digest_of(event.subject, event.id) if isinstance(event, _REMEMBERED) else None for event in events
+    ]
     batch = _Batch(state, rules, state.ids.suspects([digest for digest in digests if digest is not None]))
     batch.meter(zip(due, events, times_ms, digests, strict=True))
     return batch.finished(state.next_offset + len(due))
@@ -126,13 +128,6 @@ def _due(state: PartitionState, records: Iterable[Record]) -> Sequence[Record]:
     return due
 
 
-def _digest(event: AnyEvent | Rejection) -> int | None:
-    """What an event is remembered by; nothing for what is never a duplicate."""
-    if isinstance(event, (Rejection, ClockTicked)):
-        return None
-    return digest_of(event.subject, event.id)
-
-
 class _Batch:
     """The working copy of a state while a batch is metered: accounts are copied when first touched."""
 
@@ -145,6 +140,9 @@ class _Batch:
         self._suspects = suspects
         self._first_number = state.ids.next_number
         self._sightings = Sightings()
+        # Looked up once and not at every event.
+        self._remember = self._sightings.digests.append
+        self._remember_when = self._sightings.seen_at_ms.append
         self._lines = Lines()
         self._dead_letters: list[DeadLetter] = []
 
@@ -194,8 +192,8 @@ class _Batch:
             capability = "" if isinstance(event, _WITHOUT_CAPABILITY) else event.data.capability
             self._lines.add("duplicate", time_ms, appid, capability, event_id=event.id, source=event.source)
             return
-        self._sightings.digests.append(digest)
-        self._sightings.seen_at_ms.append(now_ms)
+        self._remember(digest)
+        self._remember_when(now_ms)
         if account is None:
             account = self._account(appid)
         if now_ms > account.clock_ms:
@@ -299,6 +297,9 @@ class _Batch:
             )
         )
 
+
+_REMEMBERED = (Authorization, Purchased, Refunded, Registered, AlertingSet, UsageObserved)
+"""What can be a duplicate: every event but a clock tick; the most frequent first."""
 
 _WITHOUT_CAPABILITY = (Refunded, Registered, AlertingSet, ClockTicked)
 

@@ -185,7 +185,7 @@ class StateReader:
                 self._records[key] = value
 
     def finished(self) -> tuple[PartitionState, Placement]:
-        """The newest whole state; an empty one where nothing was ever stored.
+        """The newest whole state; an empty one where nothing was ever stored. Can be asked once.
 
         Raises:
             StateDamagedError: items are missing or of another version than the header's.
@@ -226,6 +226,8 @@ class StateReader:
         headers: dict[int, _StoredHeader] = {}
         versions: dict[str, list[_Version]] = {}
         for record_key, value in self._records.items():
+            # A large state must not lie in memory twice; of what was read, the keys are still needed.
+            self._records[record_key] = b""
             key, _, place = record_key.decode().rpartition("#")
             if key == _HEADER:
                 headers[int(place)] = msgspec.msgpack.decode(value, type=_StoredHeader)
