@@ -1,11 +1,12 @@
 """Reading a partition's state back when a worker takes it over."""
 
-from asyncio import to_thread
+from asyncio import sleep, timeout, to_thread
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from time import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import RequestTimedOutError
 
 from metering import topics
 from streams.batch_step import Held
@@ -14,6 +15,8 @@ from streams.state_log import StateReader, StateRecord
 FETCH_WAIT_MS = 50
 FETCH_BYTES = 8 * 1024 * 1024
 POLL_RECORDS = 20_000
+METADATA_LOOK_S = 0.02
+METADATA_S_MAX = 10.0
 
 
 class LogTruncatedError(Exception):
@@ -64,7 +67,7 @@ async def _read(
     consumer.pause(*state_tps, *events_tps)
     ends = await consumer.end_offsets(events_tps)
     # The end of a partition that is not there would be waited for without end.
-    _check_partitions(*(consumer.partitions_for_topic(topic) for topic in (topics.EVENTS, topics.STATE)))
+    _check_partitions(await _known(consumer, topics.EVENTS), await _known(consumer, topics.STATE))
     ends |= await consumer.end_offsets(state_tps)
     count = len(consumer.partitions_for_topic(topics.EVENTS) or ())
     # One after the other: what was read of one need not lie in memory beside what was read of the next.
@@ -76,6 +79,17 @@ async def _read(
             tp.partition, begins[tp], next_offset, max(next_offset, reached.get(tp.partition, 0)), ends[tp]
         )
     return held
+
+
+async def _known(consumer: AIOKafkaConsumer, topic: str) -> Collection[int]:
+    """The partitions of an assigned topic, as soon as the broker has told of it."""
+    try:
+        async with timeout(METADATA_S_MAX):
+            while not (partitions := consumer.partitions_for_topic(topic)):  # noqa: ASYNC110 - no event says so
+                await sleep(METADATA_LOOK_S)
+    except TimeoutError:
+        raise RequestTimedOutError(f"the broker does not tell of {topic}") from None
+    return frozenset(partitions)
 
 
 async def _take_over(consumer: AIOKafkaConsumer, tp: TopicPartition, end: int, count: int) -> Held:
@@ -101,8 +115,8 @@ def _check_log(partition: int, begin: int, next_offset: int, reached: int, end: 
         )
 
 
-def _check_partitions(events: Collection[int] | None, state: Collection[int] | None) -> None:
-    if events and state and len(events) != len(state):
+def _check_partitions(events: Collection[int], state: Collection[int]) -> None:
+    if len(events) != len(state):
         raise _partitions_changed(len(events), f"{topics.STATE} has {len(state)}")
 
 
