@@ -130,11 +130,14 @@ def call_charged(
     """Count a charged call into its day, its minute and its client's hour.
 
     The first call of a new day asks the forecast for the run-out; one that makes its minute or its client's
-    hour abnormal alerts.
+    hour abnormal alerts. Minute and hour are those of the arrival where the client's clock is ahead of it.
     """
     data = event.data
     _count_day(account, data.capability, time_ms, time_ms, lines, rules)
-    minute = time_ms // MINUTE_MS
+    # Were a minute of the future the newest, every call until it comes would be behind it.
+    arrived_ms = lines.recorded_at_ms
+    called_ms = time_ms if time_ms < arrived_ms else arrived_ms  # noqa: FURB136 - `min` is a call an event
+    minute = called_ms // MINUTE_MS
     burn = use.burn
     if burn is None:
         burn = use.burn = Burn.begun(minute, account.alerting or rules)
@@ -181,6 +184,11 @@ def set_alarm(use: Use) -> None:
 def _count_day(
     account: Account, capability: Capability, called_ms: int, time_ms: int, lines: Lines, rules: Rules
 ) -> None:
+    """Count a call into its day, as the ledger does, also where the client's clock is ahead of its arrival.
+
+    Calls of the days before are still counted into them, so a clock that is ahead hides none: at most, the
+    question of that day's run-out is asked an hour early, without what is called until midnight.
+    """
     use = account.uses[capability]
     day = (called_ms + SHANGHAI_OFFSET_MS) // DAY_MS
     newest = use.newest_day

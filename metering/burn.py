@@ -1,6 +1,7 @@
 """Abnormal burn: one minute, or one client in an hour, that takes far more calls than its history.
 
-Counted are calls as they are charged, by their own time. The history is the busiest minute, and the busiest
+Counted are calls as they are charged, by their own time, or by that of their arrival at the broker where it
+is earlier, because the client's clock is ahead. The history is the busiest minute, and the busiest
 client's hour, of each of the seven days before; what went beyond the limit enters it as the limit, so that
 an attack teaches at most as much as the factor allows. A minute that lies behind the newest one is not
 counted, and neither is a call in an hour that is over: late calls raise nothing.

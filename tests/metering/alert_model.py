@@ -172,11 +172,13 @@ class AlertModel(Model):
 
     def minute_counts(self, app: Json, capability: str, time: int, client: str) -> None:
         watch, alerting = app[capability]["watch"], app["alerting"]
-        minute = time // 60_000
+        # A clock that is ahead of the broker's is not believed, though the alert still has the call's time.
+        counted = min(time, self.arrived)
+        minute = counted // 60_000
         if watch.minutes and minute > watch.newest_minute:
             watch.leave_minute(minute, alerting)
         watch.newest_minute = max(watch.newest_minute, minute)
-        watch.first_burn_day = watch.first_burn_day or shanghai_day(time)
+        watch.first_burn_day = watch.first_burn_day or shanghai_day(counted)
         remaining = left(app, capability) + self.trial_left(app, capability)
         if minute == watch.newest_minute:
             watch.minutes[minute] += 1

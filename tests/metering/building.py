@@ -120,6 +120,14 @@ def records(values: Iterable[bytes], first: int = 0) -> list[Record]:
     return [Record(offset, None, None, value) for offset, value in enumerate(values, first)]
 
 
+def arrived(values: Iterable[tuple[int, bytes]], first: int = 0) -> list[Record]:
+    """The records of a broker, which have its time and their app's key."""
+    return [
+        Record(offset, recorded_at_ms, json.loads(value)["subject"].encode(), value)
+        for offset, (recorded_at_ms, value) in enumerate(values, first)
+    ]
+
+
 @dataclass
 class Play:
     """A log played through the rules, to be looked at and played on."""
@@ -131,7 +139,14 @@ class Play:
 
     def on(self, *values: bytes) -> list[Entry]:
         """Play more events; gives their entries."""
-        metered = meter(self.state, records(values, self.state.next_offset), self.rules)
+        return self._meter(records(values, self.state.next_offset))
+
+    def arriving(self, *values: tuple[int, bytes]) -> list[Entry]:
+        """Play more events, each given with the broker's time; gives their entries."""
+        return self._meter(arrived(values, self.state.next_offset))
+
+    def _meter(self, more: Iterable[Record]) -> list[Entry]:
+        metered = meter(self.state, more, self.rules)
         self.state = metered.state
         self.entries += metered.entries
         self.dead_letters += metered.dead_letters

@@ -46,6 +46,7 @@ class Model:
         self.allowed_lateness_ms = allowed_lateness_ms
         self.duplicate_window_ms = duplicate_window_ms
         self.tick_ms = 0
+        self.arrived = 0
         self.rejected = 0
         self.apps: dict[str, Json] = {}
         self.outcomes: dict[tuple[str, int], Outcome] = {}
@@ -55,13 +56,15 @@ class Model:
         for place, value in enumerate(values):
             self.read(place, value)
 
-    def read(self, place: int, value: bytes) -> None:
+    def read(self, place: int, value: bytes, arrived: int | None = None) -> None:
+        """Take in one event, which arrived as it happened unless the broker's time is given."""
         try:
             event = json.loads(value)
         except ValueError:
             self.rejected += 1
             return
         time = ms(event["time"])
+        self.arrived = time if arrived is None else arrived
         if event["type"] == "clock.ticked":
             self.tick_ms = max(self.tick_ms, time)
             return

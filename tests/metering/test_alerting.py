@@ -223,6 +223,18 @@ def test_the_lead_time_is_a_setting_of_the_owner() -> None:
     assert forecasts(play(alerting_set(at(0), run_out_lead_days=0), pack, *taps)) == []
 
 
+def test_a_call_dated_past_midnight_hides_no_call_of_today_from_the_run_out() -> None:
+    """On day 3 the forecast goes by 10, 10 and 11 calls; without those of day 1, 72 would last a week."""
+    played = play(purchased(at(0), "a", calls=104), *calls(10, 0))
+    late_in_the_evening = at(1, hours=23)
+    played.arriving((late_in_the_evening, succeeded(at(2))))
+    played.arriving(*[(late_in_the_evening, call) for call in calls(10, 1)])
+    played.on(*calls(10, 2))
+    assert forecasts(played) == []
+    played.on(*calls(1, 3))
+    assert forecasts(played) == [(72, at(3))]
+
+
 def test_the_first_day_has_no_forecast() -> None:
     assert forecasts(play(purchased(at(0), "a", calls=10), *calls(9, 0), rules=NO_TRIAL)) == []
 

@@ -101,6 +101,35 @@ def test_a_late_minute_raises_nothing_and_enters_no_history() -> None:
     assert minutes(played.with_(*calls(6, 8))) == [(at(8), {"calls": 6, "usual": 1})]
 
 
+def test_a_call_dated_in_the_future_does_not_hide_what_burns_when_it_arrives() -> None:
+    ahead = (at(7), succeeded(at(7, ms=59 * MINUTE_MS)))
+    played = after_a_week()
+    played.arriving(ahead, *[(at(7, ms=MINUTE_MS), call) for call in calls(6, 7, minute=1, client="bot")])
+    assert minutes(played) == [(at(7, ms=MINUTE_MS), {"calls": 6, "usual": 1})]
+    over_the_hour = (at(7, ms=30 * MINUTE_MS), succeeded(at(7, ms=61 * MINUTE_MS)))
+    played = after_a_week()
+    played.arriving(
+        over_the_hour, *[(at(7, ms=31 * MINUTE_MS), call) for call in calls(4, 7, minute=31, client="bot")]
+    )
+    assert clients(played) == [(at(7, ms=31 * MINUTE_MS), {"client": "bot", "calls": 4, "usual": 0})]
+
+
+def test_calls_dated_over_the_next_hour_burn_in_the_minute_in_which_they_arrive() -> None:
+    played = after_a_week()
+    spread = [succeeded(at(7, ms=(number + 1) * MINUTE_MS), client="bot") for number in range(6)]
+    played.arriving(*[(at(7), call) for call in spread])
+    assert [details["calls"] for _, details in minutes(played)] == [6]
+    assert [time_ms for time_ms, _ in minutes(played)] == [at(7, ms=6 * MINUTE_MS)]
+
+
+def test_a_call_that_arrives_late_still_belongs_to_the_minute_in_which_it_happened() -> None:
+    played = after_a_week()
+    played.arriving(
+        *[(at(7, ms=20 * MINUTE_MS), call) for minute in range(6) for call in calls(5, 7, minute=minute)]
+    )
+    assert minutes(played) == []
+
+
 def test_only_charged_calls_burn() -> None:
     played = after_a_week()
     played.on(*[denied(at(7)) for _ in range(50)])
