@@ -18,7 +18,7 @@ from bench.kafka_log import publish
 from bench.measuring import cost_of_more, ledger_difference
 from bench.processes import program, stack
 from bench.traffic import PACKS, SKEW, Event, Packs, events
-from metering.partition import PartitionState, Record
+from metering.partition import Record, WorkingState
 from metering.rules import Rules
 from streams.app import YOUNG_OBJECTS_MAX
 from streams.batch_step import Held, checkpoint, plan
@@ -86,11 +86,16 @@ def cost_of_rules(load: Load, taps: int) -> float:
 def _cost_of_rules(load: Load, taps: int) -> float:
     apps = max(load.apps // PARTITIONS, 1)
     traffic = events(taps, apps, packs=load.packs, skew=load.skew)
-    held = Held.stored(PartitionState(0), Placement().taken_over(RECORDED_AT_MS))
-    for batch in _batches(islice(traffic, apps * len(load.packs)), 0):
+    purchases = list(_batches(islice(traffic, apps * len(load.packs)), 0))
+    batches = list(_batches(traffic, sum(map(len, purchases))))
+    return min(_cost_us(_bought(purchases), batches) for _ in range(REPETITIONS))
+
+
+def _bought(purchases: Sequence[Sequence[Record]]) -> Held:
+    held = Held.stored(WorkingState(0), Placement().taken_over(RECORDED_AT_MS))
+    for batch in purchases:
         held = _done(held, batch)
-    batches = list(_batches(traffic, held.state.next_offset))
-    return min(_cost_us(held, batches) for _ in range(REPETITIONS))
+    return held
 
 
 def cost_of_worker(load: Load, taps: int) -> tuple[float, bool]:

@@ -4,20 +4,21 @@ Nothing in an account refers back to it, so the garbage collector need not look 
 with a hundred thousand apps, looking for cycles among them costs more than metering their calls.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
 
 from metering.burn import Burn
-from metering.events import CAPABILITIES, Capability
+from metering.events import Capability
 from metering.packs import ClosedPack, Ending, Pack
 from metering.rules import BURN_CLIENT_CALLS, BURN_MINUTE_CALLS, BURN_PERCENT, Rules
 
 NEVER_MS: Final = 2**62
 """Later than any time: nothing is due."""
 
-TRIAL_OF_ACCOUNT: Final = "account"
+USE_DAYS: Final = 7
+"""Complete Shanghai days before the newest one whose calls are kept: their mean forecasts a day's use."""
 
 
 class Use(Struct, array_like=True, gc=False):
@@ -32,9 +33,10 @@ class Use(Struct, array_like=True, gc=False):
             what balance levels are measured against.
         armed, fired: balance levels (percent) that will alert, and that have and wait for a top-up.
         alarm_at: the remainder at which the next armed level fires; -1 if none is armed.
-        calls_by_day: calls charged per Shanghai day, for the last days only.
-        first_day: Shanghai day of the first charged call; 0 before it.
-        newest_day: newest Shanghai day on which a call was charged.
+        trial: calls left of its own trial quota (rule 4).
+        newest_day: newest Shanghai day on which a call was charged; 0 before the first.
+        calls_today: calls charged on that day.
+        calls_before: the same of each of the days before it, newest first, since the first day of all.
         run_out_fired: whether the run-out alert was given and waits for a top-up.
         uncovered_fired: whether the alert of uncovered calls was given and waits for a top-up.
         burn: how fast calls are taken; None before the first.
@@ -49,23 +51,40 @@ class Use(Struct, array_like=True, gc=False):
     armed: tuple[int, ...] = ()
     fired: tuple[int, ...] = ()
     alarm_at: int = -1
-    calls_by_day: dict[int, int] = {}
-    first_day: int = 0
+    trial: int = 0
     newest_day: int = 0
+    calls_today: int = 0
+    calls_before: tuple[int, ...] = ()
     run_out_fired: bool = False
     uncovered_fired: bool = False
     burn: Burn | None = None
 
     def copy(self) -> "Use":
-        """An independent copy; only the counts by pack, by day and of the burn are ever changed in place."""
+        """An independent copy; only the counts by pack and of the burn are ever changed in place."""
         fresh: Use = self.__copy__()  # type: ignore[attr-defined] # all structs have it; the stubs leave it out
         fresh.remaining = self.remaining.copy()
-        fresh.calls_by_day = self.calls_by_day.copy()
         burn = self.burn
         if burn is not None:
             fresh.burn = burn.__copy__()  # type: ignore[attr-defined] # see above
             fresh.burn.clients = burn.clients.copy()
         return fresh
+
+    def begin_day(self, day: int) -> None:
+        """Go on to a later Shanghai day."""
+        if self.newest_day:
+            idle = (0,) * min(day - self.newest_day - 1, USE_DAYS)
+            self.calls_before = (*idle, self.calls_today, *self.calls_before)[:USE_DAYS]
+        self.newest_day, self.calls_today = day, 0
+
+    def count_on(self, day: int) -> None:
+        """Count a charged call on the newest day, or on one of those before it that are kept."""
+        back = self.newest_day - day
+        if back == 0:
+            self.calls_today += 1
+        elif back <= len(self.calls_before):
+            days = list(self.calls_before)
+            days[back - 1] += 1
+            self.calls_before = tuple(days)
 
     def add_open(self, pack: Pack) -> None:
         """Take a new pack into the burn order."""
@@ -114,12 +133,14 @@ class Alerting(Struct, frozen=True, array_like=True, gc=False):
 class Account(Struct, array_like=True, gc=False):
     """One app.
 
+    It is made of few objects, because with many apps reaching each object costs more than what is done to it.
+
     Attributes:
         appid: the app.
         clock_ms: up to when its time has been worked through: the newest of its own events and ticks.
         due_ms: when time alone next does something to it (a pack starts, nears expiry, expires, lapses).
-        trial: calls left of the trial quota, under `account` or per capability.
-        uses: its capabilities.
+        trial: calls left of the trial quota that all capabilities share (rule 4).
+        quick, realtime: its capabilities, each under its name.
         exempt: counted, never charged (rule 9).
         alerting: its thresholds; None for the defaults.
         name, entity_type, category: as registered.
@@ -128,8 +149,9 @@ class Account(Struct, array_like=True, gc=False):
     appid: str
     clock_ms: int
     due_ms: int
-    trial: dict[str, int]
-    uses: dict[Capability, Use]
+    trial: int
+    quick: Use
+    realtime: Use
     exempt: bool = False
     alerting: Alerting | None = None
     name: str = ""
@@ -139,25 +161,31 @@ class Account(Struct, array_like=True, gc=False):
     @staticmethod
     def new(appid: str, rules: Rules) -> "Account":
         """An app seen for the first time, with its trial quota untouched."""
-        trial = dict.fromkeys(trial_quotas(rules), rules.trial_calls)
-        return Account(appid, 0, NEVER_MS, trial, {capability: Use() for capability in CAPABILITIES})
+        shared, own = rules.trial_calls, 0
+        if rules.trial_scope != "account":
+            shared, own = own, shared
+        return Account(appid, 0, NEVER_MS, shared, Use(trial=own), Use(trial=own))
+
+    @property
+    def uses(self) -> dict[Capability, Use]:
+        """Its capabilities by name."""
+        return {"quick": self.quick, "realtime": self.realtime}
+
+    @property
+    def trials(self) -> dict[Capability | Literal[""], int]:
+        """Calls left of its trial quotas: of the shared one under the empty name, and of each one's own."""
+        return {"": self.trial, **{capability: use.trial for capability, use in self.uses.items()}}
+
+    def trial_of(self, use: Use) -> int:
+        """Calls left of the trial quota that a capability uses: there is either a shared one or its own."""
+        return self.trial + use.trial
 
     def copy(self) -> "Account":
         """An independent copy."""
         fresh: Account = self.__copy__()  # type: ignore[attr-defined] # all structs have it; the stubs leave it out
-        fresh.trial = self.trial.copy()
-        fresh.uses = {capability: use.copy() for capability, use in self.uses.items()}
+        fresh.quick = self.quick.copy()
+        fresh.realtime = self.realtime.copy()
         return fresh
-
-
-def trial_quotas(rules: Rules) -> tuple[str, ...]:
-    """The names under which an account keeps its trial quota (rule 4)."""
-    return (TRIAL_OF_ACCOUNT,) if rules.trial_scope == "account" else CAPABILITIES
-
-
-def trial_quota(capability: Capability, rules: Rules) -> str:
-    """The name of the trial quota that a call of this capability uses."""
-    return TRIAL_OF_ACCOUNT if rules.trial_scope == "account" else capability
 
 
 _encoder = msgspec.msgpack.Encoder()

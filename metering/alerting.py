@@ -7,15 +7,12 @@ alerts once an episode.
 
 from msgspec import structs
 
-from metering.accounts import Account, Alerting, Use, trial_quota
+from metering.accounts import Account, Alerting, Use
 from metering.burn import CLIENTS_MAX, HOUR_MINUTES, MINUTE_MS, Burn
 from metering.events import AlertingSet, Authorization, Capability
 from metering.lines import Lines, details_json
 from metering.rules import Rules
 from metering.times import DAY_MS, SHANGHAI_OFFSET_MS
-
-RUN_OUT_DAYS = 7
-"""Complete Shanghai days whose mean is the forecast of a day's use."""
 
 
 def thresholds(account: Account, rules: Rules) -> Alerting:
@@ -64,7 +61,7 @@ def topped_up(account: Account, capability: Capability, time_ms: int, lines: Lin
                 size=use.active_size,
             )
     set_alarm(use)
-    if use.run_out_fired and not _runs_out(account, capability, use.newest_day, rules):
+    if use.run_out_fired and not _runs_out(account, use, rules):
         use.run_out_fired = False
         lines.alert(
             account,
@@ -132,8 +129,11 @@ def call_charged(
     The first call of a new day asks the forecast for the run-out; one that makes its minute or its client's
     hour abnormal alerts. Minute and hour are those of the arrival where the client's clock is ahead of it.
     """
-    data = event.data
-    _count_day(account, data.capability, time_ms, time_ms, lines, rules)
+    day = (time_ms + SHANGHAI_OFFSET_MS) // DAY_MS
+    if day == use.newest_day:
+        use.calls_today += 1
+    else:
+        _count_day(account, event.data.capability, day, time_ms, lines, rules)
     # Were a minute of the future the newest, every call until it comes would be behind it.
     arrived_ms = lines.recorded_at_ms
     called_ms = time_ms if time_ms < arrived_ms else arrived_ms  # noqa: FURB136 - `min` is a call an event
@@ -142,28 +142,33 @@ def call_charged(
     if burn is None:
         burn = use.burn = Burn.begun(minute, account.alerting or rules)
     if minute == burn.minute:
-        burn.calls = calls = burn.calls + 1
+        burn.calls += 1
     elif minute > burn.minute:
-        if burn.calls > burn.busiest or minute >= burn.hour_ends:
-            _turn(account, burn, minute, rules)
-        burn.minute = minute
-        burn.calls = calls = 1
-    elif minute >= burn.hour_ends - HOUR_MINUTES:
-        calls = 0
-    else:
+        _begin_minute(account, burn, minute, rules)
+    elif minute < burn.hour_ends - HOUR_MINUTES:
         return
-    if calls and calls == burn.limit:
-        _minute_burns(account, burn, event, time_ms, lines, rules)
-    client = data.client
-    if client:
-        clients = burn.clients
-        calls = clients.get(client, 0) + 1
-        if calls > 1 or len(clients) < CLIENTS_MAX:
-            clients[client] = calls
-            if calls == burn.client_limit:
-                _client_burns(account, burn, event, time_ms, lines, rules)
-        else:
-            burn.count_against_all()
+    if burn.calls == burn.limit and minute == burn.minute:
+        _minute_burns(account, burn, event, time_ms, lines)
+    if event.data.client:
+        _count_client(account, burn, event, time_ms, lines)
+
+
+def _begin_minute(account: Account, burn: Burn, minute: int, rules: Rules) -> None:
+    if (burn.calls > burn.busiest or minute >= burn.hour_ends) and burn.turn(minute):
+        burn.limit_by(account.alerting or rules)
+    burn.minute = minute
+    burn.calls = 1
+
+
+def _count_client(account: Account, burn: Burn, event: Authorization, time_ms: int, lines: Lines) -> None:
+    client, clients = event.data.client, burn.clients
+    calls = clients.get(client, 0) + 1
+    if calls > 1 or len(clients) < CLIENTS_MAX:
+        clients[client] = calls
+        if calls == burn.client_limit:
+            _client_burns(account, burn, event, time_ms, lines)
+    else:
+        burn.count_against_all()
 
 
 def call_taken_over(
@@ -173,7 +178,8 @@ def call_taken_over(
 
     Its minute is over and has alerted as uncovered.
     """
-    _count_day(account, capability, called_ms, time_ms, lines, rules)
+    day = (called_ms + SHANGHAI_OFFSET_MS) // DAY_MS
+    _count_day(account, capability, day, time_ms, lines, rules)
 
 
 def set_alarm(use: Use) -> None:
@@ -182,7 +188,7 @@ def set_alarm(use: Use) -> None:
 
 
 def _count_day(
-    account: Account, capability: Capability, called_ms: int, time_ms: int, lines: Lines, rules: Rules
+    account: Account, capability: Capability, day: int, time_ms: int, lines: Lines, rules: Rules
 ) -> None:
     """Count a call into its day, as the ledger does, also where the client's clock is ahead of its arrival.
 
@@ -190,29 +196,16 @@ def _count_day(
     question of that day's run-out is asked an hour early, without what is called until midnight.
     """
     use = account.uses[capability]
-    day = (called_ms + SHANGHAI_OFFSET_MS) // DAY_MS
-    newest = use.newest_day
-    if day > newest:
-        _new_day(account, capability, day, time_ms, lines, rules)
-    elif day < newest - RUN_OUT_DAYS:
-        return
-    by_day = use.calls_by_day
-    by_day[day] = by_day.get(day, 0) + 1
+    if day > use.newest_day:
+        use.begin_day(day)
+        if not use.run_out_fired and _runs_out(account, use, rules):
+            use.run_out_fired = True
+            _alert_of_run_out(account, use, capability, time_ms, lines)
+    use.count_on(day)
 
 
-def _new_day(
-    account: Account, capability: Capability, day: int, time_ms: int, lines: Lines, rules: Rules
-) -> None:
-    use = account.uses[capability]
-    use.first_day = use.first_day or day
-    use.newest_day = day
-    use.calls_by_day = {
-        known: calls for known, calls in use.calls_by_day.items() if known >= day - RUN_OUT_DAYS
-    }
-    if use.run_out_fired or not _runs_out(account, capability, day, rules):
-        return
-    use.run_out_fired = True
-    remaining, calls, days = _forecast(account, capability, day, rules)
+def _alert_of_run_out(account: Account, use: Use, capability: Capability, time_ms: int, lines: Lines) -> None:
+    remaining, calls, days = _forecast(account, use)
     lines.alert(
         account,
         capability,
@@ -224,33 +217,22 @@ def _new_day(
     )
 
 
-def _runs_out(account: Account, capability: Capability, day: int, rules: Rules) -> bool:
-    remaining, calls, days = _forecast(account, capability, day, rules)
+def _runs_out(account: Account, use: Use, rules: Rules) -> bool:
+    remaining, calls, days = _forecast(account, use)
     lead_days = (account.alerting or rules).run_out_lead_days
     return calls > 0 and remaining * days < lead_days * calls
 
 
-def _forecast(account: Account, capability: Capability, day: int, rules: Rules) -> tuple[int, int, int]:
-    """What is left, and the calls of how many complete days before `day` stand against it."""
-    use = account.uses[capability]
-    days = min(RUN_OUT_DAYS, day - use.first_day)
-    calls = sum(use.calls_by_day.get(earlier, 0) for earlier in range(day - days, day))
-    return _left(account, capability, rules), calls, days
+def _forecast(account: Account, use: Use) -> tuple[int, int, int]:
+    """What is left, and the calls of how many complete days before the newest stand against it."""
+    return _left(account, use), sum(use.calls_before), len(use.calls_before)
 
 
-def _left(account: Account, capability: Capability, rules: Rules) -> int:
-    trial = account.trial.get(trial_quota(capability, rules), 0)
-    return account.uses[capability].active_remaining + trial
+def _left(account: Account, use: Use) -> int:
+    return use.active_remaining + account.trial_of(use)
 
 
-def _turn(account: Account, burn: Burn, minute: int, rules: Rules) -> None:
-    if burn.turn(minute):
-        burn.limit_by(account.alerting or rules)
-
-
-def _minute_burns(
-    account: Account, burn: Burn, event: Authorization, time_ms: int, lines: Lines, rules: Rules
-) -> None:
+def _minute_burns(account: Account, burn: Burn, event: Authorization, time_ms: int, lines: Lines) -> None:
     if burn.begins_episode():
         capability = event.data.capability
         lines.alert(
@@ -259,15 +241,13 @@ def _minute_burns(
             recovered=False,
             reason="minute_burn",
             time_ms=time_ms,
-            remaining=_left(account, capability, rules),
+            remaining=_left(account, account.uses[capability]),
             calls=burn.limit,
             usual=burn.usual,
         )
 
 
-def _client_burns(
-    account: Account, burn: Burn, event: Authorization, time_ms: int, lines: Lines, rules: Rules
-) -> None:
+def _client_burns(account: Account, burn: Burn, event: Authorization, time_ms: int, lines: Lines) -> None:
     capability, client = event.data.capability, event.data.client
     if burn.begins_episode_of(client):
         lines.alert(
@@ -276,7 +256,7 @@ def _client_burns(
             recovered=False,
             reason="client_burn",
             time_ms=time_ms,
-            remaining=_left(account, capability, rules),
+            remaining=_left(account, account.uses[capability]),
             client=client,
             calls=burn.client_limit,
             usual=burn.client_usual,

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from metering import alerting
-from metering.accounts import Account, Use, trial_quota
+from metering.accounts import Account, Use
 from metering.events import Authorization, Denied, Unsuccessful
 from metering.ledger import EntryKind
 from metering.lines import Lines
@@ -51,16 +51,21 @@ def take_call(account: Account, use: Use, pack: Pack) -> tuple[int, int]:
     return cost_of_call(pack.calls - left, price_micro_yuan=pack.price_micro_yuan, size=pack.calls), left
 
 
+def _take_trial_call(account: Account, use: Use) -> int:
+    if account.trial:
+        account.trial -= 1
+        return account.trial
+    use.trial -= 1
+    return use.trial
+
+
 def _charge(
     account: Account, event: Authorization, time_ms: int, lines: Lines, rules: Rules
 ) -> UncoveredCall | None:
     data = event.data
-    use = account.uses[data.capability]
-    quota = trial_quota(data.capability, rules)
-    trial_left = account.trial.get(quota, 0)
-    if trial_left:
-        account.trial[quota] = trial_left - 1
-        lines.authorization(event, time_ms, "trial_charge", 1, 0, "", trial_left - 1)
+    use: Use = getattr(account, data.capability)
+    if account.trial or use.trial:
+        lines.authorization(event, time_ms, "trial_charge", 1, 0, "", _take_trial_call(account, use))
         alerting.call_charged(account, use, event, time_ms, lines, rules)
         return None
     for pack in use.open:

@@ -276,9 +276,8 @@ def _implausible(event: AnyEvent, latest: datetime) -> Rejection | None:
     return None
 
 
-@lru_cache(maxsize=131_072)
 def is_appid(subject: str) -> bool:
-    """Whether a subject is well formed; asked once per app, where the decoder would ask at every event."""
+    """Whether a subject is well formed; asked once per app and batch, not by the decoder at every event."""
     return _APPID.fullmatch(subject) is not None
 
 

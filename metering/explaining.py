@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
-from metering.accounts import Account, trial_quota
+from metering.accounts import Account
 from metering.alerts import sentence_of
 from metering.duplicates import digest_of
 from metering.events import (
@@ -143,26 +143,25 @@ def explain(state: PartitionState, record: Record, rules: Rules) -> Explanation:
         _WHY[entry.kind](_Seen(entry, before, rules, seen_at_ms, taken_over)),
         entry.pack_id,
         seen_at_ms,
-        considered(before, capability, entry, rules) if capability and entry.kind in _CHARGEABLE else [],
+        considered(before, capability, entry) if capability and entry.kind in _CHARGEABLE else [],
         _alerts(metered.entries),
-        balance(before, capability, rules) if capability else None,
-        balance(after, capability, rules) if capability else None,
+        balance(before, capability) if capability else None,
+        balance(after, capability) if capability else None,
         metered.entries,
     )
 
 
-def considered(account: Account, capability: Capability, entry: Entry, rules: Rules) -> list[ConsideredPack]:
+def considered(account: Account, capability: Capability, entry: Entry) -> list[ConsideredPack]:
     """The packs that a call looks at, in burn order, with what became of each; then those that had ended.
 
     Args:
         account: as it was when the call was charged, its clock having reached the call.
         capability: of the call.
         entry: the line of the decision.
-        rules: the parameters of metering.
     """
     use = account.uses[capability]
     found: list[ConsideredPack] = []
-    decided = bool(account.trial.get(trial_quota(capability, rules), 0))
+    decided = account.trial_of(use) > 0
     for pack in use.open:
         verdict = _verdict(pack, entry.time_ms, decided=decided)
         decided = decided or verdict == "taken"
@@ -178,10 +177,10 @@ def considered(account: Account, capability: Capability, entry: Entry, rules: Ru
     return found
 
 
-def balance(account: Account, capability: Capability, rules: Rules) -> Balance:
+def balance(account: Account, capability: Capability) -> Balance:
     """What an account has left for one capability."""
     use = account.uses[capability]
-    trial = account.trial.get(trial_quota(capability, rules), 0)
+    trial = account.trial_of(use)
     packs = {pack.pack_id: use.remaining[pack.pack_id] for pack in sorted((*use.open, *use.spent))}
     return Balance(trial + use.active_remaining, trial, packs)
 

@@ -1,13 +1,13 @@
 """One partition of the log: `(state, records) -> (state, entries)`, the whole of metering as one function.
 
-The state is a value. Metering a batch gives a new state and leaves the old one as it was, so that a batch
-whose ledger record could not be published is metered again from where it stood, and a replay of the same
-records from the same state gives the same entries, however they are cut into batches.
+The state is a value. Metering a batch gives a new state and leaves the old one as it was, and a replay of the
+same records from the same state gives the same entries, however they are cut into batches. Only whoever
+needs no older state than the newest one may give that up, for speed: see `WorkingState`.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterable, KeysView, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
 
 from immutables import Map
 from msgspec import Struct
@@ -69,9 +69,33 @@ class PartitionState:
     partition: int
     next_offset: int = 0
     tick_ms: int = 0
-    accounts: Map[str, Account] = field(default_factory=Map)
+    accounts: Mapping[str, Account] = field(default_factory=Map)
     uncovered: Map[tuple[str, str], UncoveredCalls] = field(default_factory=Map)
     ids: RememberedIds = field(default_factory=RememberedIds)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingState(PartitionState):
+    """A state that metering a batch uses up: its accounts are changed where they lie, and go on to the next.
+
+    With many apps a batch has little to do for each of them, and copying their accounts costs as much as
+    metering their calls. In return there is no way back: what was metered and could not be published is lost
+    with the state, which has to be read back from where it is stored.
+    """
+
+    accounts: dict[str, Account] = field(default_factory=dict)
+
+    @staticmethod
+    def of(state: PartitionState) -> "WorkingState":
+        """Take a state over, which nobody else may use any more."""
+        return WorkingState(
+            state.partition,
+            state.next_offset,
+            state.tick_ms,
+            dict(state.accounts),
+            state.uncovered,
+            state.ids,
+        )
 
 
 class Metered(NamedTuple):
@@ -81,7 +105,7 @@ class Metered(NamedTuple):
         state: after the last record.
         entries: ledger lines, in order.
         dead_letters: the records that are no events.
-        touched: apps whose account or uncovered calls may differ from before.
+        touched: apps whose account or uncovered calls may differ from before, in the order of their events.
         alerts: those of the entries that people are told of.
         sightings: the event ids seen for the first time, in order, in their stored form.
     """
@@ -89,7 +113,7 @@ class Metered(NamedTuple):
     state: PartitionState
     entries: list[Entry]
     dead_letters: list[DeadLetter]
-    touched: frozenset[str]
+    touched: KeysView[str]
     alerts: list[Entry]
     sightings: bytes
 
@@ -107,7 +131,7 @@ def meter(state: PartitionState, records: Iterable[Record], rules: Rules) -> Met
     """Meter a batch of records in the order of their offsets; those the state has already are skipped.
 
     Raises:
-        OffsetGapError: a record is missing before one that was given.
+        OffsetGapError: a record is missing before one that was given. The state is as it was, working or not.
     """
     due = _due(state, records)
     events, times_ms = read_all(due)
@@ -129,13 +153,20 @@ def _due(state: PartitionState, records: Iterable[Record]) -> Sequence[Record]:
 
 
 class _Batch:
-    """The working copy of a state while a batch is metered: accounts are copied when first touched."""
+    """A state while a batch is metered: accounts are copied when first touched, unless it is a working state.
+
+    All that is changed is in `_accounts`; `_untouched` has the accounts that are not.
+    """
 
     def __init__(self, state: PartitionState, rules: Rules, suspects: dict[int, Sighting | None]) -> None:
         self._before = state
         self._rules = rules
         self._tick_ms = state.tick_ms
-        self._accounts: dict[str, Account] = {}
+        if isinstance(state, WorkingState):
+            self._accounts, self._untouched = state.accounts, _NONE
+        else:
+            self._accounts, self._untouched = {}, state.accounts
+        self._touched: dict[str, None] = {}
         self._uncovered: dict[tuple[str, str], UncoveredCalls] = {}
         self._suspects = suspects
         self._first_number = state.ids.next_number
@@ -161,30 +192,34 @@ class _Batch:
     def finished(self, next_offset: int) -> Metered:
         """The state after the batch, and what the batch did."""
         before = self._before
-        accounts = before.accounts.update(self._accounts) if self._accounts else before.accounts
         sightings = self._sightings.encoded()
         ids = before.ids.remembering(sightings)
         forget_before_ms = self._tick_ms - self._rules.duplicate_window_ms
         return Metered(
-            PartitionState(
-                before.partition,
-                next_offset,
-                self._tick_ms,
-                accounts,
-                before.uncovered.update(self._uncovered) if self._uncovered else before.uncovered,
-                ids.forgetting(forget_before_ms, self._rules.remembered_ids_max),
+            replace(
+                before,
+                next_offset=next_offset,
+                tick_ms=self._tick_ms,
+                accounts=self._all_accounts(),
+                uncovered=before.uncovered.update(self._uncovered) if self._uncovered else before.uncovered,
+                ids=ids.forgetting(forget_before_ms, self._rules.remembered_ids_max),
             ),
             self._lines.entries,
             self._dead_letters,
-            frozenset(self._accounts),
+            self._touched.keys(),
             self._lines.alerts,
             sightings,
         )
 
+    def _all_accounts(self) -> Mapping[str, Account]:
+        if not self._accounts or self._accounts is self._before.accounts:
+            return self._before.accounts
+        return Map(self._untouched).update(self._accounts)
+
     def _event(self, event: AnyEvent, digest: int, time_ms: int) -> None:
         appid = event.subject
         account = self._accounts.get(appid)
-        known = account or self._before.accounts.get(appid)
+        known = account or self._untouched.get(appid)
         now_ms = max(time_ms, self._tick_ms)
         if known is not None and known.clock_ms > now_ms:
             now_ms = known.clock_ms
@@ -196,6 +231,7 @@ class _Batch:
         self._remember_when(now_ms)
         if account is None:
             account = self._account(appid)
+        self._touched[appid] = None
         if now_ms > account.clock_ms:
             advance(account, now_ms, self._lines, self._rules)
         if isinstance(event, Authorization):
@@ -230,32 +266,27 @@ class _Batch:
         self._tick_ms = time_ms
         due = [
             appid
-            for appid, account in self._before.accounts.items()
+            for appid, account in self._untouched.items()
             if account.due_ms <= time_ms and appid not in self._accounts
         ]
         due += [appid for appid, account in self._accounts.items() if account.due_ms <= time_ms]
         for appid in sorted(due):
+            self._touched[appid] = None
             advance(self._account(appid), time_ms, self._lines, self._rules)
 
     def _account(self, appid: str) -> Account:
         account = self._accounts.get(appid)
         if account is None:
-            known = self._before.accounts.get(appid)
+            known = self._untouched.get(appid)
             account = self._accounts[appid] = known.copy() if known else self._grant_trial(appid)
         return account
 
     def _grant_trial(self, appid: str) -> Account:
         account = Account.new(appid, self._rules)
-        for quota, calls in account.trial.items():
+        for capability, calls in account.trials.items():
             if calls:
-                self._lines.add(
-                    "trial_grant",
-                    self._rules.billing_start_ms,
-                    appid,
-                    "" if self._rules.trial_scope == "account" else quota,
-                    calls=calls,
-                    remaining=calls,
-                )
+                at_ms = self._rules.billing_start_ms
+                self._lines.add("trial_grant", at_ms, appid, capability, calls=calls, remaining=calls)
         return account
 
     def _uncovered_calls(self, place: tuple[str, str]) -> UncoveredCalls:
@@ -297,6 +328,8 @@ class _Batch:
             )
         )
 
+
+_NONE: Final[Mapping[str, Account]] = {}
 
 _REMEMBERED = (Authorization, Purchased, Refunded, Registered, AlertingSet, UsageObserved)
 """What can be a duplicate: every event but a clock tick; the most frequent first."""

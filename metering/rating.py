@@ -161,7 +161,7 @@ class _Tally:
 
     def _app(self, account: Account, rules: Rules) -> dict[str, TrialReport | UseReport]:
         report: dict[str, TrialReport | UseReport] = {
-            "trial": TrialReport(rules.trial_calls * len(account.trial), sum(account.trial.values()))
+            "trial": TrialReport(sum(Account.new("", rules).trials.values()), sum(account.trials.values()))
         }
         for capability in CAPABILITIES:
             use = self._uses[account.appid, capability]

@@ -36,7 +36,7 @@ def changed_items(before: PartitionState, metered: Metered) -> dict[str, bytes |
     """The items that a batch changed, by key; None where an item is gone."""
     after = metered.state
     items: dict[str, bytes | None] = {}
-    for appid in sorted(metered.touched):
+    for appid in metered.touched:
         items[_ACCOUNT + appid] = encode_account(after.accounts[appid])
         if before.uncovered is not after.uncovered:
             for capability in CAPABILITIES:

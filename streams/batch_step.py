@@ -1,6 +1,6 @@
 """The order of work for a batch, on which "nothing lost, nothing counted twice" rests (DESIGN section 4).
 
-1. Meter on values: the state that the partition stands at is not changed by it.
+1. Meter. A working state is changed by it, so if one of the next steps fails, it is read back.
 2. Publish what the batch did (ledger, alerts, dead letters); wait until the broker has all of it.
 3. Now and then, with a batch or without one, publish what changed of the state since the last time. These
    items are not valid yet: that takes their header, which is published once the broker has them and the
@@ -11,8 +11,9 @@ A crash meters the records since the newest header again, from the state that it
 the same lines again; whoever stores them knows them by their identity. What the header has is skipped.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, KeysView, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -50,7 +51,7 @@ class Unstored:
     """
 
     since: PartitionState
-    touched: tuple[frozenset[str], ...] = ()
+    touched: tuple[KeysView[str], ...] = ()
     sightings: tuple[bytes, ...] = ()
 
     @staticmethod
@@ -68,7 +69,7 @@ class Unstored:
 
     def changed_items(self, state: PartitionState) -> dict[str, bytes | None]:
         """The items of the state that are to be stored."""
-        touched = frozenset[str]().union(*self.touched)
+        touched = dict.fromkeys(chain.from_iterable(self.touched)).keys()
         return changed_items(self.since, Metered(state, [], [], touched, [], b"".join(self.sightings)))
 
 
@@ -117,7 +118,8 @@ def plan(held: Held, records: Iterable[Record], rules: Rules, *, store: bool = T
     """Meter a batch and lay out what is to be published; None where the state has all of it already.
 
     Args:
-        held: of the partition.
+        held: of the partition; if its state is a working one, what comes after takes its place whatever
+            becomes of the work.
         records: of the batch, in the order of their offsets.
         rules: to meter by.
         store: whether to store the state as well.

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import RequestTimedOutError
 
 from metering import topics
+from metering.partition import WorkingState
 from streams.batch_step import Held
 from streams.state_log import StateReader, StateRecord
 
@@ -102,7 +103,9 @@ async def _take_over(consumer: AIOKafkaConsumer, tp: TopicPartition, end: int, c
     state, placement = await to_thread(reader.finished)
     if placement.partitions not in {0, count}:
         raise _partitions_changed(count, f"the state was written when it had {placement.partitions}")
-    return Held.stored(state, replace(placement.taken_over(int(time() * 1_000)), partitions=count))
+    return Held.stored(
+        WorkingState.of(state), replace(placement.taken_over(int(time() * 1_000)), partitions=count)
+    )
 
 
 def _check_log(partition: int, begin: int, next_offset: int, reached: int, end: int) -> None:

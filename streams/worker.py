@@ -44,11 +44,11 @@ RETRY_WAIT_MAX_S = 10.0
 IN_WORK_MAX = 2
 """Batches in work at a time: one is metered while what another did is being stored. More only take memory."""
 
-STORE_S = 5.0
+STORE_S = 10.0
 """How old what the stored state does not have yet may become: after a crash it is metered again."""
 
-STORE_RECORDS = 100_000
-"""How many records that may be."""
+STORE_RECORDS = 250_000
+"""How many records that may be. The more, the more calls of an app share the cost of storing it."""
 
 STORE_LOOK_S = 1.0
 
@@ -166,12 +166,27 @@ class Worker:
         self._ack(owned)
 
     async def _carry_out(self, owned: Owned, work: Work, generation: int) -> None:
-        after = await carry_out(work, partial(self._publish, generation))
+        try:
+            after = await carry_out(work, partial(self._publish, generation))
+        except BaseException:
+            self._disown(owned)
+            raise
         if generation != self._generation:
             raise PartitionLostError("the group was divided anew; what is held now was read back since")
         owned.held = after
         if work.header is not None:
             owned.stored_s = _now_s()
+
+    def _disown(self, owned: Owned) -> None:
+        """Forget a state that went on to what the ledger may not have; it is read back when needed."""
+        partition = owned.held.state.partition
+        if self._owned.get(partition) is owned:
+            self._remember_reached()
+            del self._owned[partition]
+
+    def _remember_reached(self) -> None:
+        """Whatever was metered here was in the log."""
+        self._reached |= {at: max(to, self._reached.get(at, 0)) for at, to in self._stands().items()}
 
     def _ack(self, owned: Owned) -> None:
         if owned.held.unstored_records == 0:
@@ -197,7 +212,7 @@ class Worker:
         async with self._taking_over:
             self._check_generation(generation)
             if generation != self._generation:
-                self._reached |= {at: max(to, self._reached.get(at, 0)) for at, to in self._stands().items()}
+                self._remember_reached()
                 self._owned.clear()
                 self._gone_back_to.clear()
                 self._generation = generation

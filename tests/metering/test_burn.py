@@ -3,13 +3,10 @@
 import json
 from typing import Any
 
-import msgspec
-import pytest
-
-from metering.accounts import decode_account, encode_account
+from metering.accounts import encode_account
 from metering.burn import CLIENTS_MAX, HISTORY_DAYS
 from metering.rules import Rules
-from tests.metering.building import NO_TRIAL, Play, alerting_set, at, denied, play, purchased, succeeded
+from tests.metering.building import Play, alerting_set, at, denied, play, purchased, succeeded
 
 MINUTE_MS = 60_000
 RULES = Rules(trial_calls=0, burn_minute_calls=6, burn_client_calls=4)
@@ -222,20 +219,6 @@ def test_a_takeover_does_not_move_the_minute() -> None:
         *calls(5, 7), purchased(at(7), "b", calls=9, paid_at=at(0), capability="realtime"), *calls(1, 7)
     )
     assert len(minutes(played)) == 1
-
-
-@pytest.mark.parametrize("fields_before", [13, 14])
-def test_an_account_stored_before_burn_was_known_is_read(fields_before: int) -> None:
-    played = play(PACK, alerting_set(at(0), levels_percent=[50]), *calls(1, 0), rules=NO_TRIAL)
-    (account,) = played.state.accounts.values()
-    stored = msgspec.msgpack.decode(encode_account(account))
-    stored[4] = {name: use[:fields_before] for name, use in stored[4].items()}
-    stored[6] = stored[6][:3]
-    back = decode_account(msgspec.msgpack.encode(stored))
-    assert back.uses["quick"].burn is None
-    assert not back.uses["quick"].uncovered_fired
-    assert back.alerting == account.alerting
-    assert back.uses["quick"].remaining == account.uses["quick"].remaining
 
 
 def test_what_is_known_of_burn_stays_small() -> None:

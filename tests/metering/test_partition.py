@@ -67,7 +67,7 @@ def test_offline_a_record_arrives_at_its_event_time() -> None:
 def test_a_batch_without_records_changes_nothing() -> None:
     state = PartitionState(0)
     metered = meter(state, [], NO_TRIAL)
-    assert (metered.state, metered.entries, metered.touched) == (state, [], frozenset())
+    assert (metered.state, metered.entries, set(metered.touched)) == (state, [], set())
 
 
 def test_a_batch_names_the_apps_it_touched() -> None:

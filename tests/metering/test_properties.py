@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from metering import state_items
 from metering.accounts import Account, encode_account
 from metering.ledger import CALL_KINDS, Entry, encode_records
-from metering.partition import Metered, OffsetGapError, PartitionState, Record, meter
+from metering.partition import Metered, OffsetGapError, PartitionState, Record, WorkingState, meter
 from metering.rating import UseReport, rate
 from metering.rules import Rules
 from tests.metering.building import Play, records, succeeded
@@ -190,6 +190,32 @@ def test_what_is_kept_of_a_state_is_all_of_it(log: Log, cuts: list[int]) -> None
             state.ids.tail,
             state.ids.newest_ms,
         )
+
+
+@given(logs, cut_places)
+def test_a_working_state_comes_to_the_same_and_tells_all_that_it_changed(log: Log, cuts: list[int]) -> None:
+    whole = meter(PartitionState(0), records(log.values), log.rules)
+    disk, entries = Disk(), list[Entry]()
+    state: PartitionState = WorkingState(0)
+    for batch in batches(log, cuts):
+        metered = meter(state, batch, log.rules)
+        assert metered.state.accounts is state.accounts
+        disk.keep(state, metered)
+        assert snapshot(disk.state())[:3] == snapshot(metered.state)[:3]
+        state = WorkingState.of(disk.state()) if len(batch) % 2 else metered.state
+        entries += metered.entries
+    assert lines_of(entries) == lines_of(whole.entries)
+    assert snapshot(state)[1:3] == snapshot(whole.state)[1:3]
+
+
+@given(logs)
+def test_a_gap_leaves_even_a_working_state_as_it_was(log: Log) -> None:
+    state = meter(WorkingState(0), records(log.values), log.rules).state
+    before = snapshot(state)
+    ahead = [*records(log.values), Record(state.next_offset + 1, 0, None, None)]
+    with pytest.raises(OffsetGapError):
+        meter(state, ahead, log.rules)
+    assert snapshot(state) == before
 
 
 @given(logs, cut_places)

@@ -13,7 +13,7 @@ from unittest.mock import patch
 from aiokafka.errors import KafkaConnectionError
 
 from metering import topics
-from metering.partition import Record
+from metering.partition import Record, WorkingState
 from sinks.batches import Limits
 from sinks.errors import SinkError
 from sinks.metrics import Metrics
@@ -228,7 +228,7 @@ class World:
             state, placement = self._reader(partition, end).finished()
             # The clocks of two machines may be apart by an hour.
             wall_ms = WALL_MS + int(self._loop.time() * 1_000) + self._chance.randint(-HOUR_MS, HOUR_MS)
-            held[partition] = Held.stored(state, placement.taken_over(wall_ms))
+            held[partition] = Held.stored(WorkingState.of(state), placement.taken_over(wall_ms))
         return held
 
     def _reader(self, partition: int, end: int) -> StateReader:
