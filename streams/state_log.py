@@ -22,24 +22,22 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
-from zlib import crc32
 
 import msgspec
 from immutables import Map
 from msgspec import Struct
+from xxhash import xxh3_64_intdigest
 
 from metering.partition import PartitionState
 from metering.state_items import Header, header_of, restore
 
 _HEADER: Final = "header"
 _VERSION: Final = struct.Struct("<Q?")
+_FORMAT: Final = 1
+"""Of the stored items and what guards them; a state of another one is not read but rebuilt."""
+
 _EPOCHS_MAX: Final = 16
 """Takeovers whose beginnings a header tells; no record is on its way for longer than so many take."""
-
-_MASK: Final = 2**64 - 1
-_MIX_KEY: Final = 0x9E37_79B9_7F4A_7C15
-_MIX_EPOCH: Final = 0xC2B2_AE3D_27D4_EB4F
-_MIX_VERSION: Final = 0x1656_67B1_9E37_79F9
 
 
 class StateRecord(NamedTuple):
@@ -67,6 +65,7 @@ class _StoredHeader(Struct, frozen=True, array_like=True):
     fingerprint: int
     begun: tuple[tuple[int, int], ...] = ()
     partitions: int = 0
+    format: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,23 +113,28 @@ class Placement:
         gone: dict[str, Placed] = {}
         placed = self.placed.mutate()
         fingerprint = self.fingerprint
+        version = state.next_offset
+        slots = Placed(self.epoch, version, 0), Placed(self.epoch, version, 1)
+        kept, removed = (_VERSION.pack(version, is_gone) for is_gone in (False, True))
         for key, value in changes.items():
             was = placed.get(key)
             # What says that the item is gone must stay until this checkpoint is whole, as a version would.
-            now = Placed(self.epoch, state.next_offset, self._free_slot(was or self.gone.get(key)))
-            flagged = _VERSION.pack(now.version, value is None) + (value or b"")
-            records.append(StateRecord(_record_key(key, now), flagged))
+            now = slots[self._free_slot(was or self.gone.get(key))]
+            record_key = _record_key(key, now)
             if was is not None:
-                fingerprint ^= _mark(key, was)
+                old_key = _record_key(key, was)
+                fingerprint ^= _mark(old_key, was.version)
                 if was.epoch != self.epoch or value is None:
-                    litter.append(_record_key(key, was))
+                    litter.append(old_key)
             if value is not None:
+                records.append(StateRecord(record_key, kept + value))
                 placed[key] = now
-                fingerprint ^= _mark(key, now)
+                fingerprint ^= _mark(record_key, version)
             else:
+                records.append(StateRecord(record_key, removed))
                 placed.pop(key, None)
                 gone[key] = now
-                litter.append(_record_key(key, now))
+                litter.append(record_key)
         written = {record.key for record in records}
         if self._has_begun():
             # Nothing is cleared before this epoch has a checkpoint of its own: until then a header of an
@@ -155,7 +159,7 @@ class Placement:
     def header(self, state: PartitionState) -> StateRecord:
         """The record that makes `state`, stored as this says, the valid one; a claim if it was so already."""
         header = _StoredHeader(
-            header_of(state), len(self.placed), self.fingerprint, self.begun, self.partitions
+            header_of(state), len(self.placed), self.fingerprint, self.begun, self.partitions, _FORMAT
         )
         return StateRecord(f"{_HEADER}#{self.epoch}".encode(), msgspec.msgpack.encode(header))
 
@@ -188,7 +192,7 @@ class StateReader:
         """The newest whole state; an empty one where nothing was ever stored. Can be asked once.
 
         Raises:
-            StateDamagedError: items are missing or of another version than the header's.
+            StateDamagedError: items are missing or of another version than the header's, or the format is.
         """
         headers, versions = self._read()
         if not headers:
@@ -196,11 +200,17 @@ class StateReader:
             return PartitionState(self._partition), empty
         epoch = _epoch_in_force(headers)
         stored = headers[epoch]
+        if stored.format != _FORMAT:
+            raise StateDamagedError(
+                f"the stored state of partition {self._partition} has format {stored.format}, but this "
+                f"version reads format {_FORMAT}; `phonemeter replay --confirm` rebuilds it from the log "
+                "of events"
+            )
         valid = _valid(versions, epoch, stored)
         kept = {key: version for key, version in valid.items() if not version.gone}
         fingerprint = 0
         for key, version in kept.items():
-            fingerprint ^= _mark(key, version.placed)
+            fingerprint ^= _mark(_record_key(key, version.placed), version.placed.version)
         if (len(kept), fingerprint) != (stored.items, stored.fingerprint):
             raise StateDamagedError(
                 f"the stored state of partition {self._partition} is damaged: {len(kept)} of "
@@ -294,7 +304,6 @@ def _epoch_of(record_key: bytes) -> int:
     return int(record_key.rpartition(b"#")[2].partition(b".")[0])
 
 
-def _mark(key: str, placed: Placed) -> int:
+def _mark(record_key: bytes, version: int) -> int:
     """A number for an item in its place; it guards against loss, not against malice, so it may be cheap."""
-    mixed = crc32(key.encode()) * _MIX_KEY + placed.epoch * _MIX_EPOCH + placed.version * _MIX_VERSION
-    return (mixed ^ mixed >> 29) & _MASK
+    return xxh3_64_intdigest(record_key, version)

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,6 +121,14 @@ def test_a_missing_item_is_noticed() -> None:
     lost = items[-1]
     with pytest.raises(StateDamagedError, match="partition 0 is damaged"):
         read([record for record in topic if record.key != lost.key])
+
+
+def test_a_state_of_another_format_is_refused_and_the_way_out_told() -> None:
+    _, checkpoint = step(fresh(), 10)
+    header = msgspec.msgpack.decode(checkpoint.header.value or b"")
+    older = StateRecord(checkpoint.header.key, msgspec.msgpack.encode(header[:-1]))
+    with pytest.raises(StateDamagedError, match=r"has format 0, .* reads format 1; `phonemeter replay"):
+        read([*checkpoint.items, older])
 
 
 def test_slots_of_removed_items_are_cleared_in_an_order_that_never_brings_them_back() -> None:
