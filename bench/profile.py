@@ -35,7 +35,7 @@ STAGES: Final[tuple[tuple[str, str], ...]] = (
     ("/metering/duplicates.py", "look up and remember ids"),
     ("/metering/ledger.py", "encode ledger records"),
     ("/metering/lines.py", "write ledger lines"),
-    ("/metering/accounts.py", "copy and encode accounts"),
+    ("/metering/accounts.py:encode_account", "store the state"),
     ("/metering/state_items.py", "store the state"),
     ("/streams/state_log.py", "store the state"),
     ("/metering/", "apply the rules"),
@@ -51,7 +51,7 @@ STAGES: Final[tuple[tuple[str, str], ...]] = (
 
 OTHER: Final = "event loop and other"
 _WAITING: Final = re.compile(
-    r"(^|;)(select \(\S*/selectors\.py|_worker \(\S*/concurrent/futures/thread\.py):\d+\)$"
+    r"(^|;)((\w+\.)?select \(\S*/selectors\.py|_worker \(\S*/concurrent/futures/thread\.py):\d+\)$"
 )
 """Threads that wait for events or for work; py-spy often takes them for busy, but they use nothing."""
 

@@ -24,40 +24,42 @@ USE_DAYS: Final = 7
 class Use(Struct, array_like=True, gc=False):
     """One capability of an app: its packs, what they hold, and which alerts have been given.
 
+    What every call needs comes first, so that it lies together in memory.
+
     Attributes:
         open: packs that hold calls and have not lapsed, in burn order; pending and late ones included.
-        spent: exhausted packs whose expiry has not come.
-        closed: packs that ended, in the order in which they did.
         remaining: calls left of every pack ever bought, by pack id.
-        active_size, active_remaining: size and remainder of the packs valid on the app's clock, which is
-            what balance levels are measured against.
-        armed, fired: balance levels (percent) that will alert, and that have and wait for a top-up.
+        active_remaining: what is left in the packs valid on the app's clock: the balance.
         alarm_at: the remainder at which the next armed level fires; -1 if none is armed.
-        trial: calls left of its own trial quota (rule 4).
         newest_day: newest Shanghai day on which a call was charged; 0 before the first.
         calls_today: calls charged on that day.
-        calls_before: the same of each of the days before it, newest first, since the first day of all.
+        trial: calls left of its own trial quota (rule 4).
+        burn: how fast calls are taken; None before the first.
+        calls_before: the same of each of the days before it, newest first, since the first of all.
+        spent: exhausted packs whose expiry has not come.
+        closed: packs that ended, in the order in which they did.
+        active_size: the size of the packs valid on the app's clock, which balance levels are per cent of.
+        armed, fired: balance levels (percent) that will alert, and that have and wait for a top-up.
         run_out_fired: whether the run-out alert was given and waits for a top-up.
         uncovered_fired: whether the alert of uncovered calls was given and waits for a top-up.
-        burn: how fast calls are taken; None before the first.
     """
 
     open: tuple[Pack, ...] = ()
-    spent: tuple[Pack, ...] = ()
-    closed: tuple[ClosedPack, ...] = ()
     remaining: dict[str, int] = {}
-    active_size: int = 0
     active_remaining: int = 0
-    armed: tuple[int, ...] = ()
-    fired: tuple[int, ...] = ()
     alarm_at: int = -1
-    trial: int = 0
     newest_day: int = 0
     calls_today: int = 0
+    trial: int = 0
+    burn: Burn | None = None
     calls_before: tuple[int, ...] = ()
+    spent: tuple[Pack, ...] = ()
+    closed: tuple[ClosedPack, ...] = ()
+    active_size: int = 0
+    armed: tuple[int, ...] = ()
+    fired: tuple[int, ...] = ()
     run_out_fired: bool = False
     uncovered_fired: bool = False
-    burn: Burn | None = None
 
     def copy(self) -> "Use":
         """An independent copy; only the counts by pack and of the burn are ever changed in place."""

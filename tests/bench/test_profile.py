@@ -24,6 +24,7 @@ def test_what_packs_and_unpacks_records_is_told_apart_by_its_caller() -> None:
 def test_a_thread_that_waits_has_no_share() -> None:
     raw = [
         f"{LOOP};select (/usr/lib/python3.11/selectors.py:468) 7",
+        f"{LOOP};EpollSelector.select (/usr/lib/python3.11/selectors.py:468) 7",
         "run (/usr/lib/threading.py:982);_worker (/usr/lib/python3.11/concurrent/futures/thread.py:81) 5",
         f"{LOOP} 1",
     ]
