@@ -25,11 +25,9 @@ from phonemeter.settings import Settings
 STEP_S = 0.2
 SETTLED_S = 1.0
 LIMIT_S = 900.0
-SHORT_TAIL_S = 2.0
-"""Several times the worker's pause between two commits."""
-
 TAIL_S = 12.0
-"""Of the peer benchmark: longer than the pause between two commits of any peer but one."""
+"""Of the peer benchmark: longer than the pause between two commits of any peer but one, and than that of the
+worker between two checkpoints."""
 
 Progress = Callable[[], Awaitable[int]]
 """How much of the output is there; whether it grows still is all that is asked of it."""
@@ -138,14 +136,14 @@ async def cost_of_more(settings: Settings, programs: Sequence[Program], more: Se
     kafka = settings.kafka
     async with reading(kafka, topics.LEDGER, places) as ledger, reading(kafka, topics.EVENTS, places) as log:
         await _until_metered(ledger, await ends(log), programs)
-        await asyncio.sleep(SHORT_TAIL_S)
+        await asyncio.sleep(TAIL_S)
         before = {one.name: one.usage().cpu_s for one in programs}
         began_s = time.monotonic()
         await publish(kafka, settings.partitions, more)
         await _until_metered(ledger, await ends(log), programs)
         wall_s = time.monotonic() - began_s
-        # What is put off until the next commit belongs to these events as well.
-        await asyncio.sleep(SHORT_TAIL_S)
+        # What is put off (storing the state, committing) belongs to these events as well.
+        await asyncio.sleep(TAIL_S)
         used = {one.name: one.usage().cpu_s - before[one.name] for one in programs}
     return Cost(len(more), used, wall_s)
 
