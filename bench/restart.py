@@ -27,7 +27,7 @@ from bench.processes import Program, Usage, program, stack
 from bench.traffic import Event, appids_of, purchases, shares_of, tap
 from metering import topics
 from metering.ledger import decode_rows
-from metering.partition import PartitionState, Record
+from metering.partition import Record, WorkingState
 from metering.rules import Rules
 from phonemeter.settings import Settings
 from streams.batch_step import Held, plan
@@ -129,7 +129,7 @@ def left_of(partition: int, apps: int, ids: int) -> Left:
         chain.from_iterable(purchases(appid, PACKS) for appid in ours),
         _taps(ours, count, f"before-{partition}"),
     )
-    held = Held.stored(PartitionState(partition), Placement().taken_over(RECORDED_AT_MS))
+    held = Held.stored(WorkingState(partition), Placement().taken_over(RECORDED_AT_MS))
     state: dict[bytes, bytes] = {}
     batch: list[Record] = []
     offset = 0

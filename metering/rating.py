@@ -16,7 +16,7 @@ from metering.accounts import Account, Use
 from metering.events import CAPABILITIES, CLOCK_KEY, Zoned
 from metering.ledger import CALL_KINDS, Entry
 from metering.packs import Pack, PackStatus
-from metering.partition import PartitionState, Record, meter
+from metering.partition import PartitionState, Record, WorkingState, meter
 from metering.rules import Rules
 from metering.times import EARLIEST_MS, LATEST_MS, format_time, to_ms
 
@@ -108,7 +108,7 @@ def rate(
     """
     if at_ms is not None and not EARLIEST_MS <= at_ms <= LATEST_MS:
         raise ValueError(f"{at_ms} is outside {EARLIEST_MS} to {LATEST_MS}, the times that events may have")
-    state = PartitionState(0)
+    state: PartitionState = WorkingState(0)
     tally = _Tally()
     numbered = _events(lines, at_ms)
     while batch := list(islice(numbered, BATCH_RECORDS)):

@@ -15,7 +15,7 @@ import msgspec
 from metering import dead_letters
 from metering.dead_letters import DeadLetter
 from metering.ledger import COLUMNS, Entry, LedgerRecord
-from metering.partition import Metered, PartitionState, Record, meter
+from metering.partition import Metered, PartitionState, Record, WorkingState, meter
 from metering.topics import DEAD_LETTERS, EVENTS, LEDGER
 from phonemeter.audit.differences import Differences, compare_lines, describe_letter, describe_line
 from phonemeter.audit.figures import STRETCH_OFFSETS, Cell, Figures, Identity, Stretch, cell_of, identity_of
@@ -188,7 +188,7 @@ class PartitionAudit:
         self._follow(None)
 
     def _metered_again(self) -> Iterator[Metered]:
-        state = PartitionState(self._partition)
+        state: PartitionState = WorkingState(self._partition)
         rules = self._sources.settings.rules()
         for batch in self._sources.log.batches(EVENTS, self._partition, Span(0, self._until)):
             metered = meter(state, [record_of(record) for record in batch], rules)

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from metering.ledger import Entry
-from metering.partition import Metered, PartitionState, Record, meter
+from metering.partition import Metered, PartitionState, Record, WorkingState, meter
 from metering.rules import Rules
 from metering.topics import EVENTS
 from phonemeter.errors import OperationError
@@ -152,10 +152,10 @@ class _Rater:
         self.apps: defaultdict[str, Figures] = defaultdict(Figures)
         self.rejected = 0
         self._rules = rules
-        self._state = PartitionState(0)
+        self._state: PartitionState = WorkingState(0)
 
     def begin(self, partition: int) -> None:
-        self._state = PartitionState(partition)
+        self._state = WorkingState(partition)
 
     def rate(self, records: Iterable[Record]) -> Metered:
         metered = meter(self._state, records, self._rules)

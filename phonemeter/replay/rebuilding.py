@@ -15,7 +15,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import GroupIdNotFoundError, KafkaError, NonEmptyGroupError
 
 from metering.ledger import Entry, decode_rows
-from metering.partition import PartitionState, Record, meter
+from metering.partition import PartitionState, Record, WorkingState, meter
 from metering.rules import Rules
 from metering.topics import ALERTS, DEAD_LETTERS, EVENTS, LEDGER, SINK_GROUP, STATE, WORKER_GROUP
 from phonemeter.errors import OperationError, UserError
@@ -137,7 +137,7 @@ def _published(reader: TopicReader, partition: int, span: Span) -> Iterator[Entr
 def _metered(
     reader: TopicReader, partition: int, span: Span, rules: Rules, progress: Callable[[int], None]
 ) -> Iterator[Entry]:
-    state = PartitionState(partition)
+    state: PartitionState = WorkingState(partition)
     for batch in reader.batches(EVENTS, partition, span):
         records = [Record(record.offset, record.timestamp, record.key, record.value) for record in batch]
         metered = meter(state, records, rules)
