@@ -26,6 +26,9 @@ PACE_MS: Final[Mapping[ChannelName, int]] = {
 MESSAGE_ALERTS_MAX: Final = 50
 """Alerts in one message."""
 
+SETTLED_AFTER_MS: Final = 2 * SECOND_MS
+"""What is held goes so long after its time: what was asked for just before it may be read just after it."""
+
 GRACE_MS: Final = 3 * SECOND_MS
 """An attempt begins within so long of its record, or not at all. After that and its own time, others who find
 no outcome repeat it."""
@@ -183,7 +186,8 @@ def _candidates(known: Deliveries, routes: Mapping[str, Route], now_ms: int) -> 
 def _first_attempts(known: Deliveries, routes: Mapping[str, Route], now_ms: int) -> Iterator[Chain]:
     together: dict[tuple[str, int], list[Asked]] = defaultdict(list)
     for (alert, route), asked in known.pending.items():
-        if asked.due_ms > now_ms or known.settled(alert):
+        begins_ms = asked.due_ms + SETTLED_AFTER_MS if asked.held else asked.due_ms
+        if begins_ms > now_ms or known.settled(alert):
             continue
         if asked.held:
             together[route, asked.due_ms].append(asked)
