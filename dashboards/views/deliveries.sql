@@ -44,4 +44,4 @@ SELECT
     message_id
 FROM delivery_states AS states FINAL
 LEFT JOIN alerts ON alerts.alert_id = states.alert_id
-COMMENT 'What became of each alert on each route that wanted it, as far as the sink has read the notifier''s log'
+COMMENT 'What became of each alert on each route that wanted it, as far as the sink has read the notifier''s log; an alert that no route wanted has no row'
