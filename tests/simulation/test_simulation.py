@@ -15,6 +15,8 @@ SEEDS_TO_FIND_A_BUG = range(2_000, 2_400)
 FAULTS = {
     "kill -9 of worker",
     "kill -9 of sink",
+    "SIGTERM of worker",
+    "worker ended in order",
     "freeze of worker",
     "freeze of sink",
     "zombie worker woke up",

@@ -32,11 +32,12 @@ class Process:
         self._parked: list[tuple[Callable[..., object], tuple[Any, ...], Context | None]] = []
         self._tasks: list[asyncio.Task[Any]] = []
 
-    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, object]) -> "asyncio.Task[Any]":
         """Start a task of this process."""
         context = copy_context()
         context.run(_running.set, self)
         self._tasks.append(self._loop.create_task(work, context=context))
+        return self._tasks[-1]
 
     def kill(self) -> None:
         """Kill -9."""

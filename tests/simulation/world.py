@@ -4,10 +4,11 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from threading import Event
-from typing import cast
+from typing import Any, cast
 from unittest.mock import patch
 
 from aiokafka.errors import KafkaConnectionError
@@ -62,6 +63,7 @@ class World:
         self._workers = WorkerGroup(self._kafka)
         self._sinks = SinkGroup(self._kafka)
         self._apps: list[FaustApp] = []
+        self._stopping: dict[FaustApp, Callable[[], Coroutine[Any, Any, None]]] = {}
         self._sources: list[FakeSource] = []
         self._graves: list[Process] = []
         self._complaint: BaseException | None = None
@@ -162,7 +164,8 @@ class World:
         app = FaustApp(self._workers, process, lambda error: self._worker_ended(app, number, error))
         self._apps.append(app)
         worker = Worker(cast("RecordBatchApp", app), cast("str", self), RULES)
-        process.spawn(worker.run(app.stream()))
+        running = process.spawn(worker.run(app.stream()))
+        self._stopping[app] = partial(self._stop_in_order, app, number, worker, running)
         self._workers.join(app)
 
     def _worker_ended(self, app: FaustApp, number: int, error: BaseException) -> None:
@@ -175,6 +178,18 @@ class World:
             self._complaint = error
         self._kill_worker(app)
         self._later(self._start_worker, number)
+
+    async def _stop_in_order(
+        self, app: FaustApp, number: int, worker: Worker, running: "asyncio.Task[Any]"
+    ) -> None:
+        """What Faust does when it is told to stop: tell the worker, then end what it still does."""
+        await worker.finish()
+        self.faults["worker ended in order"] += 1
+        running.cancel()
+        await asyncio.sleep(self._chance.uniform(0.0, 0.5))
+        if app in self._apps:
+            self._kill_worker(app)
+            self._later(self._start_worker, number)
 
     def _kill_worker(self, app: FaustApp) -> None:
         app.process.kill()
@@ -248,6 +263,14 @@ class World:
         self._happens(f"kill -9 of {app.process.name}")
         self._kill_worker(app)
         self._later(self._start_worker, number)
+
+    async def stop_worker(self) -> None:
+        """SIGTERM; the supervisor starts it again."""
+        app = self._chance.choice(self._apps or [None])
+        stop = self._stopping.pop(app, None) if app is not None else None
+        if app is not None and stop is not None:
+            self._happens(f"SIGTERM of {app.process.name}")
+            app.process.spawn(stop())
 
     async def freeze_worker(self) -> None:
         """SIGSTOP, shorter or longer than a session; SIGCONT."""
@@ -351,6 +374,7 @@ class World:
 _INJECTIONS = (
     World.kill_worker,
     World.kill_worker,
+    World.stop_worker,
     World.freeze_worker,
     World.divide_workers,
     World.kill_sink,
