@@ -496,3 +496,114 @@ def _notifier(t: Words, board: Dashboard) -> None:
             height=6,
         )
     )
+    _notifier_at_work(t, board)
+    _routes(t, board)
+
+
+def _notifier_at_work(t: Words, board: Dashboard) -> None:
+    board.with_panel(
+        series_panel(
+            t,
+            "Alerts read",
+            "By what became of them: on to a route (routed), wanted by none (unrouted), published too long"
+            " ago (too_old), known already (repeated), no alerts at all (unreadable).",
+            measure(
+                (
+                    "sum by (outcome) (increase(phonemeter_notifier_alerts_total[$__rate_interval]))",
+                    "{{outcome}}",
+                )
+            ),
+            unit=t.count,
+            width=8,
+            height=6,
+            stacked=True,
+        )
+    )
+    board.with_panel(
+        series_panel(
+            t,
+            "Time per attempt, 95 %",
+            "By channel, from its beginning to the receiver's answer. One that takes too long is ended, and"
+            " has failed.",
+            measure(
+                (
+                    (
+                        "histogram_quantile(0.95, sum by (channel, le)"
+                        " (rate(phonemeter_notifier_attempt_seconds_bucket[$__rate_interval])))"
+                    ),
+                    "{{channel}}",
+                )
+            ),
+            unit="s",
+            width=8,
+            height=6,
+        )
+    )
+    board.with_panel(
+        series_panel(
+            t,
+            "Records not read yet",
+            "By the notifier, of each topic; and by the sink, of what it tells ClickHouse about deliveries.",
+            measure(
+                ("sum by (topic) (phonemeter_notifier_lag_records)", "{{topic}}"),
+                ("max(phonemeter_sink_delivery_lag_records)", t("Sink")),
+            ),
+            unit=t.count,
+            width=8,
+            height=6,
+        )
+    )
+
+
+def _routes(t: Words, board: Dashboard) -> None:
+    for title, about, expr, steps in (
+        (
+            "Routes in effect",
+            "Those of the file as the notifier took it last. 0: alerts are read and go to nobody.",
+            "max(phonemeter_notifier_routes)",
+            from_steps("orange", (1, "green")),
+        ),
+        (
+            "Disabled routes",
+            (
+                "Their receivers answered that they are gone for good. What is meant for them is given up,"
+                " until: phonemeter alerts enable."
+            ),
+            "sum(phonemeter_notifier_disabled_routes)",
+            any_is_bad(),
+        ),
+        (
+            "File of routes refused",
+            (
+                "1 while the file has a mistake: the routes of before stay in effect. Which mistake:"
+                " phonemeter alerts check."
+            ),
+            "max(phonemeter_notifier_routes_refused)",
+            any_is_bad(),
+        ),
+    ):
+        board.with_panel(
+            stat_panel(t, title, about, measure_now(expr, t(title)), unit=t.count, steps=steps, width=8)
+        )
+    board.with_panel(
+        table_panel(
+            t,
+            "Deliveries by route",
+            "Alerts that the notifier saw in the time range, by what became of them on each route. An alert"
+            " that no route wanted is in none of the rows.",
+            ask("pipeline_deliveries"),
+            width=24,
+            height=6,
+            columns=(
+                Column("route", "Route"),
+                Column("delivered", "Delivered"),
+                Column("underway", "On its way", steps=from_steps("text", (1, "orange"))),
+                Column("oldest", "Oldest on its way", unit="dateTimeAsIso"),
+                Column("held", "Held"),
+                Column("dead", "Given up", steps=from_steps("text", (1, "red"))),
+                Column("acknowledged", "Acknowledged"),
+                Column("attempts_at_most", "Attempts at most"),
+                Column("newest", "Newest", unit="dateTimeAsIso"),
+            ),
+        )
+    )

@@ -16,7 +16,7 @@ from metering.times import DAY_MS, SHANGHAI, from_ms
 from tests.dashboards.pages import Json, interpolated
 
 LIVE_S = 20 * 60
-STEP_S = 30
+STEP_S = 60
 
 
 class Table(NamedTuple):

@@ -212,7 +212,7 @@ def draw_series(figure: Figure, card: Axes, panel: Json, cell: Any, answers: Ans
             axes.plot(*zip(*one.points, strict=True), color=color, linewidth=1.5, linestyle=line)
         if any(value for _, value in one.points) or len(found) <= len(PALETTE) // 2:
             shown.append((how.title if how.title != one.name else how.text(one.name), color))
-    if not shown:
+    if not any(one.points for one in found):
         axes.text(
             0.5, 0.5, NO_DATA[look.language], fontsize=8, color=GREY, ha="center", transform=axes.transAxes
         )

@@ -183,6 +183,12 @@ def test_panels_use_metrics_that_exist_with_labels_that_they_have() -> None:
             assert label in set.union(*(known[name] for name in used)), one
 
 
+def test_every_metric_of_the_notifier_is_on_the_pipelines_page() -> None:
+    text = " ".join(one.text for one in asked() if one.page == "pipeline")
+    shown = {name.removesuffix("_bucket") for name in re.findall(r"phonemeter_notifier_\w+", text)}
+    assert shown == {one.name for one in listed() if one.name.startswith("phonemeter_notifier_")}
+
+
 def test_colors_change_at_the_levels_that_alert() -> None:
     def changes(steps: ThresholdsConfig) -> list[float | None]:
         return [step.value for step in steps.build().steps]

@@ -1,6 +1,7 @@
 """Every query of Grafana's pages is answered by the real engine on half a year of simulated traffic."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -68,6 +69,25 @@ def test_the_curve_of_an_app_is_its_use_and_goes_on_with_the_forecast(
     expected = answer(pages, chosen, statement("app_expected"))
     assert expected[0][0] > calls[-1][0]
     assert len({time for time, *_ in calls + expected}) == len(calls) + len(expected)
+
+
+def test_the_deliveries_of_a_route_are_counted_by_what_became_of_them(
+    pages: Ledger, chosen: dict[str, list[str]]
+) -> None:
+    pages.query(
+        "INSERT INTO delivery_states (appid, alert_id, route, state, attempts, asked_at, due_at, log_offset)"
+        " VALUES ('wx2', '0-1-0', 'night', 'held', 0, '2024-07-01', '2099-01-01', 4),"
+        " ('wx2', '0-2-0', 'night', 'waiting', 3, '2024-07-03', '2024-07-03', 5),"
+        " ('wx2', '0-3-0', 'night', 'sending', 1, '2024-07-02', '2024-07-02', 6)"
+    )
+    try:
+        found = {row[0]: row[1:8] for row in answer(pages, chosen, statement("pipeline_deliveries"))}
+    finally:
+        pages.query("DELETE FROM delivery_states WHERE route = 'night'")
+    assert found == {
+        "owner": (1, 0, None, 0, 1, 0, 21),
+        "night": (0, 2, datetime(2024, 7, 2, tzinfo=UTC), 1, 0, 0, 3),
+    }
 
 
 def test_a_choice_of_stores_leaves_the_other_stores_out(pages: Ledger, chosen: dict[str, list[str]]) -> None:
