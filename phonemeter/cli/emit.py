@@ -67,6 +67,7 @@ def emit(
     settings = load()
     with ExitStack() as held:
         source = Source.opened(file, held)
+        _refuse_overwriting(file, refused)
         sending = held.enter_context(Sending(None if dry_run else settings, show, refused))
         metrics = Metrics(lambda: sending.emission.totals)
         held.enter_context(serving(metrics.registry, settings.listen_host, metrics_port))
@@ -84,6 +85,12 @@ def emit(
     if sending.interrupted:
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(0 if sending.complete else INCOMPLETE)
+
+
+def _refuse_overwriting(file: str, refused: Path | None) -> None:
+    """Opened to be written, a file is emptied: the events would be lost before they are read."""
+    if refused is not None and file != STDIN and refused.exists() and refused.samefile(file):
+        raise UserError(f"--refused {refused} is the file of events itself; name another file.")
 
 
 class Sending:

@@ -165,6 +165,15 @@ def test_a_broker_that_hangs_ends_a_pipe_with_the_line_to_go_on_with(
     assert "did not confirm the event in time" in summary["stopped_because"]
 
 
+def test_emit_does_not_write_refused_lines_over_the_events(run: Run, tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    events.write_bytes(MIXED)
+    ran = run("emit", "events.jsonl", "--dry-run", "--refused", events)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err == f"--refused {events} is the file of events itself; name another file.\n"
+    assert events.read_bytes() == MIXED
+
+
 def test_emit_writes_all_refused_lines_to_a_file_and_shows_only_some(run: Run, tmp_path: Path) -> None:
     ran = run("emit", "-", "--dry-run", "--show", 1, "--refused", tmp_path / "refused.jsonl", stdin=MIXED)
     refused = [json.loads(line) for line in values((tmp_path / "refused.jsonl").read_bytes())]
