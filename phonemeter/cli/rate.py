@@ -4,9 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import repeat
-from pathlib import Path
-from typing import Annotated, BinaryIO, Final
+from typing import Annotated, Final
 
 import msgspec
 import typer
@@ -18,12 +16,25 @@ from metering.rating import PackReport, Rating, RejectedLine, TrialReport, UseRe
 from metering.rating import rate as rating_of
 from metering.rules import Rules, TrialScope
 from metering.times import EARLIEST_MS, LATEST_MS, format_time, parse_time
-from phonemeter.cli.telling import output, to_second, yuan
+from phonemeter.cli.source import Source
+from phonemeter.cli.telling import PIPED_COLUMNS, output, to_second, yuan
 from phonemeter.errors import UserError
 from phonemeter.settings import load
-from producers.lines import read_lines
 
 REJECTED_SHOWN: Final = 10
+FIGURES: Final = {
+    "suc-\nceeded": "succeeded",
+    "\ntrial": "trial_charged",
+    "char-\nged": "charged",
+    "un-\ncovered": "uncovered",
+    "\nfree": "free",
+    "\nexempt": "exempt",
+    "de-\nnied": "denied",
+    "fail-\ned": "failed",
+    "dupli-\ncates": "duplicates",
+}
+"""The columns of counts, and the fields of a `UseReport` that they show."""
+ALWAYS_SHOWN: Final = frozenset({"succeeded", "trial_charged", "charged", "uncovered"})
 TOO_LONG: Final = bytes(VALUE_BYTES_MAX + 1)
 """Stands for a line that is too long to be an event, and was not kept."""
 
@@ -56,14 +67,15 @@ def rate(
 ) -> None:
     """Meter a file of events by the rules alone, without Kafka and ClickHouse, and show the accounts.
 
-    The order of the lines is the order of the log, whatever their times are. A line that is no event is
-    counted as rejected and stops nothing. The figures come from the code that the stream runs.
+    The file may be compressed by gzip. The order of the lines is the order of the log, whatever their times
+    are. A line that is no event is counted as rejected and stops nothing. The figures come from the code that
+    the stream runs.
     """
     rules = _rules(trial_calls, billing_start, trial_scope)
     at_ms = None if at is None else _time("--at", at)
     rejected = _Rejected()
     with ExitStack() as held:
-        lines = _every_line(_opened(file, held))
+        lines = _every_line(Source.opened(file, held))
         rating = rating_of(lines, rules, at_ms=at_ms, on_rejected=rejected.keep)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(rating), indent=2) + b"\n")
@@ -117,22 +129,11 @@ def _time(option: str, text: str) -> int:
     return time_ms
 
 
-def _opened(file: str, held: ExitStack) -> BinaryIO:
-    if file == "-":
-        return sys.stdin.buffer
-    try:
-        return held.enter_context(Path(file).open("rb"))
-    except OSError as error:
-        raise UserError(f"{file} can't be read: {error.strerror}.") from None
-
-
-def _every_line(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a stream, blank ones too so that they count, in bounded memory."""
-    number = 0
-    for line in read_lines(stream):
-        yield from repeat(b"", line.number - number - 1)
-        yield TOO_LONG if line.value is None else line.value
-        number = line.number
+def _every_line(source: Source) -> Iterator[bytes]:
+    """The lines of a file or of stdin, blank ones too so that they count, in bounded memory."""
+    for block in source.blocks(lambda: True):
+        for value in block.values:
+            yield TOO_LONG if value is None else value
 
 
 def _show(rating: Rating) -> None:
@@ -140,53 +141,57 @@ def _show(rating: Rating) -> None:
     if not rating.apps:
         console.print("No app appears in these events.")
         return
-    console.print(_calls(rating))
+    _print_whole(console, _calls(rating))
     packs = _packs(rating)
     if packs.row_count:
-        console.print(packs)
+        console.print()
+        _print_whole(console, packs)
+
+
+def _print_whole(console: Console, table: Table) -> None:
+    """Print a table uncut: a line that the terminal breaks is better than half a figure or half an id."""
+    needed = console.measure(table, options=console.options.update(width=PIPED_COLUMNS)).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
 
 
 def _calls(rating: Rating) -> Table:
-    counts = (
-        "succeeded",
-        "trial",
-        "charged",
-        "uncovered",
-        "free",
-        "exempt",
-        "denied",
-        "failed",
-        "duplicates",
-    )
-    table = Table("app", "capability", title="Calls", title_justify="left")
-    for name in (*counts, "cost ¥", "trial left"):
-        table.add_column(name, justify="right")
-    for appid, reports in rating.apps.items():
-        trial = reports["trial"]
-        trial_left = f"{trial.remaining:,} of {trial.size:,}" if isinstance(trial, TrialReport) else ""
-        for capability, use in _uses(reports):
-            table.add_row(
-                appid,
-                capability,
-                f"{use.succeeded:,}",
-                f"{use.trial_charged:,}",
-                f"{use.charged:,}",
-                f"{use.uncovered:,}",
-                f"{use.free:,}",
-                f"{use.exempt:,}",
-                f"{use.denied:,}",
-                f"{use.failed:,}",
-                f"{use.duplicates:,}",
-                yuan(use.amount_micro_yuan),
-                trial_left,
-            )
+    """A row per app and capability, without the columns in which nothing ever happened."""
+    uses = [
+        (appid, capability, use, reports["trial"])
+        for appid, reports in rating.apps.items()
+        for capability, use in _uses(reports)
+    ]
+    figures = [
+        (title, name)
+        for title, name in FIGURES.items()
+        if name in ALWAYS_SHOWN or any(getattr(use, name) for _, _, use, _ in uses)
+    ]
+    # Narrow enough for a terminal of 80 columns, if not everything happened.
+    table = Table(title="Calls", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("\napp")
+    table.add_column("capa-\nbility")
+    for title in (*(title for title, _ in figures), "\ncost ¥", "trial\nleft"):
+        table.add_column(title, justify="right")
+    for appid, capability, use, trial in uses:
+        table.add_row(
+            appid,
+            capability,
+            *(f"{getattr(use, name):,}" for _, name in figures),
+            yuan(use.amount_micro_yuan),
+            f"{trial.remaining:,}" if isinstance(trial, TrialReport) else "",
+        )
     return table
 
 
 def _packs(rating: Rating) -> Table:
     table = Table(
-        "app", "capability", "pack", "status", title="Packs (times in Asia/Shanghai)", title_justify="left"
+        title="Packs (times in Asia/Shanghai)", title_justify="left", box=None, padding=(0, 1, 0, 0)
     )
+    table.add_column("app")
+    table.add_column("capa-\nbility")
+    table.add_column("pack")
+    table.add_column("status")
     for name in ("calls", "left", "lapsed"):
         table.add_column(name, justify="right")
     table.add_column("starts")

@@ -1,4 +1,4 @@
-"""Where `phonemeter emit` reads: a file, perhaps compressed, or stdin, while it still serves outcomes."""
+"""Where `phonemeter emit` and `rate` read: a file, perhaps compressed, or stdin while outcomes are served."""
 
 import gzip
 import select

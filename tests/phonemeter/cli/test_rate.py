@@ -1,7 +1,9 @@
 """`phonemeter rate`: the rules over a file, for people and for programs."""
 
+import gzip
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +99,16 @@ def test_events_may_come_from_stdin(run: Run, events: Path) -> None:
     assert run("-", "--json", stdin=events.read_bytes()).json == run(events, "--json").json
 
 
+def test_the_file_may_be_compressed(run: Run, events: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "events.jsonl.gz"
+    packed.write_bytes(gzip.compress(events.read_bytes()))
+    assert run(packed, "--json") == run(events, "--json")
+    packed.write_bytes(packed.read_bytes()[:-10])
+    broken = run(packed, "--json")
+    assert (broken.status, broken.out) == (2, "")
+    assert broken.err.startswith(f"{packed} can't be read any further: ")
+
+
 def test_as_of_a_time_later_events_are_left_out(run: Run, events: Path) -> None:
     figures = run(events, "--json", "--at", text_of(at(1))).json["apps"][APP]
     assert (figures["quick"]["succeeded"], figures["realtime"]["succeeded"]) == (4, 0)
@@ -129,6 +141,18 @@ def test_people_get_tables_of_calls_and_packs(run: Run, events: Path) -> None:
     assert "exhausted" in pack
     assert "2023-08-26 00:00:00" in pack
     assert "2023-11-24 00:00:00" in pack
+
+
+def test_on_a_narrow_terminal_every_app_and_figure_is_whole(
+    run: Run, events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = re.sub("\x1b[^m]*m", "", run(events, "--trial-calls", "0").out).splitlines()
+    assert max(len(line.rstrip()) for line in lines[: lines.index("")]) <= 80
+    assert "…" not in "".join(lines)
+    assert any(line.split()[:3] == [APP, "quick", "4"] for line in lines)
 
 
 def test_without_any_app_people_get_a_sentence(run: Run) -> None:
