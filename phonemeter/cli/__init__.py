@@ -69,15 +69,22 @@ commands of its own), and its line here."""
 CHATTY: Final = ("kafka", "clickhouse_driver")
 """Libraries that would log to stderr, by Python's last resort, what the command tells in its own sentence."""
 
+INTERRUPTED: Final = 130
+
 EPILOG: Final = "Start with: phonemeter up. Settings come from PHONEMETER_* variables and phonemeter.toml."
 
 
 def main() -> None:
-    """Run the command line; every expected failure is one sentence on stderr and an exit status, 1 or 2."""
+    """Run the command line; every expected failure is one sentence on stderr and an exit status, 1 or 2.
+
+    Ctrl-C while a command is still being loaded, which takes a second, ends it as later: without a word.
+    """
     for library in CHATTY:
         logging.getLogger(library).addHandler(logging.NullHandler())
     try:
         _app(_wanted(sys.argv[1:]))(prog_name="phonemeter")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the one place where a failure becomes a sentence
         sys.exit(report(error))
 

@@ -14,6 +14,7 @@ from phonemeter.audit.story import Occurrence, Story, tell
 from phonemeter.audit.wording import yuan
 from phonemeter.cli.audit import progress
 from phonemeter.cli.telling import print_json, to_minute, to_second
+from phonemeter.errors import UserError
 from phonemeter.settings import load
 
 VERDICTS: Final = {
@@ -41,6 +42,8 @@ def explain(
     those of the decision. Its lines are then looked up in phone-ledger and in ClickHouse. Times are
     Shanghai's; in JSON they are milliseconds since 1970.
     """
+    if not event_id:
+        raise UserError("EVENT_ID is empty; give the id of an event, as its producer made it.")
     with progress() as show:
         story = tell(load(), event_id, app, show)
     if as_json:

@@ -2,12 +2,14 @@
 
 import logging
 import os
+import socket
 import sys
 from importlib import import_module
 from typing import Final
 
 import typer
 
+from phonemeter.errors import UserError
 from phonemeter.settings import CONFIG_VARIABLE, Settings, load
 from phonemeter.stack.directory import StackDirectory
 from sinks.notifier.settings import NotifierSettings
@@ -22,6 +24,7 @@ def worker() -> None:
     The same as `faust -A streams.app worker`, told everything by phonemeter's settings.
     """
     settings = load()
+    _check_port(settings.listen_host, settings.worker_port)
     _export(settings)
     faust = import_module("faust.cli.faust")
     faust.cli(["--app", "streams.app:app", "--loglevel", "info", "worker"], prog_name="phonemeter worker")
@@ -72,6 +75,22 @@ def engine() -> None:
             )
         )
     )
+
+
+def _check_port(host: str, port: int) -> None:
+    """Say in a sentence that the worker's port is taken; Faust says it in a stack trace."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as listener:
+            # As servers do: a port in TIME_WAIT is free.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(1)
+    except OSError as error:
+        raise UserError(
+            f"Port {port} for the worker's health and metrics cannot be opened on {host} ({error.strerror}): "
+            "free it, or set PHONEMETER_WORKER_PORT (worker_port in phonemeter.toml) to a free port."
+        ) from None
 
 
 def _export(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 import ast
 import os
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ import kafka.errors
 import pytest
 from typer.testing import CliRunner
 
+from phonemeter import cli
 from phonemeter.cli import COMMANDS, _app
 from phonemeter.cli.failures import report, sentence
 from phonemeter.errors import OperationError, UserError
@@ -106,6 +108,37 @@ def test_completion_offers_the_commands(tmp_path: Path) -> None:
         _TYPER_COMPLETE_ARGS="phonemeter st",
     )
     assert offered.stdout.split() == ["status"]
+
+
+def test_a_command_that_is_stopped_while_it_is_loaded_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(where: str) -> None:
+        raise KeyboardInterrupt(where)
+
+    monkeypatch.setattr(cli, "_load", stopped)
+    monkeypatch.setattr(sys, "argv", ["phonemeter", "audit"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_worker_without_its_port_says_so_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = phonemeter("worker", cwd=tmp_path, PHONEMETER_WORKER_PORT=str(port))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        f"Port {port} for the worker's health and metrics cannot be opened on 127.0.0.1 (Address already in "
+        "use): free it, or set PHONEMETER_WORKER_PORT (worker_port in phonemeter.toml) to a free port.\n"
+    )
+
+
+def test_an_event_without_an_id_is_not_looked_for(tmp_path: Path) -> None:
+    refused = phonemeter("explain", "", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr == "EVENT_ID is empty; give the id of an event, as its producer made it.\n"
 
 
 @pytest.mark.parametrize(
