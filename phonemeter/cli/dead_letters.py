@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, get_args
 
 import typer
 from rich.table import Table
 
 from metering.dead_letters import DeadLetter
-from metering.events import VALUE_BYTES_MAX
+from metering.events import VALUE_BYTES_MAX, RejectionReason
 from metering.times import format_time, parse_time
 from phonemeter.cli.telling import output, print_json, to_second
 from phonemeter.dead_letters.advice import advice_for
@@ -42,6 +42,7 @@ RETRIES_MAX: Final = 100_000
 """Letters per run of `retry --all`: what is remembered of each makes about 30 MB then."""
 
 INCOMPLETE: Final = 1
+REASONS: Final = get_args(RejectionReason)
 
 GROUP = typer.Typer(
     no_args_is_help=True,
@@ -88,7 +89,7 @@ def list_letters(
 
     `show` tells more about one of them, `retry` puts it back.
     """
-    wanted = Wanted(reason, app, _since_ms(since))
+    wanted = _wanted(reason, app, since)
     reasons: Counter[str] = Counter()
 
     def rows(letters: Iterator[DeadLetter]) -> Iterator[Row]:
@@ -131,7 +132,10 @@ def list_letters(
 @GROUP.command(short_help="One letter: why, its bytes, what would make it valid.")
 def show(
     identity: Annotated[
-        str, typer.Argument(metavar="IDENTITY", help="Topic, partition and offset: phone-events-2-417.")
+        str,
+        typer.Argument(
+            metavar="IDENTITY", help="Partition and offset, such as 2-417, or phone-events-2-417."
+        ),
     ],
     *,
     save: Annotated[
@@ -195,7 +199,7 @@ def retry(
     command was called wrongly.
     """
     chosen = [parse_identity(text) for text in dict.fromkeys(identities or [])]
-    wanted = Wanted(reason, app, _since_ms(since))
+    wanted = _wanted(reason, app, since)
     _refuse_contradictions(chosen, wanted, edit, set_fields, unset_fields, every=every)
     correction = Correction(
         None if edit is None else _read_event(edit),
@@ -320,6 +324,12 @@ def _refuse_contradictions(
         raise UserError("--edit gives the whole event; write there what --set and --unset should change.")
 
 
+def _wanted(reason: str | None, app: str | None, since: str | None) -> Wanted:
+    if reason is not None and reason not in REASONS:
+        raise UserError(f"--reason: {reason!r} is no reason; there are {', '.join(REASONS)}.")
+    return Wanted(reason, app, _since_ms(since))
+
+
 def _read_event(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
@@ -365,9 +375,15 @@ def _app_of(letter: DeadLetter) -> str:
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    table = Table("letter", "recorded (Shanghai)", "reason", "app", "what is wrong")
+    # A name is there to be copied: in its short form, and whole on a narrow terminal, too.
+    table = Table()
+    table.add_column("letter", no_wrap=True)
+    for title in ("recorded (Shanghai)", "reason"):
+        table.add_column(title)
+    table.add_column("app", overflow="fold")
+    table.add_column("what is wrong")
     for row in rows:
-        table.add_row(str(row.identity), to_second(row.recorded_at_ms), row.reason, row.app, row.sentence)
+        table.add_row(row.identity.short, to_second(row.recorded_at_ms), row.reason, row.app, row.sentence)
     return table
 
 

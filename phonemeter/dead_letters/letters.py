@@ -24,7 +24,12 @@ class Identity(NamedTuple):
 
     def __str__(self) -> str:
         """As it is written: topic, partition and offset."""
-        return f"{EVENTS}-{self.partition}-{self.offset}"
+        return f"{EVENTS}-{self.short}"
+
+    @property
+    def short(self) -> str:
+        """As people write it: there is one topic only."""
+        return f"{self.partition}-{self.offset}"
 
 
 def identity_of(letter: DeadLetter) -> Identity:

@@ -46,8 +46,8 @@ def test_letters_are_listed_once_newest_last_and_chosen(topics: RunningKafka, ru
 
     shown = run("list", "--limit", 1)
     assert shown.returncode == 0, shown.stderr
-    assert str(third) in shown.stdout
-    assert str(first) not in shown.stdout
+    assert f"│ {third.short} " in shown.stdout
+    assert f"│ {first.short} " not in shown.stdout
     assert "3 dead letters, the newest 1 shown" in shown.stdout
     assert PHONE not in shown.stdout
 
@@ -125,6 +125,7 @@ def test_wrong_use_and_unknown_letters_are_one_sentence(run: Run) -> None:
         (("retry", "--all", "--edit", "x"), 2, "the name of one letter"),
         (("retry", "2-1", "--edit", "x", "--set", "a=1"), 2, "--edit gives the whole event"),
         (("retry", "2-1", "--edit", "missing"), 2, "missing can't be read"),
+        (("list", "--reason", "json"), 2, "--reason: 'json' is no reason; there are too_large, not_utf8"),
         (("list", "--since", "yesterday"), 2, "--since: 'yesterday' is not a time"),
     ]:
         refused = run(*arguments)
