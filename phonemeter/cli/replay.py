@@ -128,15 +128,17 @@ def _rebuild(settings: Settings, *, new_ledger: bool, as_json: bool) -> None:
 
 
 def _refuse_contradictions(asked: Sequence[object], *, dry: bool, confirm: bool, new_ledger: bool) -> None:
-    if dry == confirm:
+    if dry and confirm:
+        raise UserError("Say what to do, --dry-run or --confirm, and not both.")
+    if new_ledger and not confirm:
+        raise UserError("--new-ledger goes with --confirm.")
+    if not dry and not confirm:
         raise UserError("Say what to do: --dry-run shows what would differ, --confirm rebuilds the state.")
     if confirm and any(one is not None for one in asked):
         raise UserError(
             "Other rules and corrected events are for --dry-run: a rebuild takes the settings and the log as "
             "they are."
         )
-    if new_ledger and not confirm:
-        raise UserError("--new-ledger goes with --confirm.")
 
 
 def _changed(

@@ -228,7 +228,8 @@ def test_wrong_use_is_one_sentence(call: Run, tmp_path: Path, free_port: Callabl
     away = f"127.0.0.1:{free_port()}"
     for arguments, status, told in [
         ((), 2, "Say what to do: --dry-run"),
-        (("--dry-run", "--confirm"), 2, "Say what to do"),
+        (("--dry-run", "--confirm"), 2, "Say what to do, --dry-run or --confirm, and not both."),
+        (("--new-ledger",), 2, "--new-ledger goes with --confirm"),
         (("--confirm", "--trial-calls", "5"), 2, "Other rules and corrected events are for --dry-run"),
         (("--dry-run", "--new-ledger"), 2, "--new-ledger goes with --confirm"),
         (("--dry-run", "--with", "missing"), 2, "missing can't be read"),
