@@ -16,7 +16,7 @@ from rich.table import Table
 from metering.alerts import Alert
 from metering.times import format_time, parse_time
 from phonemeter.cli.alerts_log import Delivery, DeliveryLog, read_alerts, read_deliveries, write
-from phonemeter.cli.telling import output, print_json, to_second
+from phonemeter.cli.telling import output, print_json, print_whole, to_second
 from phonemeter.errors import OperationError, UserError
 from phonemeter.replay.reading import reading
 from phonemeter.settings import load, named
@@ -84,7 +84,7 @@ def list_alerts(
         return
     console = output()
     if alerts:
-        console.print(_table(alerts, log))
+        print_whole(console, _table(alerts, log))
     shown = f", the newest {len(alerts):,} shown" if len(alerts) < total else ""
     console.print(f"{total:,} alert{'' if total == 1 else 's'}{shown}.")
 
@@ -167,7 +167,9 @@ def check(
         table.add_row(route.name, route.channel, route.language, *shown, when or "at once")
     console = output()
     console.print(table)
-    console.print(f"{len(routes.routes):,} routes, {len(routes.apps):,} apps: valid.")
+    counts = ((len(routes.routes), "route"), (len(routes.apps), "app"))
+    told = ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts)
+    console.print(f"{told}: valid.")
 
 
 @GROUP.command("test", short_help="Send a test message through a route.")
@@ -246,7 +248,9 @@ def _described(alert: Alert, log: DeliveryLog) -> dict[str, Any]:
 
 
 def _table(alerts: list[Alert], log: DeliveryLog) -> Table:
-    table = Table("alert", "time (Shanghai)", "app", "capability", "severity", "what", "left", "deliveries")
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for title in ("alert", "time (Shanghai)", "app", "capability", "severity", "what", "left", "deliveries"):
+        table.add_column(title)
     for alert in alerts:
         said = log.acknowledgement(alert.id)
         deliveries = [_told(one) for one in log.of(alert.id)]
@@ -262,7 +266,7 @@ def _table(alerts: list[Alert], log: DeliveryLog) -> Table:
             severity_of(alert),
             " ".join(filter(None, (f"{recovered}{alert.reason}", alert.pack_id, details))),
             f"{alert.remaining:,}",
-            "\n".join(deliveries) or "no route wanted it",
+            "\n".join(deliveries) or "none",
         )
     return table
 

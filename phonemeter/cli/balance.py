@@ -147,9 +147,13 @@ def _show_capability(name: str, capability: Capability, console: Console) -> Non
     )
     if not capability.packs:
         return
-    table = Table("burns", "pack", "status", highlight=False)
+    # On 80 columns, too, no id and no date may be cut off: they go on in the next line.
+    table = Table(highlight=False, box=None, padding=(0, 1, 0, 0))
+    table.add_column("burns", no_wrap=True)
+    table.add_column("pack", overflow="fold")
+    table.add_column("status", no_wrap=True)
     for title in ("left", "of", "lapsed", "cost ¥"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     table.add_column("valid from")
     table.add_column("until (Shanghai)")
     for pack in capability.packs:

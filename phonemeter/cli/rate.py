@@ -17,7 +17,7 @@ from metering.rating import rate as rating_of
 from metering.rules import Rules, TrialScope
 from metering.times import EARLIEST_MS, LATEST_MS, format_time, parse_time
 from phonemeter.cli.source import Source
-from phonemeter.cli.telling import PIPED_COLUMNS, output, to_second, yuan
+from phonemeter.cli.telling import output, print_whole, to_second, yuan
 from phonemeter.errors import UserError
 from phonemeter.settings import load
 
@@ -141,18 +141,11 @@ def _show(rating: Rating) -> None:
     if not rating.apps:
         console.print("No app appears in these events.")
         return
-    _print_whole(console, _calls(rating))
+    print_whole(console, _calls(rating))
     packs = _packs(rating)
     if packs.row_count:
         console.print()
-        _print_whole(console, packs)
-
-
-def _print_whole(console: Console, table: Table) -> None:
-    """Print a table uncut: a line that the terminal breaks is better than half a figure or half an id."""
-    needed = console.measure(table, options=console.options.update(width=PIPED_COLUMNS)).maximum
-    console.width = max(console.width, needed)
-    console.print(table)
+        print_whole(console, packs)
 
 
 def _calls(rating: Rating) -> Table:

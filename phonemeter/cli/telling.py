@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 from rich.console import Console
+from rich.table import Table
 
 from metering.money import MICRO_YUAN
 from metering.times import SHANGHAI, from_ms
@@ -20,6 +21,13 @@ def output(*, stderr: bool = False, markup: bool = False, soft_wrap: bool = True
     if found.is_terminal:
         return found
     return Console(stderr=stderr, highlight=False, markup=markup, soft_wrap=soft_wrap, width=PIPED_COLUMNS)
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table uncut: a line that the terminal breaks is better than half a figure or half an id."""
+    needed = console.measure(table, options=console.options.update(width=PIPED_COLUMNS)).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
 
 
 def print_json(value: object) -> None:

@@ -113,7 +113,7 @@ def test_alerts_are_listed_acknowledged_given_up_and_retried(
 def test_routes_are_checked_and_tested(run: Run, routes: Path, receiver: Receiver) -> None:
     assert run("check").stderr.startswith("No file of routes is set; name it, or set PHONEMETER_ALERT_ROUTES")
     checked = run("check", routes)
-    assert checked.stdout.endswith("1 routes, 0 apps: valid.\n")
+    assert checked.stdout.endswith("1 route, 0 apps: valid.\n")
     assert receiver.url not in checked.stdout
     refused = run("test", "hook", "--file", routes)
     assert (refused.returncode, refused.stderr) == (

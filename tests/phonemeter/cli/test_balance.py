@@ -64,6 +64,15 @@ def test_people_get_a_table_with_shanghai_times(url: str, tmp_path: Path) -> Non
     assert "2024-08-30 08:00" in shown.stdout
 
 
+def test_on_80_columns_no_pack_and_no_date_is_cut_off(url: str, tmp_path: Path) -> None:
+    shown = phonemeter(
+        "balance", "wx1", cwd=tmp_path, PHONEMETER_CLICKHOUSE=url, COLUMNS="80", FORCE_COLOR="1"
+    ).stdout
+    assert "…" not in shown
+    assert "sooner" in shown
+    assert "2024-08-30" in shown
+
+
 def test_an_unknown_app_is_told_in_one_sentence(url: str, tmp_path: Path) -> None:
     shown = phonemeter("balance", "wx404", cwd=tmp_path, PHONEMETER_CLICKHOUSE=url)
     assert (shown.returncode, shown.stdout) == (1, "")
