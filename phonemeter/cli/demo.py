@@ -16,6 +16,7 @@ from phonemeter.cli.foreground import stopped_by_signals
 from phonemeter.demo import curve, report, traffic
 from phonemeter.demo.ports import with_free_ports
 from phonemeter.demo.run import Outcome, Progress, run
+from phonemeter.errors import UserError
 from phonemeter.settings import Settings, load
 from phonemeter.stack.directory import StackDirectory
 from phonemeter.stack.stack import Stack
@@ -107,6 +108,8 @@ def _lines(
         console.print(f"{len(lines):,} events of a simulated month (name a file of your own with --file).")
     else:
         lines = traffic.read_file(file)
+        if not lines:
+            raise UserError(f"The file {file} holds no event; name another with --file.")
         console.print(f"{len(lines):,} events from {file}.")
     if as_is:
         return lines

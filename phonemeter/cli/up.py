@@ -68,7 +68,7 @@ def _table(stack: Stack) -> Table:
     # An address is there to be copied: rather on two lines than cut off.
     table.add_column("where", overflow="fold")
     table.add_row("Kafka", endpoints.kafka)
-    table.add_row("ClickHouse, native protocol", endpoints.clickhouse)
+    table.add_row("ClickHouse, native", endpoints.clickhouse)
     table.add_row("ClickHouse, HTTP", endpoints.clickhouse_http)
     table.add_row("worker: web and metrics", endpoints.worker)
     table.add_row("sink: metrics", endpoints.sink_metrics)

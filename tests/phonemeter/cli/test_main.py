@@ -135,6 +135,14 @@ def test_a_worker_without_its_port_says_so_in_a_sentence(tmp_path: Path) -> None
     )
 
 
+def test_a_demo_of_an_empty_file_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("\n\n")
+    refused = phonemeter("demo", "--file", "empty.jsonl", cwd=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "The file empty.jsonl holds no event; name another with --file.\n"
+    assert list(tmp_path.iterdir()) == [tmp_path / "empty.jsonl"]
+
+
 def test_an_event_without_an_id_is_not_looked_for(tmp_path: Path) -> None:
     refused = phonemeter("explain", "", cwd=tmp_path)
     assert refused.returncode == 2
