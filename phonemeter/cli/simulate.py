@@ -1,6 +1,7 @@
 """`phonemeter simulate`: seeded traffic of many mini-programs into Kafka, a file, or both."""
 
 import json
+import math
 import os
 import re
 import sys
@@ -31,6 +32,24 @@ UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 TRAFFIC: Final = "How much, and when"
 MIX: Final = "What it is made of, as shares from 0 to 1"
 TARGET: Final = "Where to"
+
+OPTIONS: Final = {
+    "rate_per_s": "--rate",
+    "denied_share": "--denied",
+    "failed_share": "--failed",
+    "realtime_share": "--realtime-share",
+    "duplicate_share": "--duplicates",
+    "late_share": "--late",
+    "bot_share": "--bots",
+    "exempt_share": "--exempt",
+    "careless_share": "--careless",
+    "oversize_share": "--oversized",
+    "refund_share": "--refunds",
+    "taps is": "--events is",
+    "apps is": "--apps is",
+    "skew is": "--skew is",
+}
+"""What the errors of a `Plan` say of its fields, as they were given."""
 
 
 def simulate(
@@ -161,7 +180,7 @@ def simulate(
             flat=realtime if flat is None else flat,
         )
     except ValueError as error:
-        raise UserError(f"This can't be simulated: {error}.") from None
+        raise UserError(f"This can't be simulated: {_by_options(str(error))}.") from None
     publish = out is None or tee
     if publish and not realtime:
         _refuse_the_future(plan)
@@ -170,6 +189,11 @@ def simulate(
         _write(arrivals, plan, out, as_json=as_json, timely=realtime)
     elif not _publish(arrivals, plan, out, as_json=as_json):
         raise typer.Exit(INCOMPLETE)
+
+
+def _by_options(sentence: str) -> str:
+    """What the plan says of its fields, said of the options that they were given by."""
+    return re.sub("|".join(OPTIONS), lambda found: OPTIONS[found[0]], sentence)
 
 
 class _Period(NamedTuple):
@@ -193,6 +217,8 @@ def _period_from_now(events: int | None, rate: float | None, for_: str | None) -
 def _period_of_the_past(
     events: int | None, rate: float | None, start: str | None, days: float | None
 ) -> _Period:
+    if days is not None and not math.isfinite(days):
+        raise UserError(f"--days is {days}; it is a number of days, such as 30 or 0.5.")
     duration_ms = round((DAYS_DEFAULT if days is None else days) * DAY_MS)
     taps = EVENTS_DEFAULT if events is None and rate is None else events
     if start is None:

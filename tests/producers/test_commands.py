@@ -241,7 +241,11 @@ def test_a_simulation_to_stdout_keeps_its_words_to_stderr(run: Run) -> None:
         ),
         (["--start", "noon"], "--start: 'noon' is not a time"),
         (["--start", "2049-01-01T00:00:00Z"], "The period ends in the future"),
-        (["--late", "2"], "This can't be simulated: late_share is 2.0; a share is from 0 to 1."),
+        (["--late", "2"], "This can't be simulated: --late is 2.0; a share is from 0 to 1."),
+        (["--denied", "0.9", "--failed", "0.9"], "This can't be simulated: --denied and --failed together"),
+        (["--events", "-5"], "This can't be simulated: --events is -5; it can't be negative."),
+        (["--days", "nan"], "--days is nan; it is a number of days, such as 30 or 0.5."),
+        (["--days", "inf"], "--days is inf; it is a number of days, such as 30 or 0.5."),
         (["--out", "no/such/place"], "no/such/place can't be written: No such file or directory."),
     ],
 )
