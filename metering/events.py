@@ -1,9 +1,11 @@
 """The event: a CloudEvents 1.0 record of `phone-events`, read strictly or rejected (DESIGN section 5)."""
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Final, Literal, NamedTuple
+from unicodedata import digit, normalize
 
 import msgspec
 from msgspec import Meta, Struct
@@ -265,15 +267,22 @@ def _implausible(event: AnyEvent, latest: datetime) -> Rejection | None:
         )
     if not EARLIEST <= event.time <= latest:
         return _out_of_range("time", event.time, latest)
-    if isinstance(event, Authorization):
-        client = event.data.client
-        if len(client) >= PHONE_NUMBER_DIGITS and looks_like_phone_number(client):
-            return Rejection(
-                "phone_number", "data.client looks like a phone number; send a keyed hash of the user."
-            )
-    elif isinstance(event, Purchased):
+    for path, text in _texts(event):
+        if looks_like_phone_number(text):
+            return Rejection("phone_number", f"{path} looks like a phone number; {PERSON_ADVICE}")
+    if isinstance(event, Purchased):
         return _implausible_purchase(event.data, latest)
     return None
+
+
+def _texts(event: AnyEvent) -> Iterator[tuple[str, str]]:
+    """What an event says in words of its own, with the place of each."""
+    yield from (("id", event.id), ("source", event.source), ("subject", event.subject))
+    data = getattr(event, "data", None)
+    for name in getattr(data, "__struct_fields__", ()):
+        text = getattr(data, name)
+        if isinstance(text, str) and name not in PLATFORM_NAMES:
+            yield f"data.{name}", text
 
 
 def is_appid(subject: str) -> bool:
@@ -304,14 +313,24 @@ def _out_of_range(field: str, moment: datetime, latest: datetime) -> Rejection:
 
 
 PHONE_NUMBER_DIGITS: Final = 11
+PHONE_NUMBER_WRITTEN_MAX: Final = 28
+"""Characters: `(0086) 138-0013-8000` with room to spare."""
+
+PLATFORM_NAMES: Final = frozenset({"pack_id", "order_id"})
+"""Identifiers that the platform issues: eleven digits there are an order and no phone."""
+
+PERSON_ADVICE: Final = "leave it out, or send a keyed hash of the user as data.client."
+
 _PUNCTUATION: Final = re.compile(r"[\s().+-]")
 _PHONE_NUMBER: Final = re.compile(r"(?:(?:00)?86)?1[3-9][0-9]{9}")
 
 
 def looks_like_phone_number(text: str) -> bool:
-    """Whether a text has the form of a Chinese mobile number, however it is punctuated."""
-    if len(text) < PHONE_NUMBER_DIGITS or (text.isalnum() and not text.isdecimal()):
+    """Whether a text has the form of a Chinese mobile number, however it is punctuated and in any digits."""
+    if not PHONE_NUMBER_DIGITS <= len(text) <= PHONE_NUMBER_WRITTEN_MAX:
         return False
+    if not text.isascii():
+        text = "".join(str(digit(character, character)) for character in normalize("NFKC", text))
     return _PHONE_NUMBER.fullmatch(_PUNCTUATION.sub("", text)) is not None
 
 

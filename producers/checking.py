@@ -101,7 +101,9 @@ def _plain_tap(value: bytes, now_ms: int | None) -> _PlainTap | None:
     data = tap.data
     for text in (tap.id, tap.source, tap.subject, data.scene, data.store, data.env, data.client):
         # Hashes, the most frequent long texts, are words and need no closer look.
-        is_word = len(text) < PHONE_NUMBER_DIGITS or (text.isalnum() and not text.isdecimal())
+        is_word = len(text) < PHONE_NUMBER_DIGITS or (
+            text.isascii() and text.isalnum() and not text.isdecimal()
+        )
         if not is_word and _is_dubious(text):
             return None
     return tap

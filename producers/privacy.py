@@ -5,23 +5,15 @@ from typing import Final
 
 import msgspec
 
-from metering.events import Rejection, looks_like_phone_number
+from metering.events import PERSON_ADVICE, PLATFORM_NAMES, Rejection, looks_like_phone_number
 
 FORBIDDEN_NAMES: Final = frozenset(
     {"phone", "phonenumber", "purephonenumber", "mobile", "openid", "unionid", "sessionkey", "accesstoken"}
 )
 """Names of fields that carry a person or a secret, compared without case, hyphens and underscores."""
 
-PLATFORM_NAMES: Final = frozenset({"pack_id", "order_id"})
-"""Identifiers that the platform issues: eleven digits there are an order and no phone."""
-
 NUMBER_NAMES: Final = frozenset({"calls", "errno", "price_micro_yuan", "size", "used", "validity_days"})
 """Numbers of known meaning: 15,000 yuan in micro-yuan has the form of a phone number."""
-
-WRITTEN_LENGTHS: Final = range(11, 29)
-"""From eleven digits to `(0086) 138-0013-8000` with room to spare."""
-
-ADVICE: Final = "leave it out, or send a keyed hash of the user as data.client."
 
 NESTING_MAX: Final = 8
 """Deeper values than this are refused rather than searched."""
@@ -36,17 +28,13 @@ def find_personal_data(value: bytes) -> Rejection | None:
 def _search(fields: dict[str, object], path: str, depth: int) -> str | None:
     for name, value in fields.items():
         if _is_forbidden_name(name):
-            return f"{_joined(path, name)} may not enter; {ADVICE}"
+            return f"{_joined(path, name)} may not enter; {PERSON_ADVICE}"
         if isinstance(value, str):
-            if (
-                len(value) in WRITTEN_LENGTHS
-                and name not in PLATFORM_NAMES
-                and looks_like_phone_number(value)
-            ):
-                return f"{_joined(path, name)} looks like a phone number; {ADVICE}"
+            if name not in PLATFORM_NAMES and looks_like_phone_number(value):
+                return f"{_joined(path, name)} looks like a phone number; {PERSON_ADVICE}"
         elif type(value) is int:
             if name not in NUMBER_NAMES and looks_like_phone_number(str(value)):
-                return f"{_joined(path, name)} looks like a phone number; {ADVICE}"
+                return f"{_joined(path, name)} looks like a phone number; {PERSON_ADVICE}"
         elif isinstance(value, dict | list):
             found = _search_inside(value, _joined(path, name), depth + 1)
             if found is not None:

@@ -313,6 +313,44 @@ def test_a_phone_number_is_rejected_whatever_the_outcome(kind: str) -> None:
     assert rejected(event(f"phone.authorization.{kind}", at(1), data)).reason == "phone_number"
 
 
+@pytest.mark.parametrize("field", ["id", "source"])
+def test_a_phone_number_is_rejected_in_what_every_event_has(field: str) -> None:
+    rejection = rejected(
+        event("phone.authorization.succeeded", at(1), {"capability": "quick"}, **{field: "138 1234 5678"})
+    )
+    assert rejection == Rejection(
+        "phone_number",
+        f"{field} looks like a phone number; leave it out, or send a keyed hash of the user as data.client.",
+    )
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "13812345678",
+        "１３８１２３４５６７８",
+        "＋８６（１３８）１２３４－５６７８",
+        "١٣٨١٢٣٤٥٦٧٨",
+        "①③⑧①②③④⑤⑥⑦⑧",
+    ],
+)
+@pytest.mark.parametrize("field", ["scene", "store", "env", "client"])
+def test_a_phone_number_is_rejected_in_every_text_of_a_tap_and_in_any_digits(
+    field: str, written: str
+) -> None:
+    rejection = rejected(succeeded(at(1), **{field: written}))
+    assert (rejection.reason, rejection.sentence.split()[0]) == ("phone_number", f"data.{field}")
+
+
+def test_a_phone_number_is_rejected_as_an_appid_and_in_a_registration() -> None:
+    assert rejected(succeeded(at(1), app="13812345678")).reason == "phone_number"
+    assert rejected(registered(at(1), "13812345678")).reason == "phone_number"
+
+
+def test_a_pack_of_the_platform_may_have_eleven_digits() -> None:
+    assert not isinstance(read_event(purchased(at(1), "13812345678"), now_ms=None), Rejection)
+
+
 @pytest.mark.parametrize(
     "client", ["", "e7d524b842e625e2", "12345678901", "1381234567", "138123456789", "86"]
 )

@@ -11,17 +11,31 @@ from tests.metering.building import APP, at, event, purchased, succeeded, ticked
 
 NOW_MS = at(30)
 
-keys = st.sampled_from([APP.encode(), b"wx-other", b"", None, b"clock"])
+keys = st.sampled_from([APP.encode(), b"13800138000", b"", None, b"clock"])
 times_ms = st.sampled_from([NOW_MS, NOW_MS + 1, at(0), None])
 clients = st.sampled_from(
-    ["", "e7d524b842e625e2", "13800138000", "+86 138-0013-8000", "1380013800a", "次" * 12]
+    [
+        "",
+        "e7d524b842e625e2",
+        "13800138000",
+        "+86 138-0013-8000",
+        "1380013800a",
+        "次" * 12,
+        "１３８００１３８０００",
+        "A-Z 0-9 a-z.",
+    ]
+)
+fields = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(("scene", "store", "env", "event_id"), clients),
 )
 values = st.one_of(
     st.builds(
-        lambda time_ms, client, app: succeeded(time_ms, client=client, app=app),
+        lambda time_ms, client, fields, app: succeeded(time_ms, client=client, app=app, **fields),
         st.sampled_from([at(1), at(40), at(-9_000)]),
         clients,
-        st.sampled_from([APP, "wx other", "", "w" * 65]),
+        fields,
+        st.sampled_from([APP, "wx other", "", "w" * 65, "13800138000"]),
     ),
     st.just(purchased(at(1), "pack-1")),
     st.just(ticked(at(1))),
