@@ -69,6 +69,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 fetched._partition_records._consumer_record = _unpacked  # noqa: SLF001 - as above
         return await super()._fetch_records(consumer, active_partitions, timeout, max_records)
 
+    async def seek_here(self, partition: TP, offset: int) -> None:
+        """Seek in this thread: from another one that would take away what this one is unpacking."""
+        await self.call_thread(self._ensure_consumer().seek, partition, offset)
+
 
 class Consumer(driver.Consumer):
     """Gives the events topic in record batches, and commits as far as the newest acked batch.
@@ -126,6 +130,9 @@ class Consumer(driver.Consumer):
         self._records -= records
         if self._some_gone is not None and self._records <= RECORDS_MAX:
             self._some_gone.set()
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        await cast("ConsumerThread", self._thread).seek_here(partition, offset)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Ignore gaps: the offsets inside a batch never appear as messages of their own."""

@@ -19,7 +19,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any, cast
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 from faust.types import TP, EventT
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
 
@@ -57,7 +57,7 @@ STORE_LAST_S = 3.0
 
 
 class PartitionLostError(Exception):
-    """The partition was given to another worker while its batch was being published."""
+    """The partition was given to another worker while this one was at work on it."""
 
 
 @dataclass(slots=True)
@@ -254,7 +254,10 @@ class Worker:
         self._gone_back_to[partition] = offset
         metrics.SEEKS_BACK.labels(partition).inc()
         logger.warning("%s; going back", why)
-        await self._app.consumer.seek(TP(topics.EVENTS, partition), offset)
+        try:
+            await self._app.consumer.seek(TP(topics.EVENTS, partition), offset)
+        except IllegalStateError:
+            raise PartitionLostError("the partition was taken away before the worker could go back") from None
 
     @asynccontextmanager
     async def _beside(self) -> AsyncIterator[None]:

@@ -164,6 +164,21 @@ async def test_what_stays_in_memory_does_not_stop_fetching_for_ever(monkeypatch:
     assert all(messages[cast("TP", EVENTS)] for messages in kept)
 
 
+async def test_the_thread_that_fetches_seeks_so_that_nothing_goes_while_it_is_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def handed_over(_thread: ConsumerThread, work: object, *arguments: object) -> None:
+        asked.append((work, *arguments))
+
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(ConsumerThread, "call_thread", handed_over)
+    seeking, thread = consumer(), object.__new__(ConsumerThread)
+    thread._consumer = cast("Any", SimpleNamespace(seek="seek"))
+    seeking._thread = thread
+    await seeking._seek(cast("TP", EVENTS), 7)
+    assert asked == [("seek", EVENTS, 7)]
+
+
 async def test_the_newest_acked_batch_is_committed_once_and_what_lies_between_is_no_gap() -> None:
     tp, books = cast("TP", EVENTS), consumer()
     assert books._new_offset(tp) is None
