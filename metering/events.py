@@ -263,7 +263,8 @@ def read_record(key: bytes | None, value: bytes | None, *, now_ms: int | None) -
 def _implausible(event: AnyEvent, latest: datetime) -> Rejection | None:
     if not is_appid(event.subject):
         return Rejection(
-            "invalid_field", f"Expected `str` matching regex {APPID_PATTERN!r} - at `$.subject`."
+            "invalid_field",
+            "subject: expected an appid, which is 1 to 64 letters, digits, hyphens or underscores.",
         )
     if not EARLIEST <= event.time <= latest:
         return _out_of_range("time", event.time, latest)
@@ -336,10 +337,18 @@ def looks_like_phone_number(text: str) -> bool:
 
 def _invalid(problem: str) -> Rejection:
     if problem.endswith("at `$.type`"):
-        return Rejection("unknown_type", f"{_shortened(problem)}; known types are {', '.join(EVENT_TYPES)}.")
+        return Rejection("unknown_type", f"{_placed(problem)}; known types are {', '.join(EVENT_TYPES)}.")
     if problem.endswith("missing required field `type`"):
         return Rejection("invalid_field", "The event has no `type`.")
-    return Rejection("invalid_field", f"{_shortened(problem)}.")
+    if problem.endswith("at `$.data.capability`"):
+        return Rejection("invalid_field", f"{_placed(problem)}; it is {' or '.join(CAPABILITIES)}.")
+    return Rejection("invalid_field", f"{_placed(problem)}.")
+
+
+def _placed(problem: str) -> str:
+    """A problem as msgspec tells it, with the field in front, where people look for it."""
+    what, _, where = _shortened(problem).rpartition(" - at `$.")
+    return f"{where.removesuffix('`')}: {what[0].lower()}{what[1:]}" if what else where
 
 
 def _shortened(problem: str) -> str:

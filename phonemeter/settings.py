@@ -143,7 +143,9 @@ def load(**overrides: object) -> Settings:
 
 def _refuse_missing_file() -> None:
     if os.environ.get(CONFIG_VARIABLE) and not config_file().is_file():
-        raise SettingsError(f"{CONFIG_VARIABLE} names {config_file()}, which is not a file.")
+        raise SettingsError(
+            f"{CONFIG_VARIABLE} names {config_file()}, which is not a file: correct it or unset it."
+        )
 
 
 def _unknown_variables() -> list[str]:

@@ -81,6 +81,11 @@ def emit(
                 if sending.stopped_because:
                     break
         sending.finish(interrupted=interruption.asked)
+        if from_line > 1 and sending.met_nothing:
+            raise UserError(
+                f"{file} has no event at line {from_line:,} or after it, so nothing was done; give "
+                "--from-line the number with which an earlier run said to go on."
+            )
     sending.tell(as_json=as_json, again=None if file == STDIN else f"phonemeter emit {shlex.quote(file)}")
     if sending.interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -217,6 +222,12 @@ class Sending:
         if self._broken_off and again is not None:
             lines.append(f"Go on with: {again} --from-line {self.emission.next_line}")
         return "\n".join(lines)
+
+    @property
+    def met_nothing(self) -> bool:
+        """Whether the input ended before the first line that was asked for."""
+        totals = self.emission.totals
+        return not (self._broken_off or totals.accepted or totals.refused)
 
     @property
     def _broken_off(self) -> bool:

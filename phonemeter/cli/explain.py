@@ -148,7 +148,7 @@ def _show_lines(story: Story, console: Console) -> None:
             f"{entry.calls:,}",
             yuan(entry.amount_micro_yuan),
             entry.pack_id,
-            f"{entry.remaining:,}",
+            f"{entry.remaining:,}" if entry.kind in _TELL_WHAT_IS_LEFT else "",
             entry.reason,
             _times(stored.count(entry)) if not story.not_asked else "not asked",
         )
@@ -161,6 +161,12 @@ def _show_lines(story: Story, console: Console) -> None:
         )
     if story.not_asked:
         console.print(story.not_asked, style="red")
+
+
+_TELL_WHAT_IS_LEFT: Final = frozenset(
+    {"charge", "trial_charge", "trial_grant", "purchase", "alert", "recovery", "lapse", "refund"}
+)
+"""Kinds of lines that move or measure a quota; what the others say to be left is 0 and means nothing."""
 
 
 def _times(count: int) -> str:

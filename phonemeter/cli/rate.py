@@ -69,7 +69,8 @@ def rate(
 
     The file may be compressed by gzip. The order of the lines is the order of the log, whatever their times
     are. A line that is no event is counted as rejected and stops nothing. The figures come from the code that
-    the stream runs.
+    the stream runs. `emit` refuses more than that: what names a person in fields that the format does not
+    know, and events of the future.
     """
     rules = _rules(trial_calls, billing_start, trial_scope)
     at_ms = None if at is None else _time("--at", at)

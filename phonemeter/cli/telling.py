@@ -53,6 +53,7 @@ def to_second(time_ms: int) -> str:
 
 def unknown_app(appid: str) -> OperationError:
     """What is said of an app that the ledger does not know."""
+    shown = appid or repr(appid)
     return OperationError(
-        f"No line of the ledger is about app {appid}: check the id, or wait for its first event."
+        f"No line of the ledger is about app {shown}: check the id, or wait for its first event."
     )

@@ -218,7 +218,7 @@ def test_a_field_that_is_missing_or_wrong_is_rejected_as_such(value: bytes) -> N
 
 def test_the_sentence_names_the_field_that_is_wrong() -> None:
     value = changed(PURCHASE, "data.price_micro_yuan", 7.5)
-    assert rejected(value).sentence == "Expected `int`, got `float` - at `$.data.price_micro_yuan`."
+    assert rejected(value).sentence == "data.price_micro_yuan: expected `int`, got `float`."
 
 
 @pytest.mark.parametrize(
@@ -311,6 +311,27 @@ def test_a_phone_number_as_client_is_rejected_and_not_repeated(client: str) -> N
 def test_a_phone_number_is_rejected_whatever_the_outcome(kind: str) -> None:
     data = {"capability": "quick", "client": "13812345678"}
     assert rejected(event(f"phone.authorization.{kind}", at(1), data)).reason == "phone_number"
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (
+            succeeded(at(1), capability="slow"),
+            "data.capability: invalid enum value 'slow'; it is quick or realtime.",
+        ),
+        (
+            succeeded(at(1), app="wx other"),
+            "subject: expected an appid, which is 1 to 64 letters, digits, hyphens or underscores.",
+        ),
+        (
+            event("phone.authorization.succeeded", at(1), {}),
+            "data: object missing required field `capability`.",
+        ),
+    ],
+)
+def test_a_rejection_says_first_where_and_then_what_is_expected(value: bytes, sentence: str) -> None:
+    assert rejected(value) == Rejection("invalid_field", sentence)
 
 
 @pytest.mark.parametrize("field", ["id", "source"])

@@ -50,7 +50,10 @@ def test_the_file_can_be_named_by_the_environment(directory: Path, monkeypatch: 
 
 def test_a_named_file_that_is_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHONEMETER_CONFIG", "nowhere.toml")
-    with pytest.raises(SettingsError, match=r"PHONEMETER_CONFIG names nowhere.toml, which is not a file\."):
+    with pytest.raises(
+        SettingsError,
+        match=r"PHONEMETER_CONFIG names nowhere.toml, which is not a file: correct it or unset it\.",
+    ):
         load()
 
 

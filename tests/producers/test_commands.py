@@ -111,6 +111,12 @@ def test_emit_goes_on_with_a_line(run: Run, topics: RunningKafka) -> None:
     assert [refusal["line"] for refusal in ran.json["refused_lines"]] == [4, 5]
 
 
+def test_a_line_to_go_on_with_that_is_not_there_is_no_success(run: Run) -> None:
+    ran = run("emit", "-", "--from-line", 7, "--dry-run", stdin=MIXED)
+    assert (ran.status, ran.out) == (2, "")
+    assert "- has no event at line 7 or after it, so nothing was done; give --from-line" in ran.err
+
+
 def emitting(kafka: str, directory: Path, *arguments: object, **settings: str) -> subprocess.Popen[str]:
     """`phonemeter emit` as a process, with a stdin to write to."""
     environment = {f"PHONEMETER_{name.upper()}": value for name, value in settings.items()}

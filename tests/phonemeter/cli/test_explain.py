@@ -75,6 +75,13 @@ def test_a_charged_event_and_its_duplicate(stack: Stack, app: str, tmp_path: Pat
     assert [line["kind"] for line in told["published"]][:1] == ["charge"]
 
 
+def test_what_is_left_is_shown_where_a_line_tells_it(stack: Stack, app: str, tmp_path: Path) -> None:
+    told = phonemeter("explain", f"{app}-charged", "--app", app, cwd=tmp_path, **stack.settings.to_environ())
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in told.stdout.splitlines()]
+    left = {row[1]: row[5] for row in rows if len(row) == 8}
+    assert (left["charge"], left["duplicate"]) == ("1", "")
+
+
 def test_an_event_is_found_by_its_id_and_by_the_digits_of_it_that_clickhouse_has(
     stack: Stack, app: str, tmp_path: Path
 ) -> None:
