@@ -1,6 +1,11 @@
 """docs/producing.md: its code runs, and its tables know every type and reason."""
 
 import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +20,21 @@ from tests.producers.test_client import stored
 
 PAGE = (Path(__file__).parents[2] / "docs" / "producing.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_client_needs_the_packages_that_the_page_names_and_no_other_of_ours() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    (line,) = re.findall(r"^pip install '.*$", PAGE, re.MULTILINE)
+    named = set(shlex.split(line)[2:])
+    assert named <= set(project["dependencies"])
+    others = {re.split(r"[^\w-]", each)[0] for each in set(project["dependencies"]) - named}
+    absent = [module for module, by in packages_distributions().items() if others & set(by)]
+    assert "faust" in absent
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent})); import producers.client, producers.events"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert f"phonemeter-{project['version']}-py3-none-any.whl" in PAGE
 
 
 def test_the_page_has_python_to_run() -> None:
