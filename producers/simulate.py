@@ -16,7 +16,7 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 from metering.events import Capability
-from metering.times import DAY_MS, EARLIEST_MS, HOUR_MS, format_time
+from metering.times import DAY_MS, EARLIEST_MS, HOUR_MS, LATEST_MS, format_time
 from producers.events import (
     ERRNO_DENIED,
     ERRNO_QUOTA_EXHAUSTED,
@@ -96,12 +96,10 @@ class Plan:
     flat: bool = False
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name.endswith("_share") and not 0 <= value <= 1:
-                raise ValueError(f"{field.name} is {value}; a share is from 0 to 1")
-        if self.denied_share + self.failed_share > 1:
-            raise ValueError("denied_share and failed_share together exceed 1")
+        self._check_shares()
+        if not EARLIEST_MS <= self.start_ms <= LATEST_MS - (self.duration_ms or 0):
+            allowed = f"{format_time(EARLIEST_MS)} to {format_time(LATEST_MS)}"
+            raise ValueError(f"the time is not within {allowed}, where events may happen")
         if not 1 <= self.apps <= APPS_MAX:
             raise ValueError(f"apps is {self.apps}; from 1 to {APPS_MAX} can be simulated")
         if not 0 <= self.skew <= 10:  # noqa: PLR2004 - beyond it one app has everything
@@ -114,6 +112,14 @@ class Plan:
             raise ValueError("give a rate, or a number of taps and a duration")
         if self.rate_per_s is not None and not 1e-6 <= self.rate_per_s <= 1e6:  # noqa: PLR2004 - what integers below resolve
             raise ValueError(f"rate_per_s is {self.rate_per_s}; it is from 0.000001 to 1,000,000")
+
+    def _check_shares(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith("_share") and not 0 <= value <= 1:
+                raise ValueError(f"{field.name} is {value}; a share is from 0 to 1")
+        if self.denied_share + self.failed_share > 1:
+            raise ValueError("denied_share and failed_share together exceed 1")
 
 
 class Arrival(NamedTuple):

@@ -21,7 +21,7 @@ from metering.events import (
     read_event,
 )
 from metering.exemption import is_exempt
-from metering.times import DAY_MS, HOUR_MS, SHANGHAI_OFFSET_MS, parse_time, to_ms
+from metering.times import DAY_MS, HOUR_MS, LATEST_MS, SHANGHAI_OFFSET_MS, parse_time, to_ms
 from producers.privacy import find_personal_data
 from producers.simulate import Arrival, Plan, simulate
 from producers.traffic import slots_of_rate, slots_of_total
@@ -221,6 +221,8 @@ def test_before_billing_starts_nothing_is_used_up() -> None:
         ({"taps": -1}, "taps is -1"),
         ({"taps": None}, "give a rate, or"),
         ({"rate_per_s": 0.0}, "rate_per_s is 0.0"),
+        ({"start_ms": -1}, "the time is not within 2017-01-01"),
+        ({"start_ms": LATEST_MS - 1}, "the time is not within 2017-01-01"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused_in_a_sentence(wrong: dict[str, Any], sentence: str) -> None:
