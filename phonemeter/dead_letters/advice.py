@@ -9,8 +9,8 @@ import msgspec
 from metering.dead_letters import DeadLetter
 from metering.events import EVENT_TYPES, VALUE_BYTES_MAX
 
-_AT: Final = re.compile(r"at `\$\.([\w.]+)`")
-_MISSING: Final = re.compile(r"missing required field `(\w+)`(?: - at `\$\.([\w.]+)`)?")
+_AT: Final = re.compile(r"([\w.]+): ")
+_MISSING: Final = re.compile(r"(?:([\w.]+): o|O)bject missing required field `(\w+)`")
 _TIME_FIELD: Final = re.compile(r"(data\.\w+|time) ")
 
 _ADVICE: Final[dict[str, str]] = {
@@ -43,11 +43,11 @@ def advice_for(letter: DeadLetter) -> str:
 
 
 def _field_advice(letter: DeadLetter) -> str:
-    missing = _MISSING.search(letter.sentence)
+    missing = _MISSING.match(letter.sentence)
     if missing:
-        path = f"{missing[2]}.{missing[1]}" if missing[2] else missing[1]
+        path = f"{missing[1]}.{missing[2]}" if missing[1] else missing[2]
         return f"Give the field that is missing: retry --set {path}=VALUE."
-    at = _AT.search(letter.sentence)
+    at = _AT.match(letter.sentence)
     if at:
         return f"Correct the field: retry --set {at[1]}=VALUE."
     return "Correct the field that the sentence names: retry --set PATH=VALUE."
