@@ -142,8 +142,8 @@ class Worker:
         except Exception as error:
             told = isinstance(error, LogTruncatedError | StateDamagedError | StalledError)
             logger.critical("the worker stops: %s", error, exc_info=not told)
-            # Nothing more is metered. To wait here for being cancelled could be for ever: a consumer of aiokafka
-            # swallows a cancellation while it stops, and one may have been stopped on the way here.
+            # Nothing more is metered. To wait here for being cancelled could be for ever: a consumer of
+            # aiokafka swallows a cancellation while it stops, and one may have been stopped on the way here.
             self._finishing = True
             await self._app.crash(error)
 
