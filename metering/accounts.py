@@ -35,7 +35,8 @@ class Use(Struct, array_like=True, gc=False):
         calls_today: calls charged on that day.
         trial: calls left of its own trial quota (rule 4).
         burn: how fast calls are taken; None before the first.
-        calls_before: the same of each of the days before it, newest first, since the first of all.
+        calls_before: calls charged on each of the `USE_DAYS` before the newest day, newest first; fewer while
+            the first charged call is nearer.
         spent: exhausted packs whose expiry has not come.
         closed: packs that ended, in the order in which they did.
         active_size: the size of the packs valid on the app's clock, which balance levels are per cent of.
@@ -163,9 +164,8 @@ class Account(Struct, array_like=True, gc=False):
     @staticmethod
     def new(appid: str, rules: Rules) -> "Account":
         """An app seen for the first time, with its trial quota untouched."""
-        shared, own = rules.trial_calls, 0
-        if rules.trial_scope != "account":
-            shared, own = own, shared
+        shared = rules.trial_calls if rules.trial_scope == "account" else 0
+        own = rules.trial_calls - shared
         return Account(appid, 0, NEVER_MS, shared, Use(trial=own), Use(trial=own))
 
     @property

@@ -326,6 +326,15 @@ _PUNCTUATION: Final = re.compile(r"[\s().+-]")
 _PHONE_NUMBER: Final = re.compile(r"(?:(?:00)?86)?1[3-9][0-9]{9}")
 
 
+def is_no_phone_number(text: str) -> bool:
+    """Whether a text can't be a phone number at first sight: it is of another length, or has a letter."""
+    return (
+        text.islower()
+        or not PHONE_NUMBER_DIGITS <= len(text) <= PHONE_NUMBER_WRITTEN_MAX
+        or (text.isascii() and text.isalnum() and not text.isdecimal())
+    )
+
+
 def looks_like_phone_number(text: str) -> bool:
     """Whether a text has the form of a Chinese mobile number, however it is punctuated and in any digits."""
     if not PHONE_NUMBER_DIGITS <= len(text) <= PHONE_NUMBER_WRITTEN_MAX:

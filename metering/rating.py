@@ -142,8 +142,9 @@ class _Tally:
                 self._count(entry)
 
     def rating(self, state: PartitionState, rules: Rules) -> Rating:
+        trial_calls = sum(Account.new("", rules).trials.values())
         return Rating(
-            {appid: self._app(account, rules) for appid, account in sorted(state.accounts.items())},
+            {appid: self._app(account, trial_calls) for appid, account in sorted(state.accounts.items())},
             self._rejected,
         )
 
@@ -159,9 +160,9 @@ class _Tally:
             use.amount_micro_yuan += entry.amount_micro_yuan
             self._pack_amounts[entry.appid, entry.pack_id] += entry.amount_micro_yuan
 
-    def _app(self, account: Account, rules: Rules) -> dict[str, TrialReport | UseReport]:
+    def _app(self, account: Account, trial_calls: int) -> dict[str, TrialReport | UseReport]:
         report: dict[str, TrialReport | UseReport] = {
-            "trial": TrialReport(sum(Account.new("", rules).trials.values()), sum(account.trials.values()))
+            "trial": TrialReport(trial_calls, sum(account.trials.values()))
         }
         for capability in CAPABILITIES:
             use = self._uses[account.appid, capability]

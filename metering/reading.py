@@ -14,6 +14,7 @@ from metering.events import (
     Rejection,
     decoder,
     is_appid,
+    is_no_phone_number,
     read_event,
     read_record,
 )
@@ -80,12 +81,12 @@ def read_all(records: Iterable[Arrived]) -> Batch:
                 isinstance(event, Authorization)
                 and EARLIEST_MS <= time_ms < latest_ms
                 and (subjects.get(record.key) == event.subject or _is_known(event.subject, record, subjects))
-                and (len(event.id) > PHONE_NUMBER_WRITTEN_MAX or _is_plain(event.id))
-                and (len(event.source) < PHONE_NUMBER_DIGITS or _is_plain(event.source))
-                and (len((data := event.data).scene) < PHONE_NUMBER_DIGITS or _is_plain(data.scene))
-                and (len(data.store) < PHONE_NUMBER_DIGITS or _is_plain(data.store))
-                and (len(data.env) < PHONE_NUMBER_DIGITS or _is_plain(data.env))
-                and (not data.client or _is_plain(data.client))
+                and (len(event.id) > PHONE_NUMBER_WRITTEN_MAX or is_no_phone_number(event.id))
+                and (len(event.source) < PHONE_NUMBER_DIGITS or is_no_phone_number(event.source))
+                and (len((data := event.data).scene) < PHONE_NUMBER_DIGITS or is_no_phone_number(data.scene))
+                and (len(data.store) < PHONE_NUMBER_DIGITS or is_no_phone_number(data.store))
+                and (len(data.env) < PHONE_NUMBER_DIGITS or is_no_phone_number(data.env))
+                and (not data.client or is_no_phone_number(data.client))
                 and value.isascii()
                 and len(value) <= VALUE_BYTES_MAX
             )
@@ -101,7 +102,7 @@ def read_all(records: Iterable[Arrived]) -> Batch:
 
 def _is_known(subject: str, record: Arrived, subjects: dict[bytes | None, str]) -> bool:
     """Whether a record's key is its event's subject and that an appid, which is noted for the next ones."""
-    known = record.key == subject.encode() and is_appid(subject) and _is_plain(subject)
+    known = record.key == subject.encode() and is_appid(subject) and is_no_phone_number(subject)
     if known:
         subjects[record.key] = subject
     return known
@@ -109,12 +110,3 @@ def _is_known(subject: str, record: Arrived, subjects: dict[bytes | None, str]) 
 
 def _latest_ms(now_ms: int | None) -> int:
     return LATEST_MS if now_ms is None else min(LATEST_MS, now_ms + CLOCK_SKEW_MS)
-
-
-def _is_plain(text: str) -> bool:
-    """Whether a text can't be a phone number at first sight: it is of another length, or has a letter."""
-    return (
-        text.islower()
-        or not PHONE_NUMBER_DIGITS <= len(text) <= PHONE_NUMBER_WRITTEN_MAX
-        or (text.isascii() and text.isalnum() and not text.isdecimal())
-    )

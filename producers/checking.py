@@ -22,6 +22,7 @@ from metering.events import (
     Succeeded,
     UnsuccessfulData,
     is_appid,
+    is_no_phone_number,
     latest_time,
     looks_like_phone_number,
     read_event,
@@ -100,11 +101,8 @@ def _plain_tap(value: bytes, now_ms: int | None) -> _PlainTap | None:
         return None
     data = tap.data
     for text in (tap.id, tap.source, tap.subject, data.scene, data.store, data.env, data.client):
-        # Hashes, the most frequent long texts, are words and need no closer look.
-        is_word = len(text) < PHONE_NUMBER_DIGITS or (
-            text.isascii() and text.isalnum() and not text.isdecimal()
-        )
-        if not is_word and _is_dubious(text):
+        # Most texts are short, and hashes, the most frequent long ones, need no closer look.
+        if len(text) >= PHONE_NUMBER_DIGITS and not is_no_phone_number(text) and _is_dubious(text):
             return None
     return tap
 

@@ -68,9 +68,9 @@ async def _read(
     consumer.pause(*state_tps, *events_tps)
     ends = await consumer.end_offsets(events_tps)
     # The end of a partition that is not there would be waited for without end.
-    _check_partitions(await _known(consumer, topics.EVENTS), await _known(consumer, topics.STATE))
+    count = await _count(consumer, topics.EVENTS)
+    _check_partitions(count, await _count(consumer, topics.STATE))
     ends |= await consumer.end_offsets(state_tps)
-    count = len(consumer.partitions_for_topic(topics.EVENTS) or ())
     # One after the other: what was read of one need not lie in memory beside what was read of the next.
     held = {tp.partition: await _take_over(consumer, tp, ends[tp], count) for tp in state_tps}
     begins = await consumer.beginning_offsets(events_tps)
@@ -82,15 +82,15 @@ async def _read(
     return held
 
 
-async def _known(consumer: AIOKafkaConsumer, topic: str) -> Collection[int]:
-    """The partitions of an assigned topic, as soon as the broker has told of it."""
+async def _count(consumer: AIOKafkaConsumer, topic: str) -> int:
+    """How many partitions an assigned topic has, as soon as the broker has told of it."""
     try:
         async with timeout(METADATA_S_MAX):
             while not (partitions := consumer.partitions_for_topic(topic)):  # noqa: ASYNC110 - no event says so
                 await sleep(METADATA_LOOK_S)
     except TimeoutError:
         raise RequestTimedOutError(f"the broker does not tell of {topic}") from None
-    return frozenset(partitions)
+    return len(partitions)
 
 
 async def _take_over(consumer: AIOKafkaConsumer, tp: TopicPartition, end: int, count: int) -> Held:
@@ -118,9 +118,9 @@ def _check_log(partition: int, begin: int, next_offset: int, reached: int, end: 
         )
 
 
-def _check_partitions(events: Collection[int], state: Collection[int]) -> None:
-    if len(events) != len(state):
-        raise _partitions_changed(len(events), f"{topics.STATE} has {len(state)}")
+def _check_partitions(events: int, state: int) -> None:
+    if events != state:
+        raise _partitions_changed(events, f"{topics.STATE} has {state}")
 
 
 def _partitions_changed(count: int, but: str) -> PartitionsChangedError:

@@ -12,6 +12,7 @@ from rich import progress as bars
 from rich.console import Console
 from rich.table import Table
 
+from phonemeter.cli import INTERRUPTED
 from phonemeter.cli.foreground import stopped_by_signals
 from phonemeter.demo import curve, report, traffic
 from phonemeter.demo.ports import with_free_ports
@@ -23,7 +24,6 @@ from phonemeter.stack.stack import Stack
 from producers.clock import wall_clock_ms
 
 UNACCOUNTED: Final = 1
-INTERRUPTED: Final = 130
 CHECK_INTERVAL_S: Final = 0.5
 PLAIN_COLUMNS: Final = 160
 """Width of the output where there is no terminal that has one."""

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from phonemeter.cli import INTERRUPTED
 from phonemeter.cli.serving import serving
 from phonemeter.cli.source import STDIN, Source, UnreadableError
 from phonemeter.errors import UserError
@@ -27,7 +28,6 @@ from producers.metrics import Metrics
 from producers.settings import ProducerSettings
 
 INCOMPLETE: Final = 1
-INTERRUPTED: Final = 130
 SHOWN_DEFAULT: Final = 20
 PROGRESS_INTERVAL_S: Final = 0.1
 
