@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import sys
 from importlib import import_module
 from typing import Final
@@ -12,6 +11,7 @@ import typer
 from phonemeter.errors import UserError
 from phonemeter.settings import CONFIG_VARIABLE, Settings, load
 from phonemeter.stack.directory import StackDirectory
+from phonemeter.stack.ports import listening
 from sinks.notifier.settings import NotifierSettings
 from sinks.settings import SinkSettings
 
@@ -79,13 +79,9 @@ def engine() -> None:
 
 def _check_port(host: str, port: int) -> None:
     """Say in a sentence that the worker's port is taken; Faust says it in a stack trace."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.socket(family) as listener:
-            # As servers do: a port in TIME_WAIT is free.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-            listener.listen(1)
+        with listening(host, port):
+            pass
     except OSError as error:
         raise UserError(
             f"Port {port} for the worker's health and metrics cannot be opened on {host} ({error.strerror}): "

@@ -1,9 +1,9 @@
 """Ports for the demo's own stack: the usual ones, or others where something listens already."""
 
-import socket
 from typing import Any, Final
 
 from phonemeter.settings import Settings, stack_clickhouse, stack_kafka
+from phonemeter.stack.ports import listening
 from phonemeter.stack.probes import HOST
 
 PORTS: Final = (
@@ -40,12 +40,8 @@ def _free(port: int) -> int:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        # As servers do: a port in TIME_WAIT is free.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((HOST, port))
-            listener.listen(1)
-        except (OSError, OverflowError):
-            return False
-    return True
+    try:
+        with listening(HOST, port):
+            return True
+    except (OSError, OverflowError):
+        return False

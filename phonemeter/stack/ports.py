@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -15,6 +15,21 @@ RELEASE_S = 2.0
 
 class PortTakenError(UserError):
     """A port of the stack is in use."""
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int) -> Iterator[None]:
+    """Listen on a port meanwhile, as servers do: one in TIME_WAIT is free.
+
+    Raises:
+        OSError: it is in use, or not this machine's.
+        OverflowError: it is no port.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1)
+        yield
 
 
 def check_ports(settings: Mapping[str, int]) -> None:
@@ -36,12 +51,8 @@ def check_ports(settings: Mapping[str, int]) -> None:
 def _bind_all(settings: Mapping[str, int]) -> None:
     with contextlib.ExitStack() as opened:
         for name, port in settings.items():
-            listener = opened.enter_context(socket.socket())
-            # As servers do: a port in TIME_WAIT is free.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                listener.bind((HOST, port))
-                listener.listen(1)
+                opened.enter_context(listening(HOST, port))
             except OSError as error:
                 raise PortTakenError(
                     f"Port {port} cannot be used ({error.strerror}); stop what listens on it, or set "
