@@ -28,7 +28,6 @@ class Use(Struct, array_like=True, gc=False):
 
     Attributes:
         open: packs that hold calls and have not lapsed, in burn order; pending and late ones included.
-        remaining: calls left of every pack ever bought, by pack id.
         active_remaining: what is left in the packs valid on the app's clock: the balance.
         alarm_at: the remainder at which the next armed level fires; -1 if none is armed.
         newest_day: newest Shanghai day on which a call was charged; 0 before the first.
@@ -46,7 +45,6 @@ class Use(Struct, array_like=True, gc=False):
     """
 
     open: tuple[Pack, ...] = ()
-    remaining: dict[str, int] = {}
     active_remaining: int = 0
     alarm_at: int = -1
     newest_day: int = 0
@@ -63,14 +61,19 @@ class Use(Struct, array_like=True, gc=False):
     uncovered_fired: bool = False
 
     def copy(self) -> "Use":
-        """An independent copy; only the counts by pack and of the burn are ever changed in place."""
+        """An independent copy; of what it consists of, only open packs and the burn are changed in place."""
         fresh: Use = self.__copy__()  # type: ignore[attr-defined] # all structs have it; the stubs leave it out
-        fresh.remaining = self.remaining.copy()
+        fresh.open = tuple(pack.copy() for pack in self.open)
         burn = self.burn
         if burn is not None:
             fresh.burn = burn.__copy__()  # type: ignore[attr-defined] # see above
             fresh.burn.clients = burn.clients.copy()
         return fresh
+
+    @property
+    def packs(self) -> tuple[Pack, ...]:
+        """Every pack ever bought."""
+        return (*self.open, *self.spent, *(closed.pack for closed in self.closed))
 
     def begin_day(self, day: int) -> None:
         """Go on to a later Shanghai day."""

@@ -106,7 +106,7 @@ def set_thresholds(account: Account, event: AlertingSet, time_ms: int, lines: Li
     for capability, use in account.uses.items():
         if use.burn is not None:
             use.burn.limit_by(account.alerting)
-        if use.remaining:
+        if use.packs:
             _take_up_levels(account, capability, account.alerting.levels_percent, time_ms, lines)
 
 

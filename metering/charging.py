@@ -42,8 +42,8 @@ def take_call(account: Account, use: Use, pack: Pack) -> tuple[int, int]:
     Returns:
         What the call costs in micro-yuan, and what the pack holds afterwards.
     """
-    left = use.remaining[pack.pack_id] - 1
-    use.remaining[pack.pack_id] = left
+    left = pack.remaining - 1
+    pack.remaining = left
     if pack.covers(account.clock_ms):
         use.active_remaining -= 1
     if left == 0:

@@ -4,7 +4,7 @@ The decision is not told again but made again, by `metering.partition.meter`; he
 made from: the balance, and the packs in the order in which the rules look at them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
@@ -165,14 +165,10 @@ def considered(account: Account, capability: Capability, entry: Entry) -> list[C
     for pack in use.open:
         verdict = _verdict(pack, entry.time_ms, decided=decided)
         decided = decided or verdict == "taken"
-        found.append(_considered(pack, use.remaining, verdict))
+        found.append(_considered(pack, verdict))
+    found += (_considered(pack, "exhausted") for pack in use.spent if pack.covers(entry.time_ms))
     found += (
-        _considered(pack, use.remaining, "exhausted") for pack in use.spent if pack.covers(entry.time_ms)
-    )
-    found += (
-        _considered(closed.pack, use.remaining, closed.status)
-        for closed in use.closed
-        if closed.pack.covers(entry.time_ms)
+        _considered(closed.pack, closed.status) for closed in use.closed if closed.pack.covers(entry.time_ms)
     )
     return found
 
@@ -181,7 +177,7 @@ def balance(account: Account, capability: Capability) -> Balance:
     """What an account has left for one capability."""
     use = account.uses[capability]
     trial = account.trial_of(use)
-    packs = {pack.pack_id: use.remaining[pack.pack_id] for pack in sorted((*use.open, *use.spent))}
+    packs = {pack.pack_id: pack.remaining for pack in sorted((*use.open, *use.spent))}
     return Balance(trial + use.active_remaining, trial, packs)
 
 
@@ -240,11 +236,11 @@ def _verdict(pack: Pack, time_ms: int, *, decided: bool) -> Verdict:
     return "not_needed" if decided else "taken"
 
 
-def _considered(pack: Pack, remaining: Mapping[str, int], verdict: Verdict) -> ConsideredPack:
+def _considered(pack: Pack, verdict: Verdict) -> ConsideredPack:
     return ConsideredPack(
         pack.pack_id,
         pack.calls,
-        remaining[pack.pack_id],
+        pack.remaining,
         pack.starts_at_ms,
         pack.expires_at_ms,
         verdict,

@@ -12,8 +12,8 @@ from metering.times import DAY_MS, to_ms
 PackStatus = Literal["pending", "active", "exhausted", "lapsed", "refunded"]
 
 
-class Pack(Struct, frozen=True, array_like=True, order=True, gc=False):
-    """The terms of one pack, which never change; how much of it is left is the account's to know.
+class Pack(Struct, array_like=True, order=True, gc=False):
+    """The terms of one pack, which never change, and how many calls are left of it.
 
     The fields stand in burn order: comparing packs compares expiry, then start, then id, which is total, so
     that a replay decides the same.
@@ -27,6 +27,7 @@ class Pack(Struct, frozen=True, array_like=True, order=True, gc=False):
     validity_days: int
     paid_at_ms: int
     order_id: str
+    remaining: int
 
     @staticmethod
     def bought(data: PurchaseData, rules: Rules) -> "Pack":
@@ -41,7 +42,13 @@ class Pack(Struct, frozen=True, array_like=True, order=True, gc=False):
             validity_days=data.validity_days,
             paid_at_ms=to_ms(data.paid_at),
             order_id=data.order_id,
+            remaining=data.calls,
         )
+
+    def copy(self) -> "Pack":
+        """An independent copy."""
+        fresh: Pack = self.__copy__()  # type: ignore[attr-defined] # all structs have it; the stubs leave it out
+        return fresh
 
     def covers(self, time_ms: int) -> bool:
         """Whether a call at that time is within the validity; at `expires_at_ms` itself the pack is gone."""
@@ -60,7 +67,7 @@ Ending = Literal["exhausted", "lapsed", "refunded"]
 
 
 class ClosedPack(Struct, frozen=True, array_like=True, gc=False):
-    """A pack that nothing can be charged to any more, and how it ended."""
+    """A pack that nothing can be charged to any more, how it ended, and how many calls lapsed then."""
 
     pack: Pack
     status: Ending

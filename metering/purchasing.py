@@ -57,7 +57,6 @@ def purchase(
     )
     if refusal:
         return uncovered
-    use.remaining[pack.pack_id] = pack.calls
     use.add_open(pack)
     if pack.covers(account.clock_ms):
         use.active_size += pack.calls
@@ -91,7 +90,7 @@ def refund(account: Account, event: Refunded, time_ms: int, lines: Lines, rules:
     if refusal or pack is None or capability == "":
         return
     use = account.uses[capability]
-    use.remaining[pack_id] = 0
+    pack.remaining = 0
     use.close(pack, "refunded")
     if pack.covers(account.clock_ms):
         use.active_size -= pack.calls
@@ -101,9 +100,9 @@ def refund(account: Account, event: Refunded, time_ms: int, lines: Lines, rules:
 
 
 def _refuse_purchase(account: Account, use: Use, pack: Pack) -> str | None:
-    if any(pack.pack_id in other.remaining for other in account.uses.values()):
+    if any(pack.pack_id == other.pack_id for use in account.uses.values() for other in use.packs):
         return "known_pack"
-    full = len(use.remaining) >= PACKS_MAX or len(encode_account(account)) > ACCOUNT_BYTES_MAX
+    full = len(use.packs) >= PACKS_MAX or len(encode_account(account)) > ACCOUNT_BYTES_MAX
     return "too_many_packs" if full else None
 
 
@@ -113,7 +112,7 @@ def _refundable(
     for capability, use in account.uses.items():
         for pack in (*use.open, *use.spent):
             if pack.pack_id == pack_id:
-                return capability, pack, _refuse_refund(use, pack, time_ms)
+                return capability, pack, _refuse_refund(pack, time_ms)
         for closed in use.closed:
             if closed.pack.pack_id == pack_id:
                 return capability, closed.pack, _CLOSED_REFUSALS[closed.status]
@@ -127,8 +126,8 @@ _CLOSED_REFUSALS: Final[dict[str, RefundRefusal]] = {
 }
 
 
-def _refuse_refund(use: Use, pack: Pack, time_ms: int) -> RefundRefusal | None:
-    if use.remaining[pack.pack_id] < pack.calls:
+def _refuse_refund(pack: Pack, time_ms: int) -> RefundRefusal | None:
+    if pack.remaining < pack.calls:
         return "used"
     return "after_7_days" if time_ms - pack.paid_at_ms > REFUND_DAYS * DAY_MS else None
 
@@ -145,7 +144,7 @@ def _take_over(
 ) -> UncoveredCalls:
     """Charge the uncovered calls that the pack covers: each as a pair of lines, taking back and charging."""
     use = account.uses[capability]
-    taken = uncovered.covered_by(pack, use.remaining[pack.pack_id])
+    taken = uncovered.covered_by(pack, pack.remaining)
     if not taken:
         return uncovered
     for call in taken:

@@ -172,22 +172,22 @@ class _Tally:
 
     def _packs(self, account: Account, use: Use) -> Iterator[PackReport]:
         ended = {closed.pack.pack_id: closed for closed in use.closed}
-        for pack in sorted((*use.open, *use.spent, *(closed.pack for closed in use.closed))):
+        for pack in sorted(use.packs):
             closed = ended.get(pack.pack_id)
             yield PackReport(
                 pack.pack_id,
                 pack.calls,
-                use.remaining[pack.pack_id],
+                pack.remaining,
                 closed.lapsed if closed else 0,
-                closed.status if closed else _status(account, use, pack),
+                closed.status if closed else _status(account, pack),
                 format_time(pack.starts_at_ms),
                 format_time(pack.expires_at_ms),
                 self._pack_amounts[account.appid, pack.pack_id],
             )
 
 
-def _status(account: Account, use: Use, pack: Pack) -> PackStatus:
-    if use.remaining[pack.pack_id] == 0:
+def _status(account: Account, pack: Pack) -> PackStatus:
+    if pack.remaining == 0:
         return "exhausted"
     return "pending" if account.clock_ms < pack.starts_at_ms else "active"
 

@@ -59,8 +59,7 @@ def schedule_pack(account: Account, capability: Capability, pack: Pack, rules: R
 def lapse(account: Account, capability: Capability, pack: Pack, lines: Lines) -> None:
     """Write off what is left of a pack; the entry's time is the expiry, which is when it was lost."""
     use = account.uses[capability]
-    left = use.remaining[pack.pack_id]
-    use.remaining[pack.pack_id] = 0
+    left, pack.remaining = pack.remaining, 0
     use.close(pack, "lapsed", left)
     lines.add(
         "lapse",
@@ -99,7 +98,7 @@ def _reach(account: Account, milestone: Milestone, lines: Lines, rules: Rules) -
     if milestone.rank == STARTS:
         _start(account, milestone, use, lines, rules)
     elif milestone.rank == NEARS_EXPIRY:
-        _warn_of_expiry(account, milestone, use, lines)
+        _warn_of_expiry(account, milestone, lines)
     elif milestone.rank == EXPIRES:
         _expire(account, milestone, use, lines)
     else:
@@ -108,11 +107,11 @@ def _reach(account: Account, milestone: Milestone, lines: Lines, rules: Rules) -
 
 def _start(account: Account, milestone: Milestone, use: Use, lines: Lines, rules: Rules) -> None:
     use.active_size += milestone.pack.calls
-    use.active_remaining += use.remaining[milestone.pack.pack_id]
+    use.active_remaining += milestone.pack.remaining
     alerting.topped_up(account, milestone.capability, milestone.moment_ms, lines, rules)
 
 
-def _warn_of_expiry(account: Account, milestone: Milestone, use: Use, lines: Lines) -> None:
+def _warn_of_expiry(account: Account, milestone: Milestone, lines: Lines) -> None:
     if milestone.moment_ms < milestone.pack.starts_at_ms:
         return
     lines.alert(
@@ -122,7 +121,7 @@ def _warn_of_expiry(account: Account, milestone: Milestone, use: Use, lines: Lin
         reason="expiry",
         time_ms=milestone.moment_ms,
         pack_id=milestone.pack.pack_id,
-        remaining=use.remaining[milestone.pack.pack_id],
+        remaining=milestone.pack.remaining,
         days=milestone.days,
         expires_at_ms=milestone.pack.expires_at_ms,
     )
@@ -131,7 +130,7 @@ def _warn_of_expiry(account: Account, milestone: Milestone, use: Use, lines: Lin
 def _expire(account: Account, milestone: Milestone, use: Use, lines: Lines) -> None:
     pack = milestone.pack
     use.active_size -= pack.calls
-    use.active_remaining -= use.remaining[pack.pack_id]
+    use.active_remaining -= pack.remaining
     if pack in use.spent:
         use.close(pack, "exhausted")
     alerting.balance_fell(account, milestone.capability, milestone.moment_ms, lines)

@@ -71,7 +71,8 @@ def assert_balanced(account: Account, entries: list[Entry]) -> None:
             moved[entry.kind, entry.capability, entry.pack_id] += entry.calls
             money[entry.kind, entry.capability, entry.pack_id] += entry.amount_micro_yuan
     for capability, use in account.uses.items():
-        for pack_id, remaining in use.remaining.items():
+        for pack in use.packs:
+            pack_id, remaining = pack.pack_id, pack.remaining
             granted, charged, lapsed, refunded = (
                 moved[kind, capability, pack_id] for kind in ("purchase", "charge", "lapse", "refund")
             )
@@ -82,12 +83,12 @@ def assert_balanced(account: Account, entries: list[Entry]) -> None:
             )
             assert 0 <= cost <= price
             assert remaining > 0 or price == cost + lost + returned
-        packs = [*use.open, *use.spent, *(closed.pack for closed in use.closed)]
-        assert sorted(pack.pack_id for pack in packs) == sorted(use.remaining)
+        bought = [pack_id for kind, of, pack_id in moved if (kind, of) == ("purchase", capability)]
+        assert sorted(pack.pack_id for pack in use.packs) == sorted(bought)
         assert list(use.open) == sorted(use.open)
         active = [pack for pack in (*use.open, *use.spent) if pack.covers(account.clock_ms)]
         assert use.active_size == sum(pack.calls for pack in active)
-        assert use.active_remaining == sum(use.remaining[pack.pack_id] for pack in active)
+        assert use.active_remaining == sum(pack.remaining for pack in active)
 
 
 @given(logs)
@@ -127,7 +128,7 @@ def test_no_charge_lies_outside_its_packs_validity(log: Log) -> None:
         (account.appid, pack.pack_id): pack
         for account in played.state.accounts.values()
         for use in account.uses.values()
-        for pack in (*use.open, *use.spent, *(closed.pack for closed in use.closed))
+        for pack in use.packs
     }
     for entry in played.of("charge"):
         assert validity[entry.appid, entry.pack_id].covers(entry.time_ms)

@@ -20,7 +20,7 @@ def remembered(count: int) -> UncoveredCalls:
     return calls
 
 
-PACK = Pack(at(90), at(0), "pack-1", 10, 300_000, 90, at(0), "")
+PACK = Pack(at(90), at(0), "pack-1", 10, 300_000, 90, at(0), "", 10)
 
 
 @pytest.mark.parametrize("count", [0, 1, CHUNK_CALLS, CHUNK_CALLS + 1, 3 * CHUNK_CALLS])
