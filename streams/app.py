@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from metering import topics
 from metering.events import CLOCK_KEY
 from streams import metrics
+from streams.publishing import Publisher, connect
 from streams.record_batches import CODEC, RecordBatchApp
 from streams.settings import WorkerSettings
 from streams.telemetry import FaustSensor, observe
@@ -28,16 +29,10 @@ POLL_RECORDS_MAX = 40_000
 WAITING_BATCHES_MAX = 1_000
 """Batches per partition that may wait, however small; their records are limited by `RECORDS_MAX`."""
 
-BATCH_BYTES_MAX = 900_000
-"""Below the 1 MB that a broker takes at once unless told otherwise."""
-
 YOUNG_OBJECTS_MAX = 50_000
 """Objects made before garbage is looked for; at Python's default of 700 it is looked for all the time."""
 
 METADATA_AGE_MS = 5_000
-
-REQUEST_BYTES_MAX = 2 * 1024 * 1024
-"""A dead letter carries a record of up to 1 MB in base64."""
 
 
 def create_app(settings: WorkerSettings) -> RecordBatchApp:
@@ -64,14 +59,12 @@ def create_app(settings: WorkerSettings) -> RecordBatchApp:
         stream_wait_empty=False,
         stream_buffer_maxsize=WAITING_BATCHES_MAX,
         producer_acks=-1,
-        producer_max_batch_size=BATCH_BYTES_MAX,
-        producer_max_request_size=REQUEST_BYTES_MAX,
-        producer_compression_type="zstd",
         web_bind=settings.listen_host,
         web_host="127.0.0.1",
         web_port=settings.worker_port,
     )
-    worker = Worker(app, settings.kafka, settings.rules())
+    publisher = Publisher(partial(connect, settings.kafka))
+    worker = Worker(app, settings.kafka, settings.rules(), publisher)
     _attach(app, worker, settings)
     return app
 

@@ -24,7 +24,7 @@ MetricName = Literal[
     "phonemeter_worker_uncovered_calls_total",
     "phonemeter_worker_dead_letters_total",
     "phonemeter_worker_seeks_back_total",
-    "phonemeter_worker_publish_retries_total",
+    "phonemeter_worker_kafka_waits_total",
     "phonemeter_worker_restores_total",
     "phonemeter_worker_batch_records",
     "phonemeter_worker_batch_seconds",
@@ -85,9 +85,9 @@ SEEKS_BACK: Final = _counter(
     "Deliveries that left records out; the worker went back for them",
     "partition",
 )
-PUBLISH_RETRIES: Final = _counter(
-    "phonemeter_worker_publish_retries_total",
-    "Attempts to publish a batch's outcome that failed and were repeated",
+KAFKA_WAITS: Final = _counter(
+    "phonemeter_worker_kafka_waits_total",
+    "Times that Kafka had not answered, or not confirmed what was published, and the worker waited on",
 )
 RESTORES: Final = _counter(
     "phonemeter_worker_restores_total",

@@ -7,7 +7,6 @@ record's. Everything else is Faust's: groups, flow control, acks, commits. Writt
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
@@ -20,11 +19,10 @@ from faust import App
 from faust.serializers.codecs import Codec, register
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from faust.types.transports import ConsumerT, ProducerT, TransportT
+from faust.types.transports import ConsumerT, TransportT
 
 from metering import topics
 from metering.partition import Record
-from streams.batch_step import Outgoing
 
 CODEC = "record_batch"
 
@@ -148,43 +146,10 @@ class Consumer(driver.Consumer):
         return next_offset
 
 
-class Producer(driver.Producer):
-    """Publishes idempotently: a record that is sent again after a lost reply is stored once, in its order."""
-
-    def _settings_extra(self) -> Mapping[str, Any]:
-        return {**super()._settings_extra(), "enable_idempotence": True}
-
-    async def publish(self, records: Sequence[Outgoing]) -> None:
-        """Publish records, in order per partition, and return once the broker has acknowledged all of them.
-
-        They are packed into batches here: sending them one by one costs several times what metering does.
-        """
-        places: defaultdict[tuple[str, int], list[Outgoing]] = defaultdict(list)
-        for record in records:
-            places[record.topic, record.partition].append(record)
-        attempts = (self._publish_to(*place, there) for place, there in places.items())
-        # All of them end before a failure is told, so that nothing of this attempt falls into the next one.
-        for outcome in await asyncio.gather(*attempts, return_exceptions=True):
-            if outcome is not None:
-                raise outcome
-
-    async def _publish_to(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
-        """Send batch by batch: one that arrived although an earlier one was given up would leave a hole."""
-        producer = self._ensure_producer()
-        batch = producer.create_batch()
-        for record in records:
-            if batch.append(key=record.key, value=record.value, timestamp=None) is None:
-                await (await producer.send_batch(batch, topic, partition=partition))
-                batch = producer.create_batch()
-                batch.append(key=record.key, value=record.value, timestamp=None)
-        await (await producer.send_batch(batch, topic, partition=partition))
-
-
 class Transport(driver.Transport):
-    """Faust's aiokafka transport with the consumer and the producer above."""
+    """Faust's aiokafka transport with the consumer above."""
 
     Consumer = cast("type[ConsumerT]", Consumer)
-    Producer = cast("type[ProducerT]", Producer)
 
 
 class RecordBatchApp(App):
@@ -192,9 +157,6 @@ class RecordBatchApp(App):
 
     def _new_transport(self) -> TransportT:
         return cast("TransportT", Transport(self.conf.broker_consumer, self))
-
-    def _new_producer_transport(self) -> TransportT:
-        return cast("TransportT", Transport(self.conf.broker_producer, self))
 
 
 def _unpacked(_tp: object, record: Any) -> Record:  # noqa: ANN401 - any of aiokafka's kinds of record

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 from aiokafka.errors import IllegalStateError, KafkaError
 from faust.types import TP, EventT
@@ -29,7 +29,8 @@ from metering.rules import Rules
 from streams import metrics
 from streams.batch_step import Held, Outgoing, Work, carry_out, checkpoint, claim, plan
 from streams.deliveries import Taken, take
-from streams.record_batches import Producer, RecordBatchApp
+from streams.publishing import GivenUpError, Publisher, RefusedError
+from streams.record_batches import RecordBatchApp
 from streams.stall_guard import StalledError, StallGuard
 from streams.state_log import StateDamagedError
 from streams.state_reading import LogTruncatedError, read_held
@@ -51,6 +52,12 @@ STORE_RECORDS = 250_000
 """How many records that may be. The more, the more calls of an app share the cost of storing it."""
 
 STORE_LOOK_S = 1.0
+
+BREATH_S = 0.001
+"""How long the event loop is free before a batch holds it: the next fetch has to be asked for first."""
+
+CONFIRMED_S = 5.0
+"""How long to wait for Kafka's confirmation before it is told that it does not come."""
 
 STORE_LAST_S = 3.0
 """How long a worker that is told to stop tries to store its states; then others meter some records again."""
@@ -78,10 +85,11 @@ class Owned:
 class Worker:
     """Holds the states of the partitions that this process owns, and meters their batches in order."""
 
-    def __init__(self, app: RecordBatchApp, kafka: str, rules: Rules) -> None:
+    def __init__(self, app: RecordBatchApp, kafka: str, rules: Rules, publisher: Publisher) -> None:
         self._app = app
         self._kafka = kafka
         self._rules = rules
+        self._publisher = publisher
         self._generation: int | None = None
         self._owned: dict[int, Owned] = {}
         self._reached: dict[int, int] = {}
@@ -120,6 +128,7 @@ class Worker:
         waiting = self._waiting[partition]
         while waiting and not self._finishing:
             async with self._places, self._turns[partition]:
+                await asyncio.sleep(BREATH_S)
                 await self._guarded(self._meter(partition, take(waiting)))
         self._working_off.discard(partition)
 
@@ -140,7 +149,7 @@ class Worker:
         except PartitionLostError as lost:
             logger.info("%s", lost)
         except Exception as error:
-            told = isinstance(error, LogTruncatedError | StateDamagedError | StalledError)
+            told = isinstance(error, LogTruncatedError | StateDamagedError | StalledError | RefusedError)
             logger.critical("the worker stops: %s", error, exc_info=not told)
             # Nothing more is metered. To wait here for being cancelled could be for ever: a consumer of
             # aiokafka swallows a cancellation while it stops, and one may have been stopped on the way here.
@@ -217,6 +226,7 @@ class Worker:
                 self._remember_reached()
                 self._owned.clear()
                 self._gone_back_to.clear()
+                self._publisher.give_up()
                 self._generation = generation
                 self._stall.forget(generation)
             if partition not in self._owned:
@@ -239,11 +249,17 @@ class Worker:
             logger.info("partition %d goes on at offset %d", partition, next_offset)
 
     async def _publish(self, generation: int, records: Sequence[Outgoing]) -> None:
-        async for attempt in self._retrying():
-            with attempt:
-                self._check_generation(generation)
-                self._stall.check()
-                await cast("Producer", self._app.producer).publish(records)
+        self._check_generation(generation)
+        self._stall.check()
+        outcome = self._publisher.publish(records)
+        while not (await asyncio.wait({outcome}, timeout=CONFIRMED_S))[0]:
+            metrics.KAFKA_WAITS.inc()
+            logger.warning("Kafka does not confirm what was published; waiting on")
+            self._check_generation(generation)
+        try:
+            outcome.result()
+        except GivenUpError:
+            raise PartitionLostError("the group was divided anew while the batch was published") from None
 
     def _check_generation(self, generation: int) -> None:
         if self._app.consumer_generation_id != generation:
@@ -330,6 +346,6 @@ def _age_s(owned: Owned) -> float:
 
 
 def _tell_retry(attempt: RetryCallState) -> None:
-    metrics.PUBLISH_RETRIES.inc()
+    metrics.KAFKA_WAITS.inc()
     error = attempt.outcome.exception() if attempt.outcome else None
     logger.warning("Kafka does not answer (%r); trying again, attempt %d", error, attempt.attempt_number + 1)

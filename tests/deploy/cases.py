@@ -120,9 +120,9 @@ CASES: Final[dict[str, Case]] = {
         {'phonemeter_worker_uncovered_calls_total{reason="exhausted"}': "7x60"},
         "6m",
     ),
-    "PhonemeterPublishRetries": Case(
-        {"phonemeter_worker_publish_retries_total": "0+1x60"},
-        {"phonemeter_worker_publish_retries_total": "0x10 2x50"},
+    "PhonemeterWaitsForKafka": Case(
+        {"phonemeter_worker_kafka_waits_total": "0+1x60"},
+        {"phonemeter_worker_kafka_waits_total": "0x10 2x50"},
         "20m",
     ),
     "PhonemeterSeeksBack": Case(

@@ -1,4 +1,4 @@
-"""What the worker sees of Faust: a stream that can't be trusted, a group, a producer, commits."""
+"""What the worker sees of Faust: a stream that can't be trusted, a group, commits."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,7 +9,8 @@ from faust.types import TP
 
 from metering import topics
 from streams.record_batches import RecordBatch
-from tests.simulation.kafka import SESSION_S, Kafka, Producer, divided
+from tests.simulation.kafka import SESSION_S, Kafka, divided
+from tests.simulation.librdkafka import Librdkafka
 from tests.simulation.virtual_time import OUTSIDE, Process
 
 BATCHES = (1, 2, 3, 8, 20)
@@ -99,7 +100,7 @@ class FaustApp:
         self.silent = False
         self.consumer = self
         self.consumer_generation_id = 0
-        self.producer = Producer(group.kafka, process)
+        self.librdkafka = Librdkafka(group.kafka, process)
         self._group = group
         self._kafka = group.kafka
         self._on_crash = on_crash

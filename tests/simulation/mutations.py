@@ -5,8 +5,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 from unittest.mock import patch
+
+from confluent_kafka import Message
 
 from metering.ledger import Entry, encode_records
 from metering.partition import Metered, PartitionState, Record, meter
@@ -17,10 +19,12 @@ from sinks.sink import Sink
 from sinks.source import Start
 from sinks.store import Store
 from streams.batch_step import Held, Outgoing, Publish, Unstored, Work
-from streams.record_batches import Producer
+from streams.publishing import Publisher, _Publication
 from streams.state_log import Placed, Placement
 from tests.simulation.world import World
 
+_publish = Publisher.publish
+_told = _Publication.told
 LINES_KEPT: Final = 4
 
 
@@ -63,14 +67,15 @@ async def _header_without_waiting(work: Work, publish: Publish) -> Held:
     return work.after
 
 
-async def _sent_and_forgotten(
-    self: Producer, topic: str, partition: int, records: Sequence[Outgoing]
-) -> None:
-    producer = self._ensure_producer()
-    for record in records:
-        batch = producer.create_batch()
-        batch.append(key=record.key, value=record.value, timestamp=None)
-        await producer.send_batch(batch, topic, partition=partition)
+def _sent_and_forgotten(self: Publisher, records: Sequence[Outgoing]) -> "asyncio.Future[None]":
+    _publish(self, records)
+    confirmed = asyncio.get_running_loop().create_future()
+    confirmed.set_result(None)
+    return confirmed
+
+
+def _refusal_is_confirmation(self: _Publication, _error: object, _message: object) -> None:
+    _told(self, None, cast("Message", None))
 
 
 def _one_slot(key: str, placed: Placed) -> bytes:
@@ -140,19 +145,6 @@ def _second_gap_is_honest(self: Sink, batch: Any, why: str) -> None:  # noqa: AN
     _go_back_for(self, batch, why)
 
 
-async def _all_at_once(self: Producer, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
-    producer = self._ensure_producer()
-    sent = []
-    batch = producer.create_batch()
-    for record in records:
-        if batch.append(key=record.key, value=record.value, timestamp=None) is None:
-            sent.append(await producer.send_batch(batch, topic, partition=partition))
-            batch = producer.create_batch()
-            batch.append(key=record.key, value=record.value, timestamp=None)
-    sent.append(await producer.send_batch(batch, topic, partition=partition))
-    await asyncio.gather(*sent)
-
-
 _SLEEP: Final = ("freeze_worker", "divide_workers")
 
 ALL: Final = (
@@ -160,14 +152,13 @@ ALL: Final = (
     Mutation("the header does not wait for the outcome", "streams.worker.carry_out", _header_without_waiting),
     Mutation(
         "acknowledgements are not waited for",
-        "tests.simulation.kafka.Producer._publish_to",
+        "streams.publishing.Publisher.publish",
         _sent_and_forgotten,
     ),
     Mutation(
-        "a batch is sent before the one before it arrived",
-        "tests.simulation.kafka.Producer._publish_to",
-        _all_at_once,
-        ("stop_kafka",),
+        "what Kafka refuses is taken for stored",
+        "streams.publishing._Publication.told",
+        _refusal_is_confirmation,
     ),
     Mutation("versions share one slot", "streams.state_log._record_key", _one_slot),
     Mutation("of several batches the last is stored", "streams.batch_step.Unstored.grown", _only_the_last),

@@ -22,6 +22,7 @@ from sinks.sink import Sink
 from sinks.source import Source
 from sinks.store import Store
 from streams.batch_step import Held
+from streams.publishing import Publisher
 from streams.record_batches import RecordBatchApp
 from streams.state_log import StateReader, StateRecord
 from streams.worker import Worker
@@ -163,7 +164,9 @@ class World:
         process = Process(self._loop, f"worker {number}")
         app = FaustApp(self._workers, process, lambda error: self._worker_ended(app, number, error))
         self._apps.append(app)
-        worker = Worker(cast("RecordBatchApp", app), cast("str", self), RULES)
+        worker = Worker(
+            cast("RecordBatchApp", app), cast("str", self), RULES, Publisher(app.librdkafka.connect)
+        )
         running = process.spawn(worker.run(app.stream()))
         self._stopping[app] = partial(self._stop_in_order, app, number, worker, running)
         self._workers.join(app)
@@ -174,7 +177,7 @@ class World:
             return
         self.faults[f"worker stopped by {type(error).__name__}"] += 1
         self._note(f"worker {number} stops: {error!r}")
-        if type(error).__name__ not in {"StalledError", "StateDamagedError"}:
+        if type(error).__name__ not in {"StalledError", "StateDamagedError", "RefusedError"}:
             self._complaint = error
         self._kill_worker(app)
         self._later(self._start_worker, number)
@@ -193,7 +196,7 @@ class World:
 
     def _kill_worker(self, app: FaustApp) -> None:
         app.process.kill()
-        app.producer.process_killed()
+        app.librdkafka.process_killed()
         self._apps.remove(app)
         self._graves.append(app.process)
         self._workers.lose(app)
@@ -287,7 +290,7 @@ class World:
         if app.process.dead:
             return
         app.process.thaw()
-        app.producer.process_thawed()
+        app.librdkafka.process_thawed()
         self._loop.call_later(self._chance.uniform(0.0, 0.5), self._found_worker, app)
 
     def _found_worker(self, app: FaustApp) -> None:
