@@ -127,7 +127,7 @@ def test_a_state_of_another_format_is_refused_and_the_way_out_told() -> None:
     _, checkpoint = step(fresh(), 10)
     header = msgspec.msgpack.decode(checkpoint.header.value or b"")
     older = StateRecord(checkpoint.header.key, msgspec.msgpack.encode(header[:-1]))
-    with pytest.raises(StateDamagedError, match=r"has format 0, .* reads format 1; `phonemeter replay"):
+    with pytest.raises(StateDamagedError, match=r"has format 0, .* reads format 2; `phonemeter replay"):
         read([*checkpoint.items, older])
 
 
