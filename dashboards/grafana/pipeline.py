@@ -323,8 +323,8 @@ def _recovery(t: Words, board: Dashboard) -> None:
         series_panel(
             t,
             "Retries",
-            "How often the worker waited for Kafka longer than it should, and the sink's failed attempts to reach"
-            " or write ClickHouse, which are repeated.",
+            "How often the worker waited for Kafka longer than it should, and the sink's failed attempts to"
+            " reach or write ClickHouse, which are repeated.",
             measure(
                 (_lately("phonemeter_worker_kafka_waits_total"), t("Worker")),
                 (_lately("phonemeter_sink_insert_errors_total"), t("Sink")),
