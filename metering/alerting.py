@@ -8,11 +8,11 @@ alerts once an episode.
 from msgspec import structs
 
 from metering.accounts import Account, Alerting, Use
-from metering.burn import CLIENTS_MAX, HOUR_MINUTES, MINUTE_MS, Burn
+from metering.burn import CLIENTS_MAX, HOUR_MINUTES, Burn
 from metering.events import AlertingSet, Authorization, Capability
 from metering.lines import Lines, details_json
 from metering.rules import Rules
-from metering.times import DAY_MS, SHANGHAI_OFFSET_MS
+from metering.times import MINUTE_MS, minute_of, shanghai_day
 
 
 def thresholds(account: Account, rules: Rules) -> Alerting:
@@ -129,15 +129,16 @@ def call_charged(
     The first call of a new day asks the forecast for the run-out; one that makes its minute or its client's
     hour abnormal alerts. Minute and hour are those of the arrival where the client's clock is ahead of it.
     """
-    day = (time_ms + SHANGHAI_OFFSET_MS) // DAY_MS
-    if day == use.newest_day:
+    called = lines.minute
+    if not called.begins_ms <= time_ms < called.ends_ms:
+        called = lines.minute = minute_of(time_ms)
+    if called.day == use.newest_day:
         use.calls_today += 1
     else:
-        _count_day(account, event.data.capability, day, time_ms, lines, rules)
+        _count_day(account, event.data.capability, called.day, time_ms, lines, rules)
     # Were a minute of the future the newest, every call until it comes would be behind it.
-    arrived_ms = lines.recorded_at_ms
-    called_ms = time_ms if time_ms < arrived_ms else arrived_ms  # noqa: FURB136 - `min` is a call an event
-    minute = called_ms // MINUTE_MS
+    ahead = lines.recorded_at_ms < called.begins_ms
+    minute = lines.recorded_at_ms // MINUTE_MS if ahead else called.number
     burn = use.burn
     if burn is None:
         burn = use.burn = Burn.begun(minute, account.alerting or rules)
@@ -178,8 +179,7 @@ def call_taken_over(
 
     Its minute is over and has alerted as uncovered.
     """
-    day = (called_ms + SHANGHAI_OFFSET_MS) // DAY_MS
-    _count_day(account, capability, day, time_ms, lines, rules)
+    _count_day(account, capability, shanghai_day(called_ms), time_ms, lines, rules)
 
 
 def set_alarm(use: Use) -> None:

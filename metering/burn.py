@@ -11,9 +11,8 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from metering.times import DAY_MS, HOUR_MS, SHANGHAI_OFFSET_MS
+from metering.times import DAY_MS, HOUR_MS, MINUTE_MS, SHANGHAI_OFFSET_MS
 
-MINUTE_MS: Final = 60_000
 HOUR_MINUTES: Final = HOUR_MS // MINUTE_MS
 _DAY_MINUTES: Final = DAY_MS // MINUTE_MS
 _SHANGHAI_OFFSET_MINUTES: Final = SHANGHAI_OFFSET_MS // MINUTE_MS

@@ -5,6 +5,7 @@ import msgspec
 from metering.accounts import Account
 from metering.events import Authorization, Capability
 from metering.ledger import Entry, EntryKind
+from metering.times import minute_of
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -16,6 +17,7 @@ class Lines:
         entries: what was collected.
         alerts: those of the entries that people are told of.
         offset, recorded_at_ms: of the record being worked on.
+        minute: the one that was asked for last. Most calls of a batch lie in the same.
     """
 
     def __init__(self) -> None:
@@ -23,6 +25,7 @@ class Lines:
         self.alerts: list[Entry] = []
         self.offset = 0
         self.recorded_at_ms = 0
+        self.minute = minute_of(0)
         self._line = 0
 
     def begin(self, offset: int, recorded_at_ms: int) -> None:

@@ -4,7 +4,10 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from math import floor
 from typing import Final
 
+from msgspec import Struct
+
 SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 
@@ -58,6 +61,28 @@ def format_time(time_ms: int) -> str:
 def shanghai_day(time_ms: int) -> int:
     """The Shanghai calendar day a moment falls on, as days since 1970-01-01."""
     return (time_ms + SHANGHAI_OFFSET_MS) // DAY_MS
+
+
+class Minute(Struct, frozen=True, gc=False):
+    """A minute of time, and the Shanghai day that it lies in.
+
+    Attributes:
+        begins_ms, ends_ms: its first millisecond, and the first of the next.
+        number: since 1970.
+        day: the Shanghai calendar day, as days since 1970-01-01.
+    """
+
+    begins_ms: int
+    ends_ms: int
+    number: int
+    day: int
+
+
+def minute_of(time_ms: int) -> Minute:
+    """The minute that a moment falls into."""
+    number = time_ms // MINUTE_MS
+    begins_ms = number * MINUTE_MS
+    return Minute(begins_ms, begins_ms + MINUTE_MS, number, shanghai_day(begins_ms))
 
 
 def shanghai_date(time_ms: int) -> date:
