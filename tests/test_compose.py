@@ -12,8 +12,8 @@ import pytest
 import yaml
 from clickhouse_driver.util.helpers import parse_url
 
-from phonemeter.cli import COMMANDS
 from phonemeter.cli.audit import METRICS_PORT
+from phonemeter.cli.program import COMMANDS
 from phonemeter.settings import Settings, load, variable
 from phonemeter.stack import services
 from phonemeter.stack.directory import StackDirectory

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from phonemeter.cli import COMMANDS
+from phonemeter.cli.program import COMMANDS
 from phonemeter.settings import Settings, variable
 
 ROOT = Path(__file__).parents[1]

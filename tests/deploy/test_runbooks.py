@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from phonemeter.cli import COMMANDS
+from phonemeter.cli.program import COMMANDS
 from phonemeter.metrics import PAGE, listed
 from phonemeter.settings import Settings, variable
 from phonemeter.stack.stack import Stack

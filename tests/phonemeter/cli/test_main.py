@@ -1,5 +1,6 @@
 import ast
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,9 +12,8 @@ import kafka.errors
 import pytest
 from typer.testing import CliRunner
 
-from phonemeter import cli
-from phonemeter.cli import COMMANDS, _app
 from phonemeter.cli.failures import report, sentence
+from phonemeter.cli.program import COMMANDS, _app
 from phonemeter.errors import OperationError, UserError
 from producers.errors import ProducerError
 from sinks.errors import SinkError
@@ -116,18 +116,38 @@ def test_completion_offers_the_commands(tmp_path: Path) -> None:
     assert offered.stdout.split() == ["status"]
 
 
-def test_a_command_that_is_stopped_while_it_is_loaded_says_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def stopped(where: str) -> None:
-        raise KeyboardInterrupt(where)
+@pytest.mark.parametrize(
+    "held_up",
+    ["typer", "pydantic"],
+    ids=["while the command line is loaded", "while its command is loaded"],
+)
+def test_ctrl_c_while_imports_run_ends_it_without_a_word(tmp_path: Path, held_up: str) -> None:
+    (tmp_path / f"{held_up}.py").write_text("import sys; print('importing', flush=True); sys.stdin.read()")
+    with subprocess.Popen(
+        [sys.executable, "-m", "phonemeter", "status"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    ) as started:
+        assert started.stdout is not None
+        assert started.stdout.readline() == "importing\n"
+        started.send_signal(signal.SIGINT)
+        # What it says it says at its end; its standard input stays open until then.
+        started.wait(60)
+        assert (started.returncode, *started.communicate()) == (130, "", "")
 
-    monkeypatch.setattr(cli, "_load", stopped)
-    monkeypatch.setattr(sys, "argv", ["phonemeter", "audit"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 130
-    assert capsys.readouterr() == ("", "")
+
+def test_the_command_begins_where_nothing_else_is_loaded_that_ctrl_c_could_meet(tmp_path: Path) -> None:
+    program = (
+        "import sys; before = set(sys.modules); from phonemeter.cli import main\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert shown.stdout.split() == ["phonemeter", "phonemeter.cli"]
 
 
 def test_a_worker_without_its_port_says_so_in_a_sentence(tmp_path: Path) -> None:
