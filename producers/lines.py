@@ -42,9 +42,9 @@ def reader(stream: BinaryIO) -> Read:
     return read
 
 
-def read_lines(stream: BinaryIO) -> Iterator[Line]:
+def read_lines(read: Read) -> Iterator[Line]:
     """The lines of a stream that hold something."""
-    for block in read_blocks(reader(stream)):
+    for block in read_blocks(read):
         for number, value in enumerate(block.values, block.first):
             if value != b"":
                 yield Line(number, value, block.bytes_read)

@@ -37,7 +37,8 @@ def demo(
     file: Annotated[
         Path | None,
         typer.Option(
-            help="Events to publish, one CloudEvent in JSON per line; without it, a simulated month."
+            help="Events to publish, one CloudEvent in JSON per line, also compressed by gzip; without it, a "
+            "simulated month."
         ),
     ] = None,
     exit_: Annotated[

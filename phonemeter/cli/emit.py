@@ -18,8 +18,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from phonemeter.cli import INTERRUPTED
 from phonemeter.cli.serving import serving
-from phonemeter.cli.source import STDIN, Source, UnreadableError
+from phonemeter.cli.source import STDIN, Source
 from phonemeter.errors import UserError
+from phonemeter.files import UnreadableError
 from phonemeter.settings import load
 from producers.bulk import BulkProducer
 from producers.emission import DryRun, Emission, Refusal

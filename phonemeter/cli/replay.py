@@ -15,6 +15,7 @@ from metering.topics import SINK_GROUP, WORKER_GROUP
 from phonemeter.cli.emit import Gauge
 from phonemeter.cli.telling import output, print_json, yuan
 from phonemeter.errors import UserError
+from phonemeter.files import opened
 from phonemeter.replay.corrections import Correction, read_corrections
 from phonemeter.replay.dry_run import DryRun, Figures, dry_run, whole_log
 from phonemeter.replay.reading import reading
@@ -52,8 +53,8 @@ def replay(
         typer.Option(
             "--with",
             metavar="FILE",
-            help="Dry run: events, one in JSON per line, each instead of the log's event of the same app and "
-            "id, or put in by its time.",
+            help="Dry run: events, one in JSON per line (also compressed by gzip), each instead of the log's "
+            "event of the same app and id, or put in by its time.",
         ),
     ] = None,
     confirm: Annotated[
@@ -171,11 +172,8 @@ def _time(text: str) -> int:
 
 
 def _read(path: Path) -> list[Correction]:
-    try:
-        with path.open("rb") as stream:
-            return read_corrections(stream, wall_clock_ms())
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}.") from None
+    with opened(str(path)) as file:
+        return read_corrections(file.lines(), wall_clock_ms())
 
 
 def _described(found: DryRun) -> dict[str, object]:

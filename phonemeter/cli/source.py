@@ -1,27 +1,19 @@
 """Where `phonemeter emit` and `rate` read: a file, perhaps compressed, or stdin while outcomes are served."""
 
-import gzip
 import select
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from io import UnsupportedOperation
-from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-from phonemeter.errors import UserError
+from phonemeter.files import opened, unreadable_told
 from producers.lines import Block, Read, read_blocks, reader
 
 STDIN: Final = "-"
-GZIP_MAGIC: Final = b"\x1f\x8b"
 LOOK_S: Final = 0.1
 """How long stdin is waited for at a time."""
-
-
-class UnreadableError(UserError):
-    """What was begun can't be read to its end."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +39,8 @@ class Source:
         """
         if name == STDIN:
             return cls(name, None, reader(sys.stdin.buffer), None)
-        path = Path(name)
-        try:
-            file = held.enter_context(path.open("rb"))
-            size_bytes = path.stat().st_size
-            compressed = file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
-        except OSError as error:
-            raise UserError(f"{name} can't be read: {error.strerror}.") from None
-        read = held.enter_context(gzip.GzipFile(fileobj=file)).read1 if compressed else file.read1
-        return cls(name, size_bytes or None, read, file)
+        file = held.enter_context(opened(name))
+        return cls(name, file.size_bytes or None, file.read, file.stored)
 
     def blocks(self, still_wanted: Callable[[], bool]) -> Iterator[Block]:
         """The lines.
@@ -66,11 +51,8 @@ class Source:
         Raises:
             UnreadableError: in the middle.
         """
-        try:
+        with unreadable_told(self.name):
             yield from read_blocks(self._read if self._file else _awaiting(self._read, still_wanted))
-        except (OSError, EOFError, zlib.error) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise UnreadableError(f"{self.name} can't be read any further: {reason.rstrip('.')}.") from None
 
     def position(self, block: Block) -> int:
         """How far it is read, to be held against `size_bytes`."""

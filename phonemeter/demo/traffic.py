@@ -11,8 +11,8 @@ from metering.rating import UseReport, rate
 from metering.rules import Rules
 from metering.times import DAY_MS, SECOND_MS, SHANGHAI_OFFSET_MS, from_ms, shanghai_date, to_ms
 from phonemeter.errors import UserError
+from phonemeter.files import opened
 from producers.events import pack_purchased, to_json
-from producers.lines import read_lines
 from producers.simulate import Plan, simulate
 
 SOURCE: Final = "/phonemeter/demo"
@@ -38,23 +38,24 @@ class Pack(NamedTuple):
 
 
 def read_file(path: Path) -> list[bytes]:
-    """The lines of a file that hold something, whether or not they are events.
+    """The lines of a file, perhaps compressed by gzip, that hold something, whether or not they are events.
 
     Raises:
-        UserError: it cannot be read, or is too large for a demo.
+        UserError: it cannot be read, or holds too much for a demo.
     """
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise UserError(
-                f"{path} has more than {FILE_BYTES_MAX:,} bytes, too many for a demo; use `phonemeter up`, "
-                f"then `phonemeter emit {path}`."
-            )
-        with path.open("rb") as file:
-            return [b"" if line.value is None else line.value for line in read_lines(file)]
-    except OSError as error:
-        raise UserError(
-            f"The file {path} cannot be read ({error.strerror}); name another with --file."
-        ) from None
+    too_large = UserError(
+        f"{path} holds more than {FILE_BYTES_MAX:,} bytes, too many for a demo; use `phonemeter up`, "
+        f"then `phonemeter emit {path}`."
+    )
+    lines = []
+    with opened(str(path)) as file:
+        if file.size_bytes > FILE_BYTES_MAX:
+            raise too_large
+        for line in file.lines():
+            if line.bytes_read > FILE_BYTES_MAX:
+                raise too_large
+            lines.append(line.value or b"")
+    return lines
 
 
 def simulated_month(now_ms: int) -> list[bytes]:

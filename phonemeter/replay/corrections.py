@@ -8,7 +8,7 @@ record of its partition that is an event of the same app, or a clock tick, with 
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from metering.events import CLOCK_KEY, AnyEvent, ClockTicked, Rejection, read_event, read_record
 from metering.partition import Record
@@ -16,7 +16,7 @@ from metering.times import to_ms
 from metering.topics import EVENTS
 from phonemeter.errors import UserError
 from phonemeter.replay.reading import Span, TopicReader
-from producers.lines import read_lines
+from producers.lines import Line
 from producers.partitioning import partition_of
 
 CORRECTIONS_MAX: Final = 100_000
@@ -32,14 +32,14 @@ class Correction(NamedTuple):
     value: bytes
 
 
-def read_corrections(stream: BinaryIO, now_ms: int) -> list[Correction]:
-    """Read a file of events, one in JSON per line.
+def read_corrections(lines: Iterable[Line], now_ms: int) -> list[Correction]:
+    """The events of a file, one in JSON per line.
 
     Raises:
         UserError: a line is no event that could stand in the log, or names the same event as another.
     """
     found: dict[tuple[str, str], Correction] = {}
-    for line in read_lines(stream):
+    for line in lines:
         event = None if line.value is None else read_event(line.value, now_ms=now_ms)
         if event is None or line.value is None:
             raise UserError(f"Line {line.number} is too long to be an event.")

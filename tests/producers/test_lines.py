@@ -11,7 +11,7 @@ from producers.lines import Block, Line, Read, read_blocks, read_lines, starting
 
 
 def lines_of(data: bytes) -> list[Line]:
-    return list(read_lines(io.BytesIO(data)))
+    return list(read_lines(io.BytesIO(data).read1))
 
 
 def in_pieces(pieces: list[bytes]) -> Read:

@@ -174,4 +174,4 @@ def test_a_file_that_is_missing_is_told_before_anything_starts_or_is_deleted(
     assert earlier.is_dir()
     assert result.returncode == 2
     assert result.stdout.count("\n") == 1
-    assert "cannot be read" in result.stdout
+    assert "missing.jsonl can't be read" in result.stdout

@@ -1,3 +1,4 @@
+import gzip
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def test_the_simulated_month_runs_some_apps_dry() -> None:
 
 
 def test_a_missing_file_is_told_in_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot be read \(No such file or directory\); name another"):
+    with pytest.raises(UserError, match=r"missing.jsonl can't be read: No such file or directory\."):
         traffic.read_file(tmp_path / "missing.jsonl")
 
 
@@ -101,6 +102,26 @@ def test_a_file_too_large_for_a_demo_is_refused(tmp_path: Path) -> None:
         file.truncate(traffic.FILE_BYTES_MAX + 1)
     with pytest.raises(UserError, match="too many for a demo"):
         traffic.read_file(large)
+
+
+def test_what_a_file_unpacks_to_may_not_be_too_large_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic, "FILE_BYTES_MAX", 10_000)
+    packed = tmp_path / "large.jsonl.gz"
+    packed.write_bytes(gzip.compress(b"{}\n" * 5_000))
+    with pytest.raises(UserError, match="too many for a demo"):
+        traffic.read_file(packed)
+
+
+def test_a_compressed_file_is_read_like_a_plain_one(tmp_path: Path) -> None:
+    lines = [call(1), call(2)]
+    packed = tmp_path / "events.jsonl.gz"
+    packed.write_bytes(gzip.compress(b"\n\n".join(lines)))
+    assert traffic.read_file(packed) == lines
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"events.jsonl.gz can't be read any further: .*gzip data is broken"):
+        traffic.read_file(packed)
 
 
 def test_what_was_written_is_read_again(tmp_path: Path) -> None:

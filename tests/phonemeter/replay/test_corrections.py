@@ -10,6 +10,7 @@ from metering.partition import Record
 from metering.times import SECOND_MS
 from phonemeter.errors import UserError
 from phonemeter.replay.corrections import CorrectedPartition, Correction, by_partition, read_corrections
+from producers.lines import read_lines
 from tests.streams.building import APPS, START_MS, purchase, tap, tick
 
 MINUTE_MS = 60 * SECOND_MS
@@ -107,10 +108,8 @@ def test_corrections_are_shared_out_like_their_events() -> None:
 
 def test_a_file_of_events_is_read() -> None:
     text = b"\n".join([purchase(1).value or b"", b"", tap(2).value or b""])
-    assert [(one.line, one.event_id) for one in read_corrections(io.BytesIO(text), 2 * START_MS)] == [
-        (1, "purchase-1"),
-        (3, "tap-2"),
-    ]
+    read = read_corrections(read_lines(io.BytesIO(text).read1), 2 * START_MS)
+    assert [(one.line, one.event_id) for one in read] == [(1, "purchase-1"), (3, "tap-2")]
 
 
 @pytest.mark.parametrize(
@@ -124,4 +123,4 @@ def test_a_file_of_events_is_read() -> None:
 )
 def test_what_could_not_stand_in_the_log_is_a_sentence(text: bytes, told: str) -> None:
     with pytest.raises(UserError, match=told):
-        read_corrections(io.BytesIO(text), 2 * START_MS)
+        read_corrections(read_lines(io.BytesIO(text).read1), 2 * START_MS)
