@@ -50,6 +50,20 @@ REFUSED_WHEN_EMPTY_SHARE: Final = 0.9
 """The platform refuses taps of an app without quota; the rest succeed, as its books are not the owner's."""
 
 
+class PlanError(ValueError):
+    """A plan that makes no sense: which of its fields, and what to say of them.
+
+    Attributes:
+        fields: the names of the fields.
+        complaint: what is wrong, to be read behind them, by whatever names the reader knows them.
+    """
+
+    def __init__(self, complaint: str, *names: str) -> None:
+        super().__init__(f"{' and '.join(names)} {complaint}")
+        self.fields = names
+        self.complaint = complaint
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to simulate. Either `taps` over a duration, or a rate for a duration, for `taps`, or without end.
@@ -73,6 +87,9 @@ class Plan:
         refund_share: share of purchases made twice by mistake and given back.
         purchases: whether owners buy at all.
         flat: the same activity always, instead of Shanghai's days and weeks.
+
+    Raises:
+        PlanError: a field has a value that it can't have.
     """
 
     start_ms: int
@@ -97,29 +114,34 @@ class Plan:
 
     def __post_init__(self) -> None:
         self._check_shares()
-        if not EARLIEST_MS <= self.start_ms <= LATEST_MS - (self.duration_ms or 0):
-            allowed = f"{format_time(EARLIEST_MS)} to {format_time(LATEST_MS)}"
-            raise ValueError(f"the time is not within {allowed}, where events may happen")
+        self._check_times()
         if not 1 <= self.apps <= APPS_MAX:
-            raise ValueError(f"apps is {self.apps}; from 1 to {APPS_MAX} can be simulated")
+            raise PlanError(f"is {self.apps}; from 1 to {APPS_MAX} can be simulated", "apps")
         if not 0 <= self.skew <= 10:  # noqa: PLR2004 - beyond it one app has everything
-            raise ValueError(f"skew is {self.skew}; it is from 0 (all alike) to 10")
-        if self.duration_ms is not None and not 0 < self.duration_ms <= DURATION_MS_MAX:
-            raise ValueError("the duration has to be more than nothing and at most ten years")
+            raise PlanError(f"is {self.skew}; it is from 0 (all alike) to 10", "skew")
         if self.taps is not None and self.taps < 0:
-            raise ValueError(f"taps is {self.taps}; it can't be negative")
+            raise PlanError(f"is {self.taps}; it can't be negative", "taps")
         if self.rate_per_s is None and (self.taps is None or self.duration_ms is None):
-            raise ValueError("give a rate, or a number of taps and a duration")
+            raise PlanError("has to be given, or a number of taps and a duration", "rate_per_s")
         if self.rate_per_s is not None and not 1e-6 <= self.rate_per_s <= 1e6:  # noqa: PLR2004 - what integers below resolve
-            raise ValueError(f"rate_per_s is {self.rate_per_s}; it is from 0.000001 to 1,000,000")
+            raise PlanError(f"is {self.rate_per_s}; it is from 0.000001 to 1,000,000", "rate_per_s")
 
     def _check_shares(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name.endswith("_share") and not 0 <= value <= 1:
-                raise ValueError(f"{field.name} is {value}; a share is from 0 to 1")
+                raise PlanError(f"is {value}; a share is from 0 to 1", field.name)
         if self.denied_share + self.failed_share > 1:
-            raise ValueError("denied_share and failed_share together exceed 1")
+            raise PlanError("together exceed 1", "denied_share", "failed_share")
+
+    def _check_times(self) -> None:
+        if self.duration_ms is not None and not 0 < self.duration_ms <= DURATION_MS_MAX:
+            raise PlanError("has to be more than nothing and at most ten years", "duration_ms")
+        if not EARLIEST_MS <= self.start_ms <= LATEST_MS - (self.duration_ms or 0):
+            allowed = f"{format_time(EARLIEST_MS)} to {format_time(LATEST_MS)}"
+            raise PlanError(
+                f"has to keep the whole period within {allowed}, where events may happen", "start_ms"
+            )
 
 
 class Arrival(NamedTuple):

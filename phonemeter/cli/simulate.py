@@ -19,7 +19,7 @@ from phonemeter.cli.emit import INCOMPLETE, Gauge, Interruption, Sending, writab
 from phonemeter.errors import UserError
 from phonemeter.settings import load
 from producers.clock import wall_clock_ms
-from producers.simulate import Arrival, Plan
+from producers.simulate import Arrival, Plan, PlanError
 from producers.simulate import simulate as simulated
 
 DAYS_DEFAULT: Final = 7.0
@@ -34,7 +34,13 @@ MIX: Final = "What it is made of, as shares from 0 to 1"
 TARGET: Final = "Where to"
 
 OPTIONS: Final = {
+    "start_ms": "--start",
+    "duration_ms": "--days",
+    "taps": "--events",
     "rate_per_s": "--rate",
+    "seed": "--seed",
+    "apps": "--apps",
+    "skew": "--skew",
     "denied_share": "--denied",
     "failed_share": "--failed",
     "realtime_share": "--realtime-share",
@@ -45,11 +51,10 @@ OPTIONS: Final = {
     "careless_share": "--careless",
     "oversize_share": "--oversized",
     "refund_share": "--refunds",
-    "taps is": "--events is",
-    "apps is": "--apps is",
-    "skew is": "--skew is",
+    "purchases": "--purchases",
+    "flat": "--flat",
 }
-"""What the errors of a `Plan` say of its fields, as they were given."""
+"""The fields of a `Plan` by the options that give them."""
 
 
 def simulate(
@@ -179,8 +184,9 @@ def simulate(
             purchases=purchases,
             flat=realtime if flat is None else flat,
         )
-    except ValueError as error:
-        raise UserError(f"This can't be simulated: {_by_options(str(error))}.") from None
+    except PlanError as error:
+        told = _by_options(error, realtime=realtime, start=start)
+        raise UserError(f"This can't be simulated: {told}.") from None
     publish = out is None or tee
     if publish and not realtime:
         _refuse_the_future(plan)
@@ -191,9 +197,15 @@ def simulate(
         raise typer.Exit(INCOMPLETE)
 
 
-def _by_options(sentence: str) -> str:
-    """What the plan says of its fields, said of the options that they were given by."""
-    return re.sub("|".join(OPTIONS), lambda found: OPTIONS[found[0]], sentence)
+def _by_options(error: PlanError, *, realtime: bool, start: str | None) -> str:
+    """What is wrong with a plan, said of the options that its fields were given by."""
+    given = dict(OPTIONS)
+    if realtime:
+        given["duration_ms"] = "--for"
+    elif start is None:
+        # The period ends now, so that its length is what says when it begins.
+        given["start_ms"] = given["duration_ms"]
+    return f"{' and '.join(given[name] for name in error.fields)} {error.complaint}"
 
 
 class _Period(NamedTuple):

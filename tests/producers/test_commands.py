@@ -8,13 +8,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import typer
 
 from metering.events import Rejection, read_event
+from metering.times import DAY_MS, EARLIEST_MS
 from phonemeter import cli
+from phonemeter.cli import simulate as simulate_command
+from producers.simulate import Plan
 from tests.conftest import RunningKafka
 from tests.producers.test_bulk import tap
 from tests.producers.test_client import paused, stored
@@ -250,6 +255,20 @@ def test_a_simulation_to_stdout_keeps_its_words_to_stderr(run: Run) -> None:
         (["--late", "2"], "This can't be simulated: --late is 2.0; a share is from 0 to 1."),
         (["--denied", "0.9", "--failed", "0.9"], "This can't be simulated: --denied and --failed together"),
         (["--events", "-5"], "This can't be simulated: --events is -5; it can't be negative."),
+        (["--rate", "0"], "This can't be simulated: --rate is 0.0; it is from 0.000001 to 1,000,000."),
+        (["--apps", "0"], "This can't be simulated: --apps is 0; from 1 to 100000 can be simulated."),
+        (
+            ["--days", "0"],
+            "This can't be simulated: --days has to be more than nothing and at most ten years.",
+        ),
+        (
+            ["--realtime", "--for", "4000d"],
+            "This can't be simulated: --for has to be more than nothing and at most ten years.",
+        ),
+        (
+            ["--start", "2016-12-31T00:00:00Z"],
+            "This can't be simulated: --start has to keep the whole period within 2017-01-01T00:00",
+        ),
         (["--days", "nan"], "--days is nan; it is a number of days, such as 30 or 0.5."),
         (["--days", "inf"], "--days is inf; it is a number of days, such as 30 or 0.5."),
         (["--out", "no/such/place"], "no/such/place can't be written: No such file or directory."),
@@ -260,6 +279,24 @@ def test_what_cannot_be_simulated_is_one_sentence(run: Run, arguments: list[str]
     assert ran.status == 2
     assert ran.err.startswith(sentence)
     assert len(ran.err.splitlines()) == 1
+
+
+def test_a_period_that_begins_too_early_is_said_of_its_length_where_no_start_was_given(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulate_command, "wall_clock_ms", lambda: EARLIEST_MS + 29 * DAY_MS)
+    ran = run("simulate", "--days", "30", "--out", "-")
+    assert ran.err.startswith(
+        "This can't be simulated: --days has to keep the whole period within 2017-01-01"
+    )
+
+
+def test_every_field_of_a_plan_is_given_by_an_option_that_there_is() -> None:
+    assert set(simulate_command.OPTIONS) == {field.name for field in fields(Plan)}
+    alone = typer.Typer()
+    alone.command()(simulate_command.simulate)
+    options = {name for parameter in typer.main.get_command(alone).params for name in parameter.opts}
+    assert set(simulate_command.OPTIONS.values()) <= options
 
 
 def test_real_time_keeps_to_the_clock_until_it_is_interrupted(tmp_path: Path) -> None:

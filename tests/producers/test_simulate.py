@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import fields
 from itertools import islice
 from typing import Any
 
@@ -23,7 +24,7 @@ from metering.events import (
 from metering.exemption import is_exempt
 from metering.times import DAY_MS, HOUR_MS, LATEST_MS, SHANGHAI_OFFSET_MS, parse_time, to_ms
 from producers.privacy import find_personal_data
-from producers.simulate import Arrival, Plan, simulate
+from producers.simulate import Arrival, Plan, PlanError, simulate
 from producers.traffic import slots_of_rate, slots_of_total
 
 START_MS = parse_time("2026-03-02T00:00:00+08:00")
@@ -214,17 +215,19 @@ def test_before_billing_starts_nothing_is_used_up() -> None:
     ("wrong", "sentence"),
     [
         ({"apps": 0}, "apps is 0; from 1 to"),
-        ({"late_share": 1.5}, "a share is from 0 to 1"),
-        ({"denied_share": 0.6, "failed_share": 0.6}, "together exceed 1"),
+        ({"late_share": 1.5}, "late_share is 1.5; a share is from 0 to 1"),
+        ({"denied_share": 0.6, "failed_share": 0.6}, "denied_share and failed_share together exceed 1"),
         ({"skew": -1.0}, "skew is -1.0"),
-        ({"duration_ms": 0}, "the duration has to be"),
+        ({"duration_ms": 0}, "duration_ms has to be more than nothing"),
         ({"taps": -1}, "taps is -1"),
-        ({"taps": None}, "give a rate, or"),
+        ({"taps": None}, "rate_per_s has to be given, or"),
         ({"rate_per_s": 0.0}, "rate_per_s is 0.0"),
-        ({"start_ms": -1}, "the time is not within 2017-01-01"),
-        ({"start_ms": LATEST_MS - 1}, "the time is not within 2017-01-01"),
+        ({"start_ms": -1}, "start_ms has to keep the whole period within 2017-01-01"),
+        ({"start_ms": LATEST_MS - 1}, "start_ms has to keep the whole period within 2017-01-01"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused_in_a_sentence(wrong: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(PlanError, match=f"^{sentence}") as refused:
         plan(**wrong)
+    assert str(refused.value) == f"{' and '.join(refused.value.fields)} {refused.value.complaint}"
+    assert set(refused.value.fields) <= {field.name for field in fields(Plan)}
