@@ -11,10 +11,13 @@ class PhonemeterError(Exception):
 
 
 class UserError(PhonemeterError):
-    """What was asked for cannot be done as asked: wrong usage, a setting, a missing prerequisite."""
+    """What was asked for cannot be done as asked: wrong usage, a setting, a missing prerequisite.
+
+    An id that could be one and is not there is no wrong usage: that is an `OperationError`.
+    """
 
     exit_status = 2
 
 
 class OperationError(PhonemeterError):
-    """What was asked for is right and was tried, and failed."""
+    """What was asked for is right and was tried, and failed; or what it is about is not there."""

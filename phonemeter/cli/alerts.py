@@ -3,6 +3,7 @@
 import base64
 import getpass
 import heapq
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -18,9 +19,10 @@ from metering.times import format_time, parse_time
 from phonemeter.cli.alerts_log import Delivery, DeliveryLog, read_alerts, read_deliveries, write
 from phonemeter.cli.telling import output, print_json, print_whole, to_second
 from phonemeter.errors import OperationError, UserError
-from phonemeter.replay.reading import reading
+from phonemeter.replay.reading import TopicReader, reading
 from phonemeter.settings import load, named
 from sinks.notifier.channels import Message, deliverer
+from sinks.notifier.errors import RoutesError
 from sinks.notifier.records import Acknowledged, Retry, RouteState, partition_of
 from sinks.notifier.routes import Routes
 from sinks.notifier.routes_file import read_routes
@@ -30,6 +32,7 @@ SHOWN_DEFAULT: Final = 50
 SHOWN_MAX: Final = 10_000
 SECRET_BYTES: Final = 32
 OPEN: Final = frozenset({"held", "waiting", "sending"})
+ALERT_NAME: Final = re.compile(r"\d+-\d+-\d+", re.ASCII)
 
 GROUP = typer.Typer(
     no_args_is_help=True,
@@ -98,14 +101,14 @@ def ack(
     ] = None,
 ) -> None:
     """Acknowledge an alert: it is not attempted any further, on any route, and the list says by whom."""
+    _refuse_what_names_no_alert(alert_id)
     settings = load()
     who = (by or _user())[:100]
     with reading(settings.kafka) as reader:
         log = read_deliveries(reader)
         places = {one.partition for one in log.of(alert_id)}
         if not places:
-            if all(alert.id != alert_id for alert in read_alerts(reader)):
-                raise UserError(_unknown(alert_id))
+            _refuse_unknown(alert_id, reader)
             places = {min(log.known)}
     now_ms = time.time_ns() // 1_000_000
     said = Acknowledged(at_ms=now_ms, alert=alert_id, by=who)
@@ -120,12 +123,15 @@ def retry(
     route: Annotated[str | None, typer.Option(metavar="ROUTE", help="Only on this route.")] = None,
 ) -> None:
     """Try an alert again that was given up, with the same message id, for another 24 hours."""
+    _refuse_what_names_no_alert(alert_id)
     settings = load()
     with reading(settings.kafka) as reader:
         deliveries = read_deliveries(reader).of(alert_id)
+        if not deliveries:
+            _refuse_unknown(alert_id, reader)
     dead = [one for one in deliveries if one.state == "dead" and route in {None, one.route}]
     if not dead:
-        raise UserError(
+        raise OperationError(
             f"Alert {alert_id[:60]!r} has no delivery that was given up"
             f"{f' on route {route}' if route else ''}; phonemeter alerts list --dead shows those that have."
         )
@@ -144,7 +150,8 @@ def enable(route: RouteName) -> None:
     with reading(settings.kafka) as reader:
         known = read_deliveries(reader).known
     if not any(route in one.disabled for one in known.values()):
-        raise UserError(f"Route {route[:60]!r} is not disabled.")
+        _refuse_unknown_route(route, {name for one in known.values() for _, name in one.asked})
+        raise OperationError(f"Route {route[:60]!r} is not disabled.")
     now_ms = time.time_ns() // 1_000_000
     said = RouteState(at_ms=now_ms, route=route, disabled=False)
     write(settings.kafka, [(partition_of(route, len(known)), said)])
@@ -183,7 +190,7 @@ def send_test(route: RouteName, *, file: File = None) -> None:
     found = routes.routes.get(route)
     if found is None:
         known = ", ".join(routes.routes) or "none"
-        raise UserError(f"The file has no route {route[:60]!r}; it has: {known}.")
+        raise OperationError(f"The file has no route {route[:60]!r}; it has: {known}.")
     now_ms = time.time_ns() // 1_000_000
     alert = Alert(
         id=f"test-{now_ms}-0",
@@ -216,8 +223,34 @@ def _routes(file: Path | None) -> Routes:
     return read_routes(path)
 
 
-def _unknown(alert_id: str) -> str:
-    return f"There is no alert {alert_id[:60]!r}; phonemeter alerts list shows them."
+def _refuse_what_names_no_alert(alert_id: str) -> None:
+    if ALERT_NAME.fullmatch(alert_id) is None:
+        raise UserError(
+            f"{alert_id[:60]!r} does not name an alert; its name is such as 2-417-0, and phonemeter alerts "
+            f"list tells it."
+        )
+
+
+def _refuse_unknown(alert_id: str, reader: TopicReader) -> None:
+    if all(alert.id != alert_id for alert in read_alerts(reader)):
+        raise OperationError(f"There is no alert {alert_id[:60]!r}; phonemeter alerts list shows them.")
+
+
+def _refuse_unknown_route(route: str, used: set[str]) -> None:
+    """Refuse a route that is not in the file and to which, as far as `used` says, no alert went either."""
+    if route in used:
+        return
+    path = load().alert_routes
+    try:
+        routes = used if path is None else used | read_routes(path).routes.keys()
+    except RoutesError as error:
+        raise OperationError(
+            f"No alert went to a route {route[:60]!r}, and whether there is one can't be told: {error}"
+        ) from None
+    if route not in routes:
+        unset = "" if path is not None else f", and {named('alert_routes')} names no file with more"
+        there = ", ".join(sorted(routes)) or "none"
+        raise OperationError(f"There is no route {route[:60]!r}; there are: {there}{unset}.")
 
 
 def _user() -> str:

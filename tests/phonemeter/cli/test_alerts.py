@@ -85,7 +85,7 @@ def test_alerts_are_listed_acknowledged_given_up_and_retried(
         assert told["0-1-0"]["deliveries"][0]["state"] == "acknowledged"
         unknown = run("ack", "9-9-9")
         assert (unknown.returncode, unknown.stderr) == (
-            2,
+            1,
             "There is no alert '9-9-9'; phonemeter alerts list shows them.\n",
         )
 
@@ -101,11 +101,17 @@ def test_alerts_are_listed_acknowledged_given_up_and_retried(
 
         receiver.answer = lambda _request: Answer()
         assert run("enable", "hook").stdout == "hook is enabled.\n"
-        assert run("enable", "hook").stderr == "Route 'hook' is not disabled.\n"
+        assert run("enable", "hook")[::2] == (1, "Route 'hook' is not disabled.\n")
+        unknown = run("enable", "hok")
+        assert unknown.stderr == (
+            "There is no route 'hok'; there are: hook, and PHONEMETER_ALERT_ROUTES (alert_routes in "
+            "phonemeter.toml) names no file with more.\n"
+        )
         assert run("retry", "0-5-0").stdout == "0-5-0 is tried again on hook.\n"
         blocking_until(lambda: state_of(run, "0-5-0") == "delivered", within_s=20)
         assert set(listed(run, "--dead")) == {"0-4-0"}
         again = run("retry", "0-5-0")
+        assert again.returncode == 1
         assert again.stderr.startswith("Alert '0-5-0' has no delivery that was given up;")
     assert receiver.alert_ids().count("0-1-0") == 1
 
@@ -124,7 +130,34 @@ def test_routes_are_checked_and_tested(run: Run, routes: Path, receiver: Receive
     assert run("test", "hook", "--file", routes).stdout == "Route hook took the test message: answered 204.\n"
     assert receiver.verified()[-1]["type"] == "phone.alert.test"
     unknown = run("test", "nobody", "--file", routes)
-    assert unknown.stderr == "The file has no route 'nobody'; it has: hook.\n"
+    assert (unknown.returncode, unknown.stderr) == (1, "The file has no route 'nobody'; it has: hook.\n")
+
+
+def test_a_route_that_there_is_not_cannot_be_enabled_and_those_of_the_file_are_named(
+    topics: RunningKafka, run: Run, routes: Path
+) -> None:
+    del topics
+    file = {"PHONEMETER_ALERT_ROUTES": str(routes)}
+    assert run("enable", "hook", **file)[::2] == (1, "Route 'hook' is not disabled.\n")
+    assert run("enable", "hok", **file)[::2] == (1, "There is no route 'hok'; there are: hook.\n")
+    routes.write_text("[routes")
+    broken = run("enable", "hok", **file)
+    assert broken.returncode == 1
+    assert broken.stderr.startswith(
+        "No alert went to a route 'hok', and whether there is one can't be told: "
+    )
+    assert f"{routes} is not valid TOML" in broken.stderr
+    assert broken.stderr.count("\n") == 1
+
+
+def test_an_alert_that_is_not_there_is_told_from_a_name_that_no_alert_has(run: Run) -> None:
+    names_none = "does not name an alert; its name is such as 2-417-0, and phonemeter alerts list tells it.\n"
+    for command in ("ack", "retry"):
+        assert run(command, "9-9-9")[::2] == (
+            1,
+            "There is no alert '9-9-9'; phonemeter alerts list shows them.\n",
+        )
+        assert run(command, "p-1")[::2] == (2, f"'p-1' {names_none}")
 
 
 def test_a_pack_that_expires_is_listed_with_its_name_and_the_time_in_shanghai(
