@@ -14,7 +14,7 @@ from rich.table import Table
 from metering.dead_letters import DeadLetter
 from metering.events import VALUE_BYTES_MAX, RejectionReason
 from metering.times import format_time, parse_time
-from phonemeter.cli.telling import output, print_json, to_second
+from phonemeter.cli.telling import output, print_json, print_whole, to_second
 from phonemeter.dead_letters.advice import advice_for
 from phonemeter.dead_letters.fixes import Fix, find_fixes, sought
 from phonemeter.dead_letters.letters import (
@@ -118,7 +118,7 @@ def list_letters(
         return
     console = output()
     if newest:
-        console.print(_table(newest))
+        print_whole(console, _table(newest))
     counts = ", ".join(f"{count:,} {name}" for name, count in reasons.most_common())
     total = reasons.total()
     shown = f", the newest {len(newest):,} shown" if len(newest) < total else ""
@@ -375,13 +375,10 @@ def _app_of(letter: DeadLetter) -> str:
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    # A name is there to be copied: in its short form, and whole on a narrow terminal, too.
-    table = Table()
-    table.add_column("letter", no_wrap=True)
-    for title in ("recorded (Shanghai)", "reason"):
+    # Names are there to be copied: the letter's in its short form, and what may break is at the end.
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for title in ("letter", "recorded (Shanghai)", "reason", "app", "what is wrong"):
         table.add_column(title)
-    table.add_column("app", overflow="fold")
-    table.add_column("what is wrong")
     for row in rows:
         table.add_row(row.identity.short, to_second(row.recorded_at_ms), row.reason, row.app, row.sentence)
     return table

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from metering.money import MICRO_YUAN
 from metering.times import SHANGHAI, from_ms
@@ -13,6 +14,9 @@ from phonemeter.errors import OperationError
 
 PIPED_COLUMNS: Final = 200
 """A pipe has no width; in rich's own, of 80 columns, tables would lose their ids."""
+
+WHOLE_COLUMNS_MAX: Final = 4_000
+"""How wide a table that is printed whole may become."""
 
 
 def output(*, stderr: bool = False, markup: bool = False, soft_wrap: bool = True) -> Console:
@@ -24,10 +28,16 @@ def output(*, stderr: bool = False, markup: bool = False, soft_wrap: bool = True
 
 
 def print_whole(console: Console, table: Table) -> None:
-    """Print a table uncut: a line that the terminal breaks is better than half a figure or half an id."""
-    needed = console.measure(table, options=console.options.update(width=PIPED_COLUMNS)).maximum
-    console.width = max(console.width, needed)
-    console.print(table)
+    """Print a table uncut: a line that the terminal breaks is better than half a figure or half an id.
+
+    Nothing fills the ends of lines: on a narrow terminal that would look like empty lines.
+    """
+    needed = console.measure(table, options=console.options.update(width=WHOLE_COLUMNS_MAX)).maximum
+    wide = console.options.update(width=max(console.width, needed))
+    for line in console.render_lines(table, wide, pad=False):
+        told = Text.assemble(*((part.text, part.style or "") for part in line))
+        told.rstrip()
+        console.print(told, soft_wrap=True)
 
 
 def print_json(value: object) -> None:

@@ -46,14 +46,25 @@ def test_letters_are_listed_once_newest_last_and_chosen(topics: RunningKafka, ru
 
     shown = run("list", "--limit", 1)
     assert shown.returncode == 0, shown.stderr
-    assert f"│ {third.short} " in shown.stdout
-    assert f"│ {first.short} " not in shown.stdout
+    assert f"\n{third.short} " in shown.stdout
+    assert f"\n{first.short} " not in shown.stdout
     assert "3 dead letters, the newest 1 shown" in shown.stdout
     assert PHONE not in shown.stdout
 
     assert json.loads(run("list", "--json", "--key", "wxother").stdout)["total"] == 1
     assert json.loads(run("list", "--json", "--reason", "not_json").stdout)["total"] == 1
     assert json.loads(run("list", "--json", "--since", "2049-01-01T00:00:00Z").stdout)["total"] == 0
+
+
+def test_names_are_listed_whole_on_a_narrow_terminal(topics: RunningKafka, run: Run) -> None:
+    appid = f"wx{'0123456789abcdef' * 3}"
+    event = tap(subject=appid)
+    (name,) = bury(topics.bootstrap, [(b"wxother", encoded(event))])
+    (told,) = json.loads(run("list", "--json").stdout)["letters"]
+    listed = run("list", COLUMNS="80", FORCE_COLOR="1").stdout.splitlines()[1]
+    assert listed.split()[:5:4] == [name.short, told["app"]]
+    assert appid in listed
+    assert listed.endswith(f" key_mismatch {told['app']} {told['sentence']}")
 
 
 def test_a_letter_is_retried_once_and_the_log_remembers_it(topics: RunningKafka, run: Run) -> None:
