@@ -9,10 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from phonemeter.settings import load
+from phonemeter.settings import load, named
 from phonemeter.stack.health import Consumer, Health, examine
 
 UNHEALTHY: Final = 1
+NO_ROUTES: Final = f"not running: no routes are configured; set {named('alert_routes')}"
 
 
 def status(
@@ -23,25 +24,26 @@ def status(
     Works on the stack of this machine and on any Kafka and ClickHouse that the settings name. The exit status
     is 0 if everything is as it should be, 1 if not.
     """
-    health = examine(load())
+    settings = load()
+    health = examine(settings)
     if as_json:
         sys.stdout.write(f"{json.dumps({'healthy': health.healthy, **asdict(health)})}\n")
     else:
-        Console().print(_table(health))
+        Console().print(_table(health, routed=settings.alert_routes is not None))
         for problem in health.problems:
             Console(stderr=True).print(problem, style="red", highlight=False)
     raise typer.Exit(0 if health.healthy else UNHEALTHY)
 
 
-def _table(health: Health) -> Table:
+def _table(health: Health, *, routed: bool) -> Table:
     title = "phonemeter is healthy" if health.healthy else "phonemeter is not healthy"
     table = Table("what", "how", title=title, title_justify="left", highlight=False)
     table.add_row("Kafka", health.kafka)
     table.add_row("ClickHouse", health.clickhouse)
     table.add_row("worker", _consumer(health.worker, "event"))
     table.add_row("sink", _consumer(health.sink, "ledger record"))
-    if health.notifier is not None:
-        table.add_row("notifier", _consumer(health.notifier, "alert"))
+    needless = health.notifier is None and not routed
+    table.add_row("notifier", NO_ROUTES if needless else _consumer(health.notifier, "alert"))
     table.add_row("ledger", _ledger(health))
     for name, service in (health.services or {}).items():
         pid = f", process {service['pid']}" if service["pid"] else ""

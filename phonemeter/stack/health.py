@@ -44,7 +44,7 @@ class Health:
     """The services of the stack that runs on the data directory; None if none does."""
     problems: list[str] = field(default_factory=list)
     notifier: Consumer | None = None
-    """None where no file of routes is set as well: there is none to be expected then."""
+    """None also where no file of routes is set, so that none is expected, and none runs."""
 
     @property
     def healthy(self) -> bool:
@@ -60,8 +60,11 @@ def examine(settings: Settings) -> Health:
         with admin(settings.kafka) as client:
             worker = _consumer(client, WORKER_GROUP, EVENTS, problems, how_far(client).metered)
             sink = _consumer(client, SINK_GROUP, LEDGER, problems)
-            if settings.alert_routes is not None:
-                notifier = _consumer(client, NOTIFIER_GROUP, ALERTS, problems)
+            expected = settings.alert_routes is not None
+            # The file may be set for the notifier alone, as containers have it.
+            notifier = _consumer(client, NOTIFIER_GROUP, ALERTS, problems if expected else [])
+            if not expected and notifier is not None and notifier.members == 0:
+                notifier = None
     except OperationError as error:
         problems.append(str(error))
     ledger_rows, newest_row_age_s = _ledger(settings.clickhouse, problems)

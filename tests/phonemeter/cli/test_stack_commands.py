@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from kafka import KafkaConsumer
 
+from metering.topics import ALERTS, NOTIFIER_GROUP
 from phonemeter.settings import Settings
 from phonemeter.stack import services
-from phonemeter.stack.health import examine, without_password
+from phonemeter.stack.health import Consumer, examine, without_password
 from phonemeter.stack.stack import Stack
 from tests.conftest import RunningKafka
 from tests.phonemeter.cli.test_main import phonemeter
@@ -76,11 +78,37 @@ def test_status_without_anything_running_names_what_is_missing(stack_settings: S
     assert seen.stderr == ""
 
 
+def test_status_says_why_there_is_no_notifier(stack_settings: Settings, tmp_path: Path) -> None:
+    def notifier(settings: Settings) -> str:
+        shown = phonemeter("status", cwd=tmp_path, **settings.to_environ(), COLUMNS="200").stdout
+        (row,) = (line for line in shown.splitlines() if line.startswith("│ notifier"))
+        return row.split("│")[2].strip()
+
+    where = "PHONEMETER_ALERT_ROUTES (alert_routes in phonemeter.toml)"
+    assert notifier(stack_settings) == f"not running: no routes are configured; set {where}"
+    assert notifier(stack_settings.replaced(alert_routes=tmp_path / "routes.toml")) == "unknown"
+
+
 def test_status_names_a_stage_that_nobody_runs(topics: RunningKafka, stack_settings: Settings) -> None:
     health = examine(stack_settings.replaced(kafka=topics.bootstrap))
     assert "Nobody reads phone-events: consumer group phonemeter-worker has no members." in health.problems
     assert health.worker is not None
     assert health.worker.lag == 0
+
+
+def test_status_finds_a_notifier_whose_routes_are_set_elsewhere(
+    topics: RunningKafka, stack_settings: Settings, tmp_path: Path
+) -> None:
+    settings = stack_settings.replaced(kafka=topics.bootstrap)
+    assert examine(settings).notifier is None
+    member = KafkaConsumer(ALERTS, bootstrap_servers=topics.bootstrap, group_id=NOTIFIER_GROUP)
+    try:
+        blocking_until(lambda: bool(member.poll(100)) or bool(member.assignment()), within_s=30)
+        assert examine(settings).notifier == Consumer(members=1, lag=0)
+        routed = examine(settings.replaced(alert_routes=tmp_path / "routes.toml"))
+        assert (routed.notifier, len(routed.problems)) == (Consumer(members=1, lag=0), 3)
+    finally:
+        member.close()
 
 
 def test_topics_creates_what_is_missing_and_is_content_with_the_rest(
