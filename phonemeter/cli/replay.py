@@ -13,7 +13,7 @@ from metering.rules import Rules, TrialScope
 from metering.times import EARLIEST_MS, LATEST_MS, SECOND_MS, format_time, parse_time
 from metering.topics import SINK_GROUP, WORKER_GROUP
 from phonemeter.cli.emit import Gauge
-from phonemeter.cli.telling import output, print_json, yuan
+from phonemeter.cli.telling import output, print_json, print_whole, yuan
 from phonemeter.errors import UserError
 from phonemeter.files import opened
 from phonemeter.replay.corrections import Correction, read_corrections
@@ -203,7 +203,7 @@ def _show(found: DryRun) -> None:
     console = output(soft_wrap=False)
     changed = found.changed
     if changed:
-        console.print(_table(list(changed.items())[:APPS_SHOWN]))
+        print_whole(console, _table(list(changed.items())[:APPS_SHOWN]))
     if len(changed) > APPS_SHOWN:
         console.print(f"{len(changed):,} apps differ; these are the first {APPS_SHOWN}, --json tells all.")
     told = f"{found.records:,} records rated; {len(changed):,} of {len(found.apps):,} apps differ."
@@ -222,7 +222,13 @@ def _table(changed: Sequence[tuple[str, tuple[Figures, Figures]]]) -> Table:
         for name in SHOWN_FIGURES
         if any(getattr(before, name) != getattr(after, name) for _, (before, after) in changed)
     ]
-    table = Table("app", title="By today's settings, and by the others", title_justify="left")
+    table = Table(
+        "app",
+        title="By today's settings, and by the others",
+        title_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+    )
     for name in (*figures, "cost ¥"):
         table.add_column(name, justify="right")
     for appid, (before, after) in changed:

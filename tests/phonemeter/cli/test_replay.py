@@ -81,6 +81,8 @@ def test_a_dry_run_shows_what_other_rules_would_change_per_app(run: Run) -> None
     shown = run("--dry-run", "--trial-calls", 5)
     assert shown.returncode == 0, shown.stderr
     assert "30 → 5 (-25)" in shown.stdout
+    narrow = run("--dry-run", "--trial-calls", 5, COLUMNS="40", FORCE_COLOR="1").stdout
+    assert f"\n{APPS[0]} 30 → 5 (-25) 0 → 20 (+20) 0 → 5 (+5) 0.00 → 20.000001 (+20.000001)\n" in narrow
     assert "0.00 → 20.000001 (+20.000001)" in shown.stdout
     assert "32 records rated; 1 of 2 apps differ. Nothing was written." in shown.stdout
     assert "0 of 2 apps differ" in run("--dry-run", "--allowed-lateness", 60).stdout
