@@ -37,6 +37,11 @@ LINGER_S = 0.05
 FEW_RECORDS = 1_000
 
 
+FETCH_WAIT_MS = 50
+"""How long a broker may wait with an answer that is empty. Meanwhile it is asked for nothing else: partitions
+that are at their end would hold up those that are behind."""
+
+
 class RecordBatch(list[Record]):
     """The records of one partition, as one poll gave them, in the order of their offsets."""
 
@@ -53,6 +58,11 @@ register(CODEC, _PassThrough())
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Has what was fetched of the events topic unpacked to records of ours at once, which costs half."""
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - Faust has no setting for it, and pinned
+        return consumer
 
     async def _fetch_records(
         self,

@@ -14,13 +14,17 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from yarl import URL
 
-from metering import topics
+from metering import topics as names
 from metering.partition import Record
 from streams import record_batches
-from streams.record_batches import Consumer, ConsumerThread, RecordBatch
+from streams.app import create_app
+from streams.record_batches import FETCH_WAIT_MS, Consumer, ConsumerThread, RecordBatch
+from streams.settings import WorkerSettings
+from tests.conftest import RunningKafka
 
-EVENTS = TopicPartition(topics.EVENTS, 2)
+EVENTS = TopicPartition(names.EVENTS, 2)
 OTHERS = TopicPartition("another-topic", 2)
 PUBLISHED = [(b"wx-a", b"one"), (b"wx-b", b"two"), (b"wx-a", b"three")]
 
@@ -177,6 +181,17 @@ async def test_the_thread_that_fetches_seeks_so_that_nothing_goes_while_it_is_un
     seeking._thread = thread
     await seeking._seek(cast("TP", EVENTS), 7)
     assert asked == [("seek", EVENTS, 7)]
+
+
+async def test_a_broker_may_not_wait_long_with_an_empty_answer_whatever_faust_asks_for(
+    topics: RunningKafka,
+) -> None:
+    thread = object.__new__(ConsumerThread)
+    thread.app = create_app(WorkerSettings(kafka=topics.bootstrap))
+    thread.consumer = cast("Any", SimpleNamespace(in_transaction=False))
+    transport = SimpleNamespace(url=[URL(f"kafka://{topics.bootstrap}")], default_port=9092)
+    async with thread._create_worker_consumer(cast("driver.Transport", transport)) as fetching:
+        assert fetching._fetcher._fetch_max_wait_ms == FETCH_WAIT_MS
 
 
 async def test_the_newest_acked_batch_is_committed_once_and_what_lies_between_is_no_gap() -> None:
