@@ -73,6 +73,7 @@ class Publisher:
         self._connect = connect
         self._client: Client | None = None
         self._open: set[_Publication] = set()
+        self._serving: asyncio.TimerHandle | None = None
         self._refused: RefusedError | None = None
 
     def publish(self, records: Sequence[Outgoing]) -> asyncio.Future[None]:
@@ -88,7 +89,7 @@ class Publisher:
         self._client = client = self._client or self._connect()
         publication = _Publication(len(records), self._settled)
         self._open.add(publication)
-        if len(self._open) == 1:
+        if self._serving is None:
             self._serve_soon()
         told = publication.told
         for record in records:
@@ -115,9 +116,10 @@ class Publisher:
             self._refused = self._refused or failure
 
     def _serve_soon(self) -> None:
-        asyncio.get_running_loop().call_later(SERVE_S, self._serve)
+        self._serving = asyncio.get_running_loop().call_later(SERVE_S, self._serve)
 
     def _serve(self) -> None:
+        self._serving = None
         if self._client is not None:
             try:
                 self._client.poll(0)
@@ -200,9 +202,10 @@ def connect(kafka: str) -> Client:
             "queue.buffering.max.messages": _NO_LIMIT,
             "queue.buffering.max.kbytes": _MOST,
             "error_cb": _tell,
-            # What it would log to stderr is told by `_tell`.
+            # What goes wrong is told by `_tell`, but for what ends a client.
             "log_level": 0,
-        }
+        },
+        logger=logger,
     )
 
 
