@@ -42,11 +42,6 @@ class Librdkafka:
         self._clients.append(Client(self))
         return self._clients[-1]
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is left to be sent or confirmed."""
-        return all(client.idle for client in self._clients)
-
     def process_killed(self) -> None:
         """Of what it had sent, some may still arrive for a while."""
         self.lost_after_s = self.kafka.loop.time()
@@ -72,11 +67,6 @@ class Client:
         self._in_flight: dict[Place, tuple[_Sent, ...]] = {}
         self._held: list[Place] = []
         self._outcomes: list[tuple[_Sent, KafkaError | None]] = []
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is left to be sent or confirmed."""
-        return not self._in_flight and not any(self._waiting.values())
 
     def produce(
         self, topic: str, value: bytes | None, key: bytes | None, partition: int, *, on_delivery: OnDelivery

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from aiokafka.errors import KafkaConnectionError
 
 from metering import topics
-from metering.partition import Record, WorkingState
+from metering.partition import Metered, Record, WorkingState
 from sinks.batches import Limits
 from sinks.errors import SinkError
 from sinks.metrics import Metrics
@@ -131,19 +131,28 @@ class World:
                 partition: self._engine.stored(partition).offset + 1 for partition in self._kafka.partitions
             }
             ends = {partition: self._kafka.ends[topics.EVENTS, partition] for partition in done}
-            if all(self._all_stored(partition) for partition in self._kafka.partitions) and self._all_sent():
+            if all(self._all_stored(partition) for partition in self._kafka.partitions):
                 return
             await asyncio.sleep(1.0)
         raise checks.WrongOutcomeError(f"stored up to {done} of {ends} when it should long be all")
 
     def _all_stored(self, partition: int) -> bool:
-        truth = checks.undisturbed(partition, self._log(topics.EVENTS, partition), RULES).entries
-        stored = self._engine.stored(partition)
-        return bool(truth) and stored >= (truth[-1].offset, truth[-1].line)
+        truth = checks.undisturbed(partition, self._log(topics.EVENTS, partition), RULES)
+        stored, lines = self._engine.stored(partition), truth.entries
+        return (
+            bool(lines)
+            and stored >= (lines[-1].offset, lines[-1].line)
+            and self._all_published(partition, truth)
+        )
 
-    def _all_sent(self) -> bool:
-        """Alerts and dead letters may still be on their way when the lines beside them are stored."""
-        return all(app.librdkafka.idle for app in self._apps)
+    def _all_published(self, partition: int, truth: Metered) -> bool:
+        """Alerts and dead letters may still be missing when the lines beside them are stored."""
+        try:
+            checks.check_dead_letters(self._log(topics.DEAD_LETTERS, partition), truth)
+            checks.check_alerts(partition, self._log(topics.ALERTS, partition), truth)
+        except checks.WrongOutcomeError:
+            return False
+        return True
 
     def _check(self) -> None:
         for partition in self._kafka.partitions:
