@@ -100,7 +100,7 @@ def refund(account: Account, event: Refunded, time_ms: int, lines: Lines, rules:
 
 
 def _refuse_purchase(account: Account, use: Use, pack: Pack) -> str | None:
-    if any(pack.pack_id == other.pack_id for use in account.uses.values() for other in use.packs):
+    if any(pack.pack_id == known.pack_id for each in account.uses.values() for known in each.packs):
         return "known_pack"
     full = len(use.packs) >= PACKS_MAX or len(encode_account(account)) > ACCOUNT_BYTES_MAX
     return "too_many_packs" if full else None

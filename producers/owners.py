@@ -7,11 +7,10 @@ from typing import Any, Final, NamedTuple
 from metering.catalogue import DEFAULT, Offer
 from metering.events import Capability
 from metering.rules import BILLING_START_MS, TRIAL_CALLS
-from metering.times import DAY_MS, HOUR_MS, format_time
+from metering.times import DAY_MS, HOUR_MS, MINUTE_MS, format_time
 from producers.events import CloudEvent, cloud_event, named_id
 
 SOURCE: Final = "/simulation/purchasing"
-MINUTE_MS: Final = 60_000
 LOW_WATER_DAYS: Final = 2
 RATE_WINDOW_MS_MIN: Final = HOUR_MS
 PLANNED_DAYS: Final = (10, 60)

@@ -7,13 +7,11 @@ from typing import NamedTuple
 import pytest
 
 from metering.partition import Record
-from metering.times import SECOND_MS
+from metering.times import MINUTE_MS, SECOND_MS
 from phonemeter.errors import UserError
 from phonemeter.replay.corrections import CorrectedPartition, Correction, by_partition, read_corrections
 from producers.lines import read_lines
 from tests.streams.building import APPS, START_MS, purchase, tap, tick
-
-MINUTE_MS = 60 * SECOND_MS
 
 
 class Stored(NamedTuple):
