@@ -66,16 +66,21 @@ def test_a_sink_that_stops_raises_one_alert_and_resolves_it_when_it_is_back(
     becomes("sum(phonemeter_worker_assigned_partitions) > 0 and sum(phonemeter_worker_rebalances_total) > 0")
     becomes("phonemeter_audit_last_timestamp_seconds > 0 and phonemeter_apps >= 3")
     becomes("phonemeter:disk_free:ratio > 0")
+    alert = "PhonemeterSinkMissing"
+    # On a busy machine the first answer of a service comes after the shortened time an alert takes to fire.
+    blocking_until(lambda: not watched.state(alert) and alert not in watched.received.firing(), WITHIN_S)
+    told_before = len(watched.received.told)
+
+    def told(status: str) -> int:
+        return watched.received.told[told_before:].count(("on-call", alert, status))
 
     sink = stack._services["sink"]
     stack._loop.run(sink.stop())
     try:
-        raised = ("on-call", "PhonemeterSinkMissing", "firing")
-        blocking_until(lambda: raised in watched.received.told, WITHIN_S)
+        blocking_until(lambda: told("firing") > 0, WITHIN_S)
         blocking_until(lambda: watched.state("PhonemeterServiceDown", job="sink") == "suppressed", WITHIN_S)
     finally:
         stack._loop.run(sink.start())
-    resolved = ("on-call", "PhonemeterSinkMissing", "resolved")
-    blocking_until(lambda: resolved in watched.received.told, WITHIN_S)
-    assert watched.received.told.count(raised) == 1
+    blocking_until(lambda: told("resolved") > 0, WITHIN_S)
+    assert told("firing") == 1
     assert watched.unhealthy_rules() == []

@@ -33,6 +33,11 @@ class Received:
         for alert in body["alerts"]:
             self.told.append((body["receiver"], alert["labels"]["alertname"], alert["status"]))
 
+    def firing(self) -> set[str]:
+        """The alerts that were told and whose end was not."""
+        last = {alert: status for _, alert, status in self.told}
+        return {alert for alert, status in last.items() if status == "firing"}
+
 
 class Watching:
     """Prometheus and Alertmanager that run."""
