@@ -24,7 +24,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import msgspec
-from immutables import Map
 from msgspec import Struct
 from xxhash import xxh3_64_intdigest
 
@@ -93,7 +92,7 @@ class Placement:
     """
 
     epoch: int = 0
-    placed: Map[str, Placed] = field(default_factory=Map)
+    placed: Mapping[str, Placed] = field(default_factory=dict)
     litter: tuple[bytes, ...] = ()
     fingerprint: int = 0
     gone: Mapping[str, Placed] = field(default_factory=dict)
@@ -111,7 +110,7 @@ class Placement:
         records: list[StateRecord] = []
         litter: list[bytes] = []
         gone: dict[str, Placed] = {}
-        placed = self.placed.mutate()
+        placed = dict(self.placed)
         fingerprint = self.fingerprint
         version = state.next_offset
         slots = Placed(self.epoch, version, 0), Placed(self.epoch, version, 1)
@@ -135,22 +134,27 @@ class Placement:
                 placed.pop(key, None)
                 gone[key] = now
                 litter.append(record_key)
-        written = {record.key for record in records}
+        older = self._not_among(records)
         if self._has_begun():
             # Nothing is cleared before this epoch has a checkpoint of its own: until then a header of an
             # older epoch may turn out to be the valid one.
-            litter = [key for key in self.litter if key not in written] + litter
+            litter = older + litter
         else:
-            records += [StateRecord(key, None) for key in self.litter if key not in written]
+            records += [StateRecord(key, None) for key in older]
         after = replace(
             self,
-            placed=placed.finish(),
+            placed=placed,
             litter=tuple(litter),
             fingerprint=fingerprint,
             gone=gone,
             stands_at=state.next_offset,
         )
         return Checkpoint(tuple(records), after.header(state), after)
+
+    def _not_among(self, records: Iterable[StateRecord]) -> list[bytes]:
+        """The litter that these records do not write over."""
+        written = {record.key for record in records} if self.litter else frozenset[bytes]()
+        return [key for key in self.litter if key not in written]
 
     def _has_begun(self) -> bool:
         """Whether the newest checkpoint is still the one that this epoch began from."""
@@ -223,7 +227,7 @@ class StateReader:
         next_offset = stored.header.next_offset
         return state, Placement(
             self._newest_epoch(),
-            Map(placed),
+            placed,
             litter,
             fingerprint,
             {},
