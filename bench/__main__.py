@@ -102,7 +102,7 @@ def _parts(size: Size, runs: int, peerbench: Path, note: Callable[[dict[str, Any
         "end-to-end": lambda: end_to_end.figures(size.taps, runs),
         "freshness": lambda: freshness.figures(size.seconds, runs),
         "scale-out": lambda: scale_out.figures(size.few_taps, runs),
-        "growth": lambda: growth.figures(size.growth_taps, size.taps, size.apps),
+        "growth": lambda: growth.figures(size.growth_taps, size.taps, size.apps, runs),
         "restart": lambda: restart.figures(size.apps, size.ids, runs),
         "sink": lambda: sink.figures(size.sink_rows, runs),
         "emit": lambda: emit.figures(size.few_taps, runs),

@@ -8,10 +8,12 @@ the worker itself on a broker. In both, packs are bought before, and only the ta
 import asyncio
 import gc
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Final
+from statistics import median
+from typing import Final, TypeVar
 
 from bench.figures import Figure, tell
 from bench.kafka_log import publish
@@ -35,6 +37,8 @@ BETWEEN: Final = (10, 1_000, 10_000)
 WORKER_BETWEEN: Final = (10, 5_000)
 PACK_COUNTS: Final = (1, 10, 50, 200)
 APPS_OF_PACK_COUNTS: Final = 1_000
+Measured = TypeVar("Measured")
+SKEWS: Final = (("skewed", SKEW), ("uniform", 0.0))
 FLAT_WITHIN: Final = 1.2
 REPETITIONS: Final = 3
 RECORDED_AT_MS: Final = 1_795_359_600_000
@@ -50,23 +54,32 @@ class Load:
     skew: float = SKEW
 
 
-def figures(taps: int, worker_taps: int, apps_max: int) -> Iterator[Figure]:
+def figures(taps: int, worker_taps: int, apps_max: int, runs: int) -> Iterator[Figure]:
     """How much more an event costs at the dearest size than at the cheapest, along each line of growth."""
-    apps_of_rules, apps_of_worker = (*BETWEEN, apps_max), (*WORKER_BETWEEN, apps_max)
-    for called, skew in (("skewed", SKEW), ("uniform", 0.0)):
-        by_apps = {apps: cost_of_rules(Load(apps, skew=skew), taps) for apps in apps_of_rules}
-        yield _flat(f"growth: batch work, {called}, by apps", by_apps, {"taps": taps})
-        by_packs = {
-            count: cost_of_rules(Load(APPS_OF_PACK_COUNTS, _packs(count), skew), taps)
-            for count in PACK_COUNTS
-        }
-        under = {"taps": taps, "apps": APPS_OF_PACK_COUNTS}
-        yield _flat(f"growth: batch work, {called}, by packs per app", by_packs, under)
-    for called, skew in (("skewed", SKEW), ("uniform", 0.0)):
-        measured = {apps: cost_of_worker(Load(apps, skew=skew), worker_taps) for apps in apps_of_worker}
-        costs = {apps: cost_us for apps, (cost_us, _) in measured.items()}
-        correct = all(right for _, right in measured.values())
-        yield _flat(f"growth: worker, {called}, by apps", costs, {"taps": worker_taps}, correct=correct)
+    under = {"taps": taps}
+    for called, skew in SKEWS:
+        by_apps = {apps: Load(apps, skew=skew) for apps in (*BETWEEN, apps_max)}
+        by_packs = {count: Load(APPS_OF_PACK_COUNTS, _packs(count), skew) for count in PACK_COUNTS}
+        rules = partial(cost_of_rules, taps=taps)
+        yield _flat(f"growth: batch work, {called}, by apps", _rounds(by_apps, rules, runs), under)
+        yield _flat(
+            f"growth: batch work, {called}, by packs per app",
+            _rounds(by_packs, rules, runs),
+            {**under, "apps": APPS_OF_PACK_COUNTS},
+        )
+    for called, skew in SKEWS:
+        loads = {apps: Load(apps, skew=skew) for apps in (*WORKER_BETWEEN, apps_max)}
+        measured = _rounds(loads, partial(cost_of_worker, taps=worker_taps), runs)
+        costs_us = [{size: cost_us for size, (cost_us, _) in one.items()} for one in measured]
+        correct = all(right for one in measured for _, right in one.values())
+        yield _flat(f"growth: worker, {called}, by apps", costs_us, {"taps": worker_taps}, correct=correct)
+
+
+def _rounds(
+    loads: Mapping[int, Load], measure: Callable[[Load], Measured], runs: int
+) -> list[dict[int, Measured]]:
+    """Measure all sizes again and again, so that what slows the machine for a while slows all of them."""
+    return [{size: measure(load) for size, load in loads.items()} for _ in range(runs)]
 
 
 def cost_of_rules(load: Load, taps: int) -> float:
@@ -140,13 +153,15 @@ def _packs(count: int) -> Packs:
 
 
 def _flat(
-    name: str, costs_us: dict[int, float], under: dict[str, int], *, correct: bool | None = None
+    name: str, rounds: Sequence[Mapping[int, float]], under: Mapping[str, int], *, correct: bool | None = None
 ) -> Figure:
-    told = {f"{size:,}": round(cost_us, 2) for size, cost_us in costs_us.items()}
+    usual = {size: median(one[size] for one in rounds) for size in rounds[0]}
+    dearest, cheapest = max(usual, key=usual.__getitem__), min(usual, key=usual.__getitem__)
+    told = {f"{size:,}": round(cost_us, 2) for size, cost_us in usual.items()}
     tell(f"{name}: {told} us per tap")
     return Figure(
         figure=name,
-        values=(max(costs_us.values()) / min(costs_us.values()),),
+        values=tuple(one[dearest] / one[cheapest] for one in rounds),
         unit="times the cheapest",
         target=FLAT_WITHIN,
         correct=correct,
