@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"of {', '.join(names)}; all if none is named",
     )
     parser.add_argument(
-        "--full", action="store_true", help="the sizes that the targets speak of; about an hour"
+        "--full", action="store_true", help="the sizes that the targets speak of; more than an hour"
     )
     parser.add_argument("--runs", type=int, help="runs of each, of which the median counts")
     parser.add_argument("--peerbench", type=Path, default=PEERBENCH, help="the peers' own harness")
