@@ -27,6 +27,8 @@ from streams.batch_step import Held, checkpoint, plan
 from streams.state_log import Placement
 from streams.worker import STORE_RECORDS
 
+Measured = TypeVar("Measured")
+
 PARTITIONS: Final = 4
 BATCH: Final = 20_000
 """Somewhat less than a fetch of 8 MB gives of a partition: a busy worker always has a full one waiting."""
@@ -37,7 +39,6 @@ BETWEEN: Final = (10, 1_000, 10_000)
 WORKER_BETWEEN: Final = (10, 5_000)
 PACK_COUNTS: Final = (1, 10, 50, 200)
 APPS_OF_PACK_COUNTS: Final = 1_000
-Measured = TypeVar("Measured")
 SKEWS: Final = (("skewed", SKEW), ("uniform", 0.0))
 FLAT_WITHIN: Final = 1.2
 REPETITIONS: Final = 3

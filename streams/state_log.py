@@ -153,7 +153,9 @@ class Placement:
 
     def _not_among(self, records: Iterable[StateRecord]) -> list[bytes]:
         """The litter that these records do not write over."""
-        written = {record.key for record in records} if self.litter else frozenset[bytes]()
+        if not self.litter:
+            return []
+        written = {record.key for record in records}
         return [key for key in self.litter if key not in written]
 
     def _has_begun(self) -> bool:
