@@ -106,7 +106,7 @@ def _cost_of_rules(load: Load, taps: int) -> float:
 
 
 def _bought(purchases: Sequence[Sequence[Record]]) -> Held:
-    held = Held.stored(WorkingState(0), Placement().taken_over(RECORDED_AT_MS))
+    held = Held.stored(WorkingState(0), Placement().taken_over(1))
     for batch in purchases:
         held = _done(held, batch)
     return held

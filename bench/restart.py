@@ -129,7 +129,7 @@ def left_of(partition: int, apps: int, ids: int) -> Left:
         chain.from_iterable(purchases(appid, PACKS) for appid in ours),
         _taps(ours, count, f"before-{partition}"),
     )
-    held = Held.stored(WorkingState(partition), Placement().taken_over(RECORDED_AT_MS))
+    held = Held.stored(WorkingState(partition), Placement().taken_over(1))
     state: dict[bytes, bytes] = {}
     batch: list[Record] = []
     offset = 0

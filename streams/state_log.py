@@ -6,13 +6,15 @@ valid versions, and last of all the header that names the checkpoint, by the nex
 back takes the header, and of each item the newest version that is not newer than the header. A checkpoint
 without its header is as if it had never been begun.
 
-Every takeover of a partition begins an epoch, and slots and headers belong to an epoch. What a worker that
-has lost the partition still has in flight can therefore never overwrite what its successor wrote, neither in
-the topic nor when compaction keeps only the last record of a key. A takeover's first record is its claim: a
-header in the new epoch for the checkpoint it found. The newest epoch that has a checkpoint of its own is in
-force; a bare claim is if nothing older went further, so that neither a late claim nor a late header of a
-worker that lost the partition can undo its successor's. Headers also say where each of the last epochs
-began: of epochs before it, what is newer than that was never valid, however late it arrives.
+Every takeover of a partition begins an epoch, and slots and headers belong to an epoch. Epochs are numbered
+by the generations of the consumer group. What a worker that has lost the partition still has in flight can
+therefore never overwrite what its successor wrote, neither in the topic nor when compaction keeps only the
+last record of a key. A takeover's first record is its claim: a header in the new epoch for the checkpoint it
+found. The newest epoch that has a checkpoint of its own is in force; a bare claim is if nothing older went
+further, so that neither a late claim nor a late header of a worker that lost the partition can undo its
+successor's. Headers also say which epochs the last ones were that they build on, and where each began: of
+epochs before it, what is newer than that was never valid, however late it arrives, nor is anything of an
+epoch that nothing was built on.
 
 The header also carries a fingerprint of all valid versions, so that a state with a piece missing is noticed
 instead of metered with.
@@ -21,6 +23,7 @@ instead of metered with.
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -37,6 +40,13 @@ _FORMAT: Final = 2
 
 _EPOCHS_MAX: Final = 16
 """Takeovers whose beginnings a header tells; no record is on its way for longer than so many take."""
+
+
+_GENERATIONS: Final = 1 << 32
+"""More than a group can have: Kafka counts them in 31 bits."""
+
+
+_NO_VERSION: Final = -1
 
 
 class StateRecord(NamedTuple):
@@ -87,7 +97,8 @@ class Placement:
         gone: where the newest checkpoint says of items that they are gone; part of the litter.
         fingerprint: of all items and where they are, independent of order.
         stands_at: the next offset of the newest checkpoint.
-        begun: the last epochs, oldest first, each with the next offset of the checkpoint it began from.
+        begun: the last epochs that this one builds on, and itself, oldest first, each with the next offset of
+            the checkpoint it began from.
         partitions: how many partitions the log has, which decides where an app's records are; 0 if unknown.
     """
 
@@ -100,9 +111,13 @@ class Placement:
     begun: tuple[tuple[int, int], ...] = ()
     partitions: int = 0
 
-    def taken_over(self, now_ms: int) -> "Placement":
-        """The same, for a worker that takes the partition over now; time tells two such workers apart."""
-        epoch = max(now_ms, self.epoch + 1)
+    def taken_over(self, generation: int) -> "Placement":
+        """The same, for the worker that a generation of the consumer group gives the partition to.
+
+        Kafka counts the generations, and gives a partition to one worker in each. So no two takeovers share
+        an epoch, and the later one has the larger, even while the broker has nothing of the other yet.
+        """
+        epoch = _epoch_after(self.epoch, generation)
         return replace(self, epoch=epoch, begun=(*self.begun, (epoch, self.stands_at))[-_EPOCHS_MAX:])
 
     def checkpoint(self, state: PartitionState, changes: Mapping[str, bytes | None]) -> Checkpoint:
@@ -268,6 +283,16 @@ class StateReader:
         return (*(key for key in self._records if key not in needed), *gone)
 
 
+def _epoch_after(newest: int, generation: int) -> int:
+    """The epoch of a generation: behind all written so far, and in the order of the generations.
+
+    The lower half is the generation. The upper half goes up by one when Kafka has begun to count anew, as it
+    does for a group that it forgot.
+    """
+    forgotten, last = divmod(newest, _GENERATIONS)
+    return (forgotten + (generation <= last)) * _GENERATIONS + generation
+
+
 def _epoch_in_force(headers: Mapping[int, _StoredHeader]) -> int:
     """The newest epoch that got beyond its claim, unless a claim was laid to what that one came to."""
 
@@ -284,21 +309,29 @@ def _epoch_in_force(headers: Mapping[int, _StoredHeader]) -> int:
 def _valid(
     versions: Mapping[str, Iterable[_Version]], epoch: int, stored: _StoredHeader
 ) -> dict[str, _Version]:
+    newest_of = cache(partial(_newest_of, stored))
     valid: dict[str, _Version] = {}
     for key, candidates in versions.items():
         whole = [
             candidate
             for candidate in candidates
             if candidate.placed.epoch <= epoch
-            and candidate.placed.version <= _newest_of(candidate.placed.epoch, stored)
+            and candidate.placed.version <= newest_of(candidate.placed.epoch)
         ]
         if whole:
             valid[key] = max(whole, key=lambda candidate: candidate.placed)
     return valid
 
 
-def _newest_of(epoch: int, stored: _StoredHeader) -> int:
-    """The newest version of an epoch that can be valid: where the next one began, or the newest of all."""
+def _newest_of(stored: _StoredHeader, epoch: int) -> int:
+    """The newest version of an epoch that can be valid: where the next one began, or the newest of all.
+
+    There is none of an epoch that the header passes over: it came to no checkpoint, and the next takeover
+    began from an older epoch's.
+    """
+    begun = [begun for begun, _ in stored.begun]
+    if begun and epoch > begun[0] and epoch not in begun:
+        return _NO_VERSION
     return next((began_at for begun, began_at in stored.begun if begun > epoch), stored.header.next_offset)
 
 

@@ -3,15 +3,14 @@
 from asyncio import sleep, timeout, to_thread
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from time import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import RequestTimedOutError
 
 from metering import topics
-from metering.partition import WorkingState
+from metering.partition import PartitionState, WorkingState
 from streams.batch_step import Held
-from streams.state_log import StateReader, StateRecord
+from streams.state_log import Placement, StateReader, StateRecord
 
 FETCH_WAIT_MS = 50
 FETCH_BYTES = 8 * 1024 * 1024
@@ -29,7 +28,7 @@ class PartitionsChangedError(LogTruncatedError):
 
 
 async def read_held(
-    bootstrap_servers: str, partitions: Collection[int], reached: Mapping[int, int]
+    bootstrap_servers: str, partitions: Collection[int], reached: Mapping[int, int], generation: int
 ) -> dict[int, Held]:
     """Read the newest checkpoint of each partition from the state topic, from its beginning to its end.
 
@@ -37,6 +36,7 @@ async def read_held(
         bootstrap_servers: of Kafka.
         partitions: to read.
         reached: how far the log of a partition is known to have gone, where it is known.
+        generation: of the consumer group, that gives the partitions to the one who asks.
 
     Raises:
         StateDamagedError: a checkpoint is not whole.
@@ -53,13 +53,13 @@ async def read_held(
     )
     await consumer.start()
     try:
-        return await _read(consumer, partitions, reached)
+        return await _read(consumer, partitions, reached, generation)
     finally:
         await consumer.stop()
 
 
 async def _read(
-    consumer: AIOKafkaConsumer, partitions: Collection[int], reached: Mapping[int, int]
+    consumer: AIOKafkaConsumer, partitions: Collection[int], reached: Mapping[int, int], generation: int
 ) -> dict[int, Held]:
     state_tps = [TopicPartition(topics.STATE, partition) for partition in partitions]
     events_tps = [TopicPartition(topics.EVENTS, partition) for partition in partitions]
@@ -72,7 +72,13 @@ async def _read(
     _check_partitions(count, await _count(consumer, topics.STATE))
     ends |= await consumer.end_offsets(state_tps)
     # One after the other: what was read of one need not lie in memory beside what was read of the next.
-    held = {tp.partition: await _take_over(consumer, tp, ends[tp], count) for tp in state_tps}
+    held: dict[int, Held] = {}
+    for tp in state_tps:
+        state, placement = await _newest(consumer, tp, ends[tp])
+        if placement.partitions not in {0, count}:
+            raise _partitions_changed(count, f"the state was written when it had {placement.partitions}")
+        taken_over = replace(placement.taken_over(generation), partitions=count)
+        held[tp.partition] = Held.stored(WorkingState.of(state), taken_over)
     begins = await consumer.beginning_offsets(events_tps)
     for tp in events_tps:
         next_offset = held[tp.partition].state.next_offset
@@ -93,19 +99,16 @@ async def _count(consumer: AIOKafkaConsumer, topic: str) -> int:
     return len(partitions)
 
 
-async def _take_over(consumer: AIOKafkaConsumer, tp: TopicPartition, end: int, count: int) -> Held:
+async def _newest(
+    consumer: AIOKafkaConsumer, tp: TopicPartition, end: int
+) -> tuple[PartitionState, Placement]:
     reader = StateReader(tp.partition)
     consumer.resume(tp)
     while await consumer.position(tp) < end:
         fetched = await consumer.getmany(tp, timeout_ms=FETCH_WAIT_MS, max_records=POLL_RECORDS)
         reader.add(StateRecord(record.key, record.value) for record in fetched.get(tp, ()))
     consumer.pause(tp)
-    state, placement = await to_thread(reader.finished)
-    if placement.partitions not in {0, count}:
-        raise _partitions_changed(count, f"the state was written when it had {placement.partitions}")
-    return Held.stored(
-        WorkingState.of(state), replace(placement.taken_over(int(time() * 1_000)), partitions=count)
-    )
+    return await to_thread(reader.finished)
 
 
 def _check_log(partition: int, begin: int, next_offset: int, reached: int, end: int) -> None:

@@ -239,7 +239,7 @@ class Worker:
     async def _take_over(self, partitions: set[int], generation: int) -> None:
         async for attempt in self._retrying():
             with attempt:
-                taken = await read_held(self._kafka, partitions, self._reached)
+                taken = await read_held(self._kafka, partitions, self._reached, generation)
         await self._publish(generation, [claim(held) for held in taken.values()])
         for partition, held in sorted(taken.items()):
             self._owned[partition] = Owned(held, _now_s())
@@ -262,7 +262,8 @@ class Worker:
             raise PartitionLostError("the group was divided anew while the batch was published") from None
 
     def _check_generation(self, generation: int) -> None:
-        if self._app.consumer_generation_id != generation:
+        # A heartbeat that is refused between a division and its callback leaves none: -1.
+        if self._app.consumer_generation_id != generation or generation < 1:
             raise PartitionLostError("the group was divided anew; the batch goes to whoever owns it now")
 
     async def _go_back(self, partition: int, offset: int, why: str) -> None:

@@ -16,6 +16,9 @@ from tests.simulation.virtual_time import OUTSIDE, Process
 BATCHES = (1, 2, 3, 8, 20)
 SKIP_MAX = REWIND_MAX = 12
 
+NO_GENERATION = -1
+"""What Faust finds in the place of a generation once the group does not know the member any more."""
+
 
 class WorkerGroup:
     """The consumer group of the workers: who owns which partitions, and how far they have come."""
@@ -41,11 +44,19 @@ class WorkerGroup:
     def found(self, app: "FaustApp") -> None:
         """A member that was frozen gives a sign of life."""
         app.lives += 1
-        app.silent = False
         if app not in self._members:
-            self.kafka.faults["zombie worker woke up"] += 1
+            if app.silent:
+                self.kafka.faults["zombie worker woke up"] += 1
             self._members.append(app)
+        app.silent = False
         self.divide()
+
+    def forget(self, app: "FaustApp") -> None:
+        """Refuse a member's heartbeat between a division and its callback, which then finds no generation."""
+        if app in self._members:
+            self._members.remove(app)
+            app.forgotten()
+            self.divide()
 
     def divide(self) -> None:
         """Give every member its partitions, once each has been heard of or its session is over."""
@@ -112,6 +123,10 @@ class FaustApp:
         """A new division of the partitions."""
         self._share, self.consumer_generation_id = share, generation
         self._positions = {partition: self._group.committed[partition] for partition in share}
+
+    def forgotten(self) -> None:
+        """The division that a refused heartbeat left without a generation."""
+        self.receive(self._share, NO_GENERATION)
 
     async def crash(self, error: BaseException) -> None:
         """End the process."""

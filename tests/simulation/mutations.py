@@ -21,10 +21,12 @@ from sinks.store import Store
 from streams.batch_step import Held, Outgoing, Publish, Unstored, Work
 from streams.publishing import Publisher, _Publication
 from streams.state_log import Placed, Placement
+from streams.worker import Worker
 from tests.simulation.world import World
 
 _publish = Publisher.publish
 _told = _Publication.told
+_check_generation = Worker._check_generation
 LINES_KEPT: Final = 4
 
 
@@ -82,8 +84,13 @@ def _one_slot(key: str, placed: Placed) -> bytes:
     return f"{key}#{placed.epoch}.0".encode()
 
 
-def _one_epoch(placement: Placement, _now_ms: int) -> Placement:
+def _one_epoch(placement: Placement, _generation: int) -> Placement:
     return placement
+
+
+def _any_generation(self: Worker, generation: int) -> None:
+    if generation > 0:
+        _check_generation(self, generation)
 
 
 def _only_the_last(self: Unstored, metered: Metered) -> Unstored:
@@ -163,6 +170,9 @@ ALL: Final = (
     Mutation("versions share one slot", "streams.state_log._record_key", _one_slot),
     Mutation("of several batches the last is stored", "streams.batch_step.Unstored.grown", _only_the_last),
     Mutation("workers share one epoch", "streams.state_log.Placement.taken_over", _one_epoch, _SLEEP),
+    Mutation(
+        "a worker that the group forgot goes on", "streams.worker.Worker._check_generation", _any_generation
+    ),
     Mutation("a process that stood still goes on", "streams.stall_guard.StallGuard.check", _nothing, _SLEEP),
     Mutation("the last line is cut off", "streams.batch_step.encode_records", _last_line_cut_off),
     Mutation("records ahead are metered as if they came next", "streams.batch_step.meter", _no_offset_guard),

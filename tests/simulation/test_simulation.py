@@ -25,6 +25,7 @@ FAULTS = {
     "record of a dead worker arrives",
     "record of a dead worker lost",
     "workers' partitions divided anew",
+    "group forgets worker",
     "sinks' partitions divided anew",
     "sink's partitions taken without its knowledge",
     "delivery skips forward",

@@ -37,8 +37,6 @@ from tests.simulation.virtual_time import OUTSIDE, Process, VirtualTimeLoop, blo
 PARTITIONS = 2
 WORKERS = SINKS = 2
 FAULTS = 10
-WALL_MS = 1_790_000_000_000
-HOUR_MS = 3_600_000
 SETTLES_S_MAX = 400.0
 """How long after the last fault all must be stored, in the simulation's time."""
 
@@ -246,7 +244,7 @@ class World:
         at_s = self._loop.time() + self._chance.uniform(0.2, 4.0)
         self._loop.call_at(at_s, start, number, context=OUTSIDE)
 
-    async def read_held(self, partitions: Collection[int]) -> dict[int, Held]:
+    async def read_held(self, partitions: Collection[int], generation: int) -> dict[int, Held]:
         """What `streams.state_reading` does on the real broker."""
         ends = {partition: self._kafka.ends[topics.STATE, partition] for partition in partitions}
         await asyncio.sleep(self._chance.uniform(0.01, 0.3))
@@ -257,9 +255,7 @@ class World:
             further = self._chance.random() < 0.5
             end = self._kafka.ends[topics.STATE, partition] if further else ends[partition]
             state, placement = self._reader(partition, end).finished()
-            # The clocks of two machines may be apart by an hour.
-            wall_ms = WALL_MS + int(self._loop.time() * 1_000) + self._chance.randint(-HOUR_MS, HOUR_MS)
-            held[partition] = Held.stored(WorkingState.of(state), placement.taken_over(wall_ms))
+            held[partition] = Held.stored(WorkingState.of(state), placement.taken_over(generation))
         return held
 
     def _reader(self, partition: int, end: int) -> StateReader:
@@ -313,6 +309,15 @@ class World:
     async def divide_workers(self) -> None:
         self._happens("workers' partitions divided anew")
         self._workers.divide()
+
+    async def forget_worker(self) -> None:
+        """The group goes on without a worker, which hears of it some heartbeats later."""
+        app = self._chance.choice(self._apps or [None])
+        if app is None or app.silent:
+            return
+        self._happens(f"group forgets {app.process.name}")
+        self._workers.forget(app)
+        self._loop.call_later(self._chance.uniform(0.5, 4.0), self._found_worker, app)
 
     async def kill_sink(self) -> None:
         """Kill -9; the supervisor starts it again."""
@@ -393,6 +398,7 @@ _INJECTIONS = (
     World.stop_worker,
     World.freeze_worker,
     World.divide_workers,
+    World.forget_worker,
     World.kill_sink,
     World.freeze_sink,
     World.divide_sinks,
@@ -412,9 +418,9 @@ class _Never(Event):
 
 
 async def _read_held(
-    world: World, partitions: Collection[int], _reached: Mapping[int, int]
+    world: World, partitions: Collection[int], _reached: Mapping[int, int], generation: int
 ) -> dict[int, Held]:
-    return await world.read_held(partitions)
+    return await world.read_held(partitions, generation)
 
 
 @contextmanager

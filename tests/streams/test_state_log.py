@@ -112,6 +112,68 @@ def test_a_late_write_of_a_worker_that_lost_the_partition_is_passed_over() -> No
     assert comparable(read(compacted(topic)).state) == comparable(held.state)
 
 
+def test_a_claim_that_comes_late_leaves_its_successors_checkpoint_in_force() -> None:
+    start, first = step(taken_over(fresh()), 10)
+    frozen, successor = (
+        Held.stored(start.state, start.placement.taken_over(generation)) for generation in (2, 3)
+    )
+    held, second = step(successor, 20)
+    topic = [
+        *first.items,
+        first.header,
+        successor.placement.header(start.state),
+        *second.items,
+        second.header,
+    ]
+    topic.append(frozen.placement.header(start.state))
+    assert comparable(read(topic).state) == comparable(held.state)
+    assert comparable(read(compacted(topic)).state) == comparable(held.state)
+
+
+def test_items_of_a_takeover_that_nothing_was_built_on_are_passed_over() -> None:
+    start, first = step(taken_over(fresh()), 10)
+    late, second = step(start, 20)
+    topic = [*first.items, first.header, *second.items]
+    in_vain = Held.stored(start.state, start.placement.taken_over(2))
+    _, third = step(in_vain, 20)
+    topic += [in_vain.placement.header(start.state), *third.items, second.header]
+    assert comparable(read(topic).state) == comparable(late.state)
+    placement = read(topic).placement.taken_over(3)
+    topic.append(placement.header(late.state))
+    assert comparable(read(topic).state) == comparable(late.state)
+    assert comparable(read(compacted(topic)).state) == comparable(late.state)
+
+
+@given(
+    generations=st.lists(st.integers(1, 2**31 - 1), min_size=1, max_size=9),
+    began_at=st.integers(0, 2**41),
+)
+def test_an_epoch_is_behind_all_that_were_written_though_kafka_counts_anew(
+    generations: list[int], began_at: int
+) -> None:
+    placement = Placement(began_at)
+    for generation in generations:
+        after = placement.taken_over(generation)
+        assert after.epoch > placement.epoch
+        placement = after
+
+
+@given(
+    written=st.integers(1, 100).map(lambda generation: Placement().taken_over(generation)),
+    forgotten=st.booleans(),
+    data=st.data(),
+)
+def test_takeovers_that_know_nothing_of_each_other_are_in_the_order_of_their_generations(
+    written: Placement,
+    forgotten: bool,  # noqa: FBT001 - Hypothesis names it
+    data: st.DataObject,
+) -> None:
+    least, most = (1, written.epoch) if forgotten else (written.epoch + 1, 1_000)
+    generations = data.draw(st.lists(st.integers(least, most), unique=True).map(sorted))
+    epochs = [written.taken_over(generation).epoch for generation in generations]
+    assert epochs == sorted(set(epochs))
+
+
 def test_a_missing_item_is_noticed() -> None:
     held, topic = fresh(), list[StateRecord]()
     for cut in (10, 20, 40):
