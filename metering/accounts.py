@@ -150,6 +150,7 @@ class Account(Struct, array_like=True, gc=False):
         exempt: counted, never charged (rule 9).
         alerting: its thresholds; None for the defaults.
         name, entity_type, category: as registered.
+        number: how many apps its partition knew before it.
     """
 
     appid: str
@@ -163,13 +164,19 @@ class Account(Struct, array_like=True, gc=False):
     name: str = ""
     entity_type: str = ""
     category: str = ""
+    number: int = 0
 
     @staticmethod
-    def new(appid: str, rules: Rules) -> "Account":
+    def new(appid: str, rules: Rules, number: int = 0) -> "Account":
         """An app seen for the first time, with its trial quota untouched."""
         shared = rules.trial_calls if rules.trial_scope == "account" else 0
         own = rules.trial_calls - shared
-        return Account(appid, 0, NEVER_MS, shared, Use(trial=own), Use(trial=own))
+        return Account(appid, 0, NEVER_MS, shared, Use(trial=own), Use(trial=own), number=number)
+
+    @property
+    def pack_count(self) -> int:
+        """How many packs were ever bought for it; it never falls."""
+        return sum(len(use.open) + len(use.spent) + len(use.closed) for use in (self.quick, self.realtime))
 
     @property
     def uses(self) -> dict[Capability, Use]:
@@ -195,6 +202,7 @@ class Account(Struct, array_like=True, gc=False):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Account)
+_several_decoder = msgspec.msgpack.Decoder(list[Account])
 
 
 def encode_account(account: Account) -> bytes:
@@ -205,3 +213,13 @@ def encode_account(account: Account) -> bytes:
 def decode_account(stored: bytes) -> Account:
     """Read an account back."""
     return _decoder.decode(stored)
+
+
+def encode_accounts(accounts: list[Account]) -> bytes:
+    """The stored form of several accounts."""
+    return _encoder.encode(accounts)
+
+
+def decode_accounts(stored: bytes) -> list[Account]:
+    """Read several accounts back."""
+    return _several_decoder.decode(stored)

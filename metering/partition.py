@@ -5,8 +5,9 @@ same records from the same state gives the same entries, however they are cut in
 needs no older state than the newest one may give that up, for speed: see `WorkingState`.
 """
 
-from collections.abc import Iterable, KeysView, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from immutables import Map
@@ -73,6 +74,10 @@ class PartitionState:
     uncovered: Map[tuple[str, str], UncoveredCalls] = field(default_factory=Map)
     ids: RememberedIds = field(default_factory=RememberedIds)
 
+    def numbered(self) -> Sequence[Account]:
+        """The accounts in the order of their numbers."""
+        return sorted(self.accounts.values(), key=attrgetter("number"))
+
 
 @dataclass(frozen=True, slots=True)
 class WorkingState(PartitionState):
@@ -81,9 +86,16 @@ class WorkingState(PartitionState):
     With many apps a batch has little to do for each of them, and copying their accounts costs as much as
     metering their calls. In return there is no way back: what was metered and could not be published is lost
     with the state, which has to be read back from where it is stored.
+
+    Attributes:
+        accounts: by appid, in the order of their numbers, so that it need not be looked for.
     """
 
     accounts: dict[str, Account] = field(default_factory=dict)
+
+    def numbered(self) -> Sequence[Account]:
+        """The accounts in the order of their numbers."""
+        return list(self.accounts.values())
 
     @staticmethod
     def of(state: PartitionState) -> "WorkingState":
@@ -92,9 +104,32 @@ class WorkingState(PartitionState):
             state.partition,
             state.next_offset,
             state.tick_ms,
-            dict(state.accounts),
+            {account.appid: account for account in state.numbered()},
             state.uncovered,
             state.ids,
+        )
+
+
+class Changes(NamedTuple):
+    """What may differ between a state and an earlier one.
+
+    Attributes:
+        accounts: the numbers of the accounts that may.
+        uncovered: the apps and capabilities whose uncovered calls may.
+        sightings: the event ids that were seen for the first time, in order, in their stored form.
+    """
+
+    accounts: Set[int]
+    uncovered: Set[tuple[str, str]]
+    sightings: bytes
+
+    @staticmethod
+    def all_of(parts: Sequence["Changes"]) -> "Changes":
+        """Those of several batches together."""
+        return Changes(
+            set().union(*(part.accounts for part in parts)),
+            set().union(*(part.uncovered for part in parts)),
+            b"".join(part.sightings for part in parts),
         )
 
 
@@ -105,17 +140,15 @@ class Metered(NamedTuple):
         state: after the last record.
         entries: ledger lines, in order.
         dead_letters: the records that are no events.
-        touched: apps whose account or uncovered calls may differ from before, in the order of their events.
         alerts: those of the entries that people are told of.
-        sightings: the event ids seen for the first time, in order, in their stored form.
+        changes: what of the state may differ from before.
     """
 
     state: PartitionState
     entries: list[Entry]
     dead_letters: list[DeadLetter]
-    touched: KeysView[str]
     alerts: list[Entry]
-    sightings: bytes
+    changes: Changes
 
 
 class OffsetGapError(ValueError):
@@ -166,12 +199,14 @@ class _Batch:
             self._accounts, self._untouched = state.accounts, _NONE
         else:
             self._accounts, self._untouched = {}, state.accounts
-        self._touched: dict[str, None] = {}
+        self._known = len(state.accounts)
+        self._touched: set[int] = set()
         self._uncovered: dict[tuple[str, str], UncoveredCalls] = {}
         self._suspects = suspects
         self._first_number = state.ids.next_number
         self._sightings = Sightings()
         # Looked up once and not at every event.
+        self._touch = self._touched.add
         self._remember = self._sightings.digests.append
         self._remember_when = self._sightings.seen_at_ms.append
         self._lines = Lines()
@@ -206,9 +241,8 @@ class _Batch:
             ),
             self._lines.entries,
             self._dead_letters,
-            self._touched.keys(),
             self._lines.alerts,
-            sightings,
+            Changes(self._touched, self._uncovered.keys(), sightings),
         )
 
     def _all_accounts(self) -> Mapping[str, Account]:
@@ -231,7 +265,7 @@ class _Batch:
         self._remember_when(now_ms)
         if account is None:
             account = self._account(appid)
-        self._touched[appid] = None
+        self._touch(account.number)
         if now_ms > account.clock_ms:
             advance(account, now_ms, self._lines, self._rules)
         if isinstance(event, Authorization):
@@ -271,8 +305,9 @@ class _Batch:
         ]
         due += [appid for appid, account in self._accounts.items() if account.due_ms <= time_ms]
         for appid in sorted(due):
-            self._touched[appid] = None
-            advance(self._account(appid), time_ms, self._lines, self._rules)
+            account = self._account(appid)
+            self._touch(account.number)
+            advance(account, time_ms, self._lines, self._rules)
 
     def _account(self, appid: str) -> Account:
         account = self._accounts.get(appid)
@@ -282,7 +317,8 @@ class _Batch:
         return account
 
     def _grant_trial(self, appid: str) -> Account:
-        account = Account.new(appid, self._rules)
+        account = Account.new(appid, self._rules, self._known)
+        self._known += 1
         for capability, calls in account.trials.items():
             if calls:
                 at_ms = self._rules.billing_start_ms

@@ -11,9 +11,8 @@ A crash meters the records since the newest header again, from the state that it
 the same lines again; whoever stores them knows them by their identity. What the header has is skipped.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, KeysView, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -21,7 +20,7 @@ import msgspec
 from metering import dead_letters, topics
 from metering.alerts import alert_of
 from metering.ledger import encode_records
-from metering.partition import Metered, PartitionState, Record, meter
+from metering.partition import Changes, Metered, PartitionState, Record, meter
 from metering.rules import Rules
 from metering.state_items import changed_items
 from streams.state_log import Placement, StateRecord
@@ -46,13 +45,11 @@ class Unstored:
 
     Attributes:
         since: the state of that checkpoint, as far as it is needed to see what changed.
-        touched: of each batch the apps that it touched.
-        sightings: of each batch the event ids that it saw for the first time.
+        changes: what each batch changed.
     """
 
     since: PartitionState
-    touched: tuple[KeysView[str], ...] = ()
-    sightings: tuple[bytes, ...] = ()
+    changes: tuple[Changes, ...] = ()
 
     @staticmethod
     def nothing(state: PartitionState) -> "Unstored":
@@ -64,13 +61,11 @@ class Unstored:
 
     def grown(self, metered: Metered) -> "Unstored":
         """With one more batch."""
-        touched, sightings = (*self.touched, metered.touched), (*self.sightings, metered.sightings)
-        return replace(self, touched=touched, sightings=sightings)
+        return replace(self, changes=(*self.changes, metered.changes))
 
     def changed_items(self, state: PartitionState) -> dict[str, bytes | None]:
         """The items of the state that are to be stored."""
-        touched = dict.fromkeys(chain.from_iterable(self.touched)).keys()
-        return changed_items(self.since, Metered(state, [], [], touched, [], b"".join(self.sightings)))
+        return changed_items(self.since, state, Changes.all_of(self.changes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from metering.state_items import Header, header_of, restore
 
 _HEADER: Final = "header"
 _VERSION: Final = struct.Struct("<Q?")
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 """Of the stored items and what guards them; a state of another one is not read but rebuilt."""
 
 _EPOCHS_MAX: Final = 16

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from metering.partition import PartitionState, Record, meter
+from metering.partition import Changes, PartitionState, Record, meter
 from metering.rules import Rules
 from tests.metering.building import APP, NO_TRIAL, at, event, play, records, registered, succeeded, text_of
 
@@ -67,14 +67,22 @@ def test_offline_a_record_arrives_at_its_event_time() -> None:
 def test_a_batch_without_records_changes_nothing() -> None:
     state = PartitionState(0)
     metered = meter(state, [], NO_TRIAL)
-    assert (metered.state, metered.entries, set(metered.touched)) == (state, [], set())
+    assert (metered.state, metered.entries, metered.changes) == (state, [], Changes(set(), set(), b""))
 
 
-def test_a_batch_names_the_apps_it_touched() -> None:
-    metered = meter(
-        PartitionState(0), records([succeeded(at(1)), b"{", succeeded(at(1), app="wx-b")]), NO_TRIAL
-    )
-    assert metered.touched == {APP, "wx-b"}
+def test_a_batch_says_what_it_changed() -> None:
+    before = meter(PartitionState(0), records([succeeded(at(1)), succeeded(at(1), app="wx-b")]), NO_TRIAL)
+    values = [registered(at(1), "school", app="wx-b"), b"{", succeeded(at(1), app="wx-c")]
+    changes = meter(before.state, records(values, 2), NO_TRIAL).changes
+    numbers = {before.state.accounts["wx-b"].number, 2}
+    assert (changes.accounts, changes.uncovered) == (numbers, {("wx-c", "quick")})
+    assert len(changes.sightings) == len(before.changes.sightings)
+
+
+def test_what_several_batches_changed_is_what_any_of_them_changed() -> None:
+    parts = [Changes({1, 2}, {("wx", "quick")}, b"a"), Changes({2, 3}, {("wx", "realtime")}, b"b")]
+    both = Changes({1, 2, 3}, {("wx", "quick"), ("wx", "realtime")}, b"ab")
+    assert (Changes.all_of(parts), Changes.all_of([])) == (both, Changes(set(), set(), b""))
 
 
 def test_an_app_is_granted_its_trial_quota_with_its_first_event_whatever_that_is() -> None:

@@ -51,7 +51,7 @@ class Disk:
         self.items: dict[str, bytes] = {}
 
     def keep(self, before: PartitionState, metered: Metered) -> None:
-        for key, item in state_items.changed_items(before, metered).items():
+        for key, item in state_items.changed_items(before, metered.state, metered.changes).items():
             if item is None:
                 self.items.pop(key, None)
             else:

@@ -79,7 +79,7 @@ class World:
             self.published[identity] = entry
 
     def keep(self, before: PartitionState, metered: Metered) -> None:
-        for key, item in changed_items(before, metered).items():
+        for key, item in changed_items(before, metered.state, metered.changes).items():
             if item is None:
                 self.items.pop(key, None)
             else:

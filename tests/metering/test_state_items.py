@@ -4,9 +4,20 @@ import pytest
 
 from metering import state_items, uncovered
 from metering.accounts import decode_account, encode_account
+from metering.burn import CLIENTS_MAX
 from metering.duplicates import CHUNK_IDS
+from metering.ledger import RECORD_BYTES_MAX
 from metering.partition import PartitionState, meter
-from metering.state_items import Header, changed_items, decode_header, encode_header, header_of, restore
+from metering.state_items import (
+    CHUNK_ACCOUNTS,
+    PACKS_TOGETHER_MAX,
+    Header,
+    changed_items,
+    decode_header,
+    encode_header,
+    header_of,
+    restore,
+)
 from metering.uncovered import CHUNK_CALLS
 from tests.metering.building import (
     APP,
@@ -22,6 +33,9 @@ from tests.metering.building import (
     ticked,
 )
 
+LONGEST = "𠮷" * 120
+"""An id about as long as they may be, of letters that take four bytes."""
+
 
 class Kept:
     """A state and the items that were kept of it."""
@@ -32,7 +46,7 @@ class Kept:
 
     def on(self, *values: bytes) -> dict[str, bytes | None]:
         metered = meter(self.state, records(values, self.state.next_offset), NO_TRIAL)
-        items = changed_items(self.state, metered)
+        items = changed_items(self.state, metered.state, metered.changes)
         for key, item in items.items():
             if item is None:
                 del self.items[key]
@@ -67,7 +81,56 @@ def test_of_nothing_an_empty_state_is_restored() -> None:
 def test_a_batch_keeps_the_accounts_it_touched_and_the_ids_it_saw() -> None:
     kept = Kept()
     kept.on(denied(at(1)), succeeded(at(1), app="wx-b"))
-    assert kept.on(succeeded(at(1), app="wx-b")).keys() == {"account/wx-b", "uncovered/wx-b/quick/0", "ids/0"}
+    assert kept.on(succeeded(at(1), app="wx-b")).keys() == {"accounts/0", "uncovered/wx-b/quick/0", "ids/0"}
+
+
+def test_only_the_accounts_that_share_an_item_with_a_touched_one_are_kept_again() -> None:
+    kept = Kept()
+    apps = [f"wx-{number}" for number in range(2 * CHUNK_ACCOUNTS + 1)]
+    kept.on(*[succeeded(at(1), app=app) for app in apps])
+    assert {key for key in kept.items if key.startswith("account")} == {
+        f"accounts/{chunk}" for chunk in range(3)
+    }
+    assert kept.on(succeeded(at(1), app=apps[CHUNK_ACCOUNTS])).keys() == {
+        "accounts/1",
+        "uncovered/wx-4/quick/0",
+        "ids/0",
+    }
+    assert_restorable(kept)
+
+
+def test_apps_are_numbered_in_the_order_of_their_arrival_however_the_log_is_cut() -> None:
+    values = [succeeded(at(1), app=app) for app in ("wx-c", "wx-a", "wx-c", "wx-b", "wx-d")]
+    for cut in range(len(values) + 1):
+        kept = Kept()
+        kept.on(*values[:cut])
+        kept.state = kept.restored()
+        kept.on(*values[cut:])
+        numbers = {account.appid: account.number for account in kept.state.accounts.values()}
+        assert numbers == {"wx-c": 0, "wx-a": 1, "wx-b": 2, "wx-d": 3}
+
+
+def test_an_account_with_many_packs_becomes_an_item_by_itself_and_is_kept_only_when_it_is_touched() -> None:
+    kept = Kept()
+    kept.on(succeeded(at(1), app="wx-b"), *[purchased(at(0), f"pack-{n}") for n in range(PACKS_TOGETHER_MAX)])
+    assert f"account/{APP}" not in kept.items
+    together = kept.items["accounts/0"]
+    items = kept.on(purchased(at(0), "one more"))
+    assert items.keys() == {"accounts/0", f"account/{APP}", "ids/0"}
+    assert len(kept.items["accounts/0"]) < len(together)
+    assert kept.on(succeeded(at(1), app="wx-b")).keys() == {"accounts/0", "uncovered/wx-b/quick/0", "ids/0"}
+    assert_restorable(kept)
+
+
+def test_accounts_that_share_an_item_stay_far_below_what_a_record_may_have() -> None:
+    kept = Kept()
+    for app in (f"wx-{number:061}" for number in range(CHUNK_ACCOUNTS)):
+        kept.on(
+            *[purchased(at(0), f"{n:02}{LONGEST}", app=app) for n in range(PACKS_TOGETHER_MAX)],
+            *[succeeded(at(1), client=f"{n}{LONGEST}", app=app) for n in range(CLIENTS_MAX)],
+        )
+    assert {key for key in kept.items if key.startswith("account")} == {"accounts/0"}
+    assert CHUNK_ACCOUNTS * PACKS_TOGETHER_MAX * 1_000 < len(kept.items["accounts/0"]) < RECORD_BYTES_MAX / 2
 
 
 def test_a_tick_for_which_nothing_is_due_keeps_only_the_header() -> None:
@@ -89,7 +152,7 @@ def test_only_the_newest_pieces_are_rewritten() -> None:
     kept.on(*[succeeded(at(1)) for _ in range(2 * CHUNK_IDS)])
     items = kept.on(succeeded(at(1)))
     assert items.keys() == {
-        f"account/{APP}",
+        "accounts/0",
         f"uncovered/{APP}/quick/{2 * CHUNK_IDS // CHUNK_CALLS}",
         f"ids/{2}",
     }
@@ -146,7 +209,7 @@ def test_the_names_of_items_tell_apps_apart() -> None:
     kept.on(*[succeeded(at(1), app=app) for app in ("wx", "wx-1", "WX")])
     assert set(kept.items) == {
         "ids/0",
-        *[f"account/{app}" for app in ("wx", "wx-1", "WX")],
+        "accounts/0",
         *[f"uncovered/{app}/quick/0" for app in ("wx", "wx-1", "WX")],
     }
     assert state_items.restore(5, header_of(kept.state), kept.items).accounts == kept.state.accounts

@@ -94,7 +94,7 @@ def _any_generation(self: Worker, generation: int) -> None:
 
 
 def _only_the_last(self: Unstored, metered: Metered) -> Unstored:
-    return Unstored(self.since, (metered.touched,), (metered.sightings,))
+    return Unstored(self.since, (metered.changes,))
 
 
 def _last_line_cut_off(partition: int, entries: Sequence[Entry]) -> list[bytes]:

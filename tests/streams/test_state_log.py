@@ -22,7 +22,9 @@ LOG = [
 
 def step(held: Held, last: int) -> tuple[Held, Checkpoint]:
     metered = meter(held.state, LOG[:last], RULES)
-    checkpoint = held.placement.checkpoint(metered.state, changed_items(held.state, metered))
+    checkpoint = held.placement.checkpoint(
+        metered.state, changed_items(held.state, metered.state, metered.changes)
+    )
     return Held.stored(metered.state, checkpoint.after), checkpoint
 
 
@@ -189,7 +191,7 @@ def test_a_state_of_another_format_is_refused_and_the_way_out_told() -> None:
     _, checkpoint = step(fresh(), 10)
     header = msgspec.msgpack.decode(checkpoint.header.value or b"")
     older = StateRecord(checkpoint.header.key, msgspec.msgpack.encode(header[:-1]))
-    with pytest.raises(StateDamagedError, match=r"has format 0, .* reads format 2; `phonemeter replay"):
+    with pytest.raises(StateDamagedError, match=r"has format 0, .* reads format 3; `phonemeter replay"):
         read([*checkpoint.items, older])
 
 

@@ -153,7 +153,7 @@ def damage_state(kafka: str) -> None:
         for partition, span in reader.spans(names.STATE).items():
             for batch in reader.batches(names.STATE, partition, span):
                 for one in batch:
-                    if one.key.startswith(b"account/"):
+                    if one.key.startswith(b"accounts/"):
                         producer.send(names.STATE, key=one.key, value=None, partition=partition)
     producer.flush()
     producer.close()
