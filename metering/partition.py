@@ -167,7 +167,7 @@ def meter(state: PartitionState, records: Iterable[Record], rules: Rules) -> Met
         OffsetGapError: a record is missing before one that was given. The state is as it was, working or not.
     """
     due = _due(state, records)
-    events, times_ms = read_all(due)
+    events, times_ms = read_all(due, state.accounts)
     digests = [
         digest_of(event.subject, event.id) if isinstance(event, _REMEMBERED) else None for event in events
     ]
