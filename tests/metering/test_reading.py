@@ -50,11 +50,14 @@ values = st.one_of(
 )
 
 
-@given(st.lists(st.builds(lambda *fields: Record(0, *fields), times_ms, keys, values), max_size=8))
-def test_a_batch_is_read_as_its_records_are_one_by_one(records: list[Record]) -> None:
+@given(
+    records=st.lists(st.builds(lambda *fields: Record(0, *fields), times_ms, keys, values), max_size=8),
+    known=st.sampled_from([(), (APP,), ("wx-other",)]),
+)
+def test_a_batch_is_read_as_its_records_are_one_by_one(records: list[Record], known: tuple[str, ...]) -> None:
     events = [read(record) for record in records]
     times_ms = [0 if isinstance(event, Rejection) else to_ms(event.time) for event in events]
-    assert read_all(records) == (events, times_ms)
+    assert read_all(records, known) == (events, times_ms)
 
 
 def test_a_batch_of_plain_events_is_read_to_events() -> None:
