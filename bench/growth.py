@@ -2,7 +2,8 @@
 
 The first is `streams.batch_step.plan` in this process: reading, remembering ids, the rules, the ledger record
 and the changed items of the state, of batches as a busy worker gets them; everything but Kafka. The second is
-the worker itself on a broker. In both, packs are bought before, and only the taps are counted.
+the worker itself on a broker. In both, packs are bought before, and only the taps are counted. Beside the
+first is a floor: what grows although nearly nothing is done.
 """
 
 import asyncio
@@ -11,9 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from statistics import median
 from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Struct
 
 from bench.figures import Figure, tell
 from bench.kafka_log import publish
@@ -62,6 +66,8 @@ def figures(taps: int, worker_taps: int, apps_max: int, runs: int) -> Iterator[F
         by_apps = {apps: Load(apps, skew=skew) for apps in (*BETWEEN, apps_max)}
         by_packs = {count: Load(APPS_OF_PACK_COUNTS, _packs(count), skew) for count in PACK_COUNTS}
         rules = partial(cost_of_rules, taps=taps)
+        floor = _rounds(by_apps, partial(cost_of_floor, taps=taps), runs)
+        yield _flat(f"growth: floor, {called}, by apps", floor, under, target=None)
         yield _flat(f"growth: batch work, {called}, by apps", _rounds(by_apps, rules, runs), under)
         yield _flat(
             f"growth: batch work, {called}, by packs per app",
@@ -81,6 +87,53 @@ def _rounds(
 ) -> list[dict[int, Measured]]:
     """Measure all sizes again and again, so that what slows the machine for a while slows all of them."""
     return [{size: measure(load) for size, load in loads.items()} for _ in range(runs)]
+
+
+class Tap(Struct, gc=False):
+    """What the floor reads of an event."""
+
+    id: str
+    subject: str
+
+
+@dataclass(slots=True)
+class Counter:
+    """All that the floor knows of an app."""
+
+    left: int
+
+
+def cost_of_floor(load: Load, taps: int) -> float:
+    """Microseconds of CPU per tap of the least that Python can do: the least of some repetitions.
+
+    It decodes a tap, takes a call from its app's only count and encodes a line. It checks and stores nothing,
+    remembers no id and knows neither packs nor time. What its cost grows by is the price of reaching an app
+    in memory.
+    """
+    apps = max(load.apps // PARTITIONS, 1)
+    traffic = events(taps, apps, packs=load.packs, skew=load.skew)
+    decode, encode = msgspec.json.Decoder(Tap).decode, msgspec.json.Encoder().encode
+    left = {decode(value).subject: Counter(taps) for _, value in islice(traffic, apps * len(load.packs))}
+    batches = [[value for _, value in batch] for batch in _batched(traffic)]
+    return min(_cost_us_of_floor(left, batches, decode, encode) for _ in range(REPETITIONS))
+
+
+def _cost_us_of_floor(
+    left: Mapping[str, Counter],
+    batches: Sequence[Sequence[bytes]],
+    decode: Callable[[bytes], Tap],
+    encode: Callable[[object], bytes],
+) -> float:
+    began_s = time.process_time()
+    for batch in batches:
+        lines = []
+        for value in batch:
+            tap = decode(value)
+            counter = left[tap.subject]
+            counter.left -= 1
+            lines.append((tap.subject, tap.id, counter.left))
+        encode(lines)
+    return (time.process_time() - began_s) / sum(map(len, batches)) * 1e6
 
 
 def cost_of_rules(load: Load, taps: int) -> float:
@@ -140,12 +193,14 @@ def _done(held: Held, batch: Sequence[Record]) -> Held:
 
 
 def _batches(traffic: Iterator[Event], first_offset: int) -> Iterator[list[Record]]:
-    offset = first_offset
-    while batch := [
-        Record(offset + at, RECORDED_AT_MS, key, value)
-        for at, (key, value) in enumerate(islice(traffic, BATCH))
-    ]:
-        offset += len(batch)
+    offset = count(first_offset)
+    for batch in _batched(traffic):
+        yield [Record(next(offset), RECORDED_AT_MS, key, value) for key, value in batch]
+
+
+def _batched(traffic: Iterator[Event]) -> Iterator[list[Event]]:
+    """The traffic as a busy worker is given it."""
+    while batch := list(islice(traffic, BATCH)):
         yield batch
 
 
@@ -154,7 +209,12 @@ def _packs(count: int) -> Packs:
 
 
 def _flat(
-    name: str, rounds: Sequence[Mapping[int, float]], under: Mapping[str, int], *, correct: bool | None = None
+    name: str,
+    rounds: Sequence[Mapping[int, float]],
+    under: Mapping[str, int],
+    *,
+    correct: bool | None = None,
+    target: float | None = FLAT_WITHIN,
 ) -> Figure:
     usual = {size: median(one[size] for one in rounds) for size in rounds[0]}
     dearest, cheapest = max(usual, key=usual.__getitem__), min(usual, key=usual.__getitem__)
@@ -164,7 +224,7 @@ def _flat(
         figure=name,
         values=tuple(one[dearest] / one[cheapest] for one in rounds),
         unit="times the cheapest",
-        target=FLAT_WITHIN,
+        target=target,
         correct=correct,
         under={**under, "us_per_tap": told},
     )
