@@ -162,7 +162,8 @@ def _bought(purchases: Sequence[Sequence[Record]]) -> Held:
     held = Held.stored(WorkingState(0), Placement().taken_over(1))
     for batch in purchases:
         held = _done(held, batch)
-    return held
+    work = checkpoint(held)
+    return work.after if work is not None else held
 
 
 def cost_of_worker(load: Load, taps: int) -> tuple[float, bool]:
