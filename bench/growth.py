@@ -43,6 +43,7 @@ BETWEEN: Final = (10, 1_000, 10_000)
 WORKER_BETWEEN: Final = (10, 5_000)
 PACK_COUNTS: Final = (1, 10, 50, 200)
 APPS_OF_PACK_COUNTS: Final = 1_000
+CALLS_OF_PACK_COUNTS: Final = 200_000
 SKEWS: Final = (("skewed", SKEW), ("uniform", 0.0))
 FLAT_WITHIN: Final = 1.2
 REPETITIONS: Final = 3
@@ -206,7 +207,8 @@ def _batched(traffic: Iterator[Event]) -> Iterator[list[Event]]:
 
 
 def _packs(count: int) -> Packs:
-    return [(1_000, (90, 180, 365)[number % 3]) for number in range(count)]
+    """As many calls whatever the count: else an app with fewer packs would be one that ran out of calls."""
+    return [(CALLS_OF_PACK_COUNTS // count, (90, 180, 365)[number % 3]) for number in range(count)]
 
 
 def _flat(
