@@ -171,9 +171,11 @@ ALL: Final = (
     Mutation("of several batches the last is stored", "streams.batch_step.Unstored.grown", _only_the_last),
     Mutation("workers share one epoch", "streams.state_log.Placement.taken_over", _one_epoch, _SLEEP),
     Mutation(
-        "a worker that the group forgot goes on", "streams.worker.Worker._check_generation", _any_generation
+        "a worker that the group forgot goes on",
+        "streams.worker.Worker._check_generation",
+        _any_generation,
+        ("forget_worker",),
     ),
-    Mutation("a process that stood still goes on", "streams.stall_guard.StallGuard.check", _nothing, _SLEEP),
     Mutation("the last line is cut off", "streams.batch_step.encode_records", _last_line_cut_off),
     Mutation("records ahead are metered as if they came next", "streams.batch_step.meter", _no_offset_guard),
     Mutation("dead letters are left out", "streams.batch_step._dead_letters", _nothing),
