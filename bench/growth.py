@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count, islice
+from itertools import islice
 from statistics import median
 from typing import Final, TypeVar
 
@@ -115,7 +115,7 @@ def cost_of_floor(load: Load, taps: int) -> float:
     traffic = events(taps, apps, packs=load.packs, skew=load.skew)
     decode, encode = msgspec.json.Decoder(Tap).decode, msgspec.json.Encoder().encode
     left = {decode(value).subject: Counter(taps) for _, value in islice(traffic, apps * len(load.packs))}
-    batches = [[value for _, value in batch] for batch in _batched(traffic)]
+    batches = [[record.value or b"" for record in batch] for batch in _batches(traffic, 0)]
     return min(_cost_us_of_floor(left, batches, decode, encode) for _ in range(REPETITIONS))
 
 
@@ -195,14 +195,12 @@ def _done(held: Held, batch: Sequence[Record]) -> Held:
 
 
 def _batches(traffic: Iterator[Event], first_offset: int) -> Iterator[list[Record]]:
-    offset = count(first_offset)
-    for batch in _batched(traffic):
-        yield [Record(next(offset), RECORDED_AT_MS, key, value) for key, value in batch]
-
-
-def _batched(traffic: Iterator[Event]) -> Iterator[list[Event]]:
     """The traffic as a busy worker is given it."""
-    while batch := list(islice(traffic, BATCH)):
+    records = (
+        Record(offset, RECORDED_AT_MS, key, value)
+        for offset, (key, value) in enumerate(traffic, first_offset)
+    )
+    while batch := list(islice(records, BATCH)):
         yield batch
 
 

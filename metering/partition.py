@@ -242,7 +242,7 @@ class _Batch:
             self._lines.entries,
             self._dead_letters,
             self._lines.alerts,
-            Changes(self._touched, self._uncovered.keys(), sightings),
+            Changes(self._touched, set(self._uncovered), sightings),
         )
 
     def _all_accounts(self) -> Mapping[str, Account]:

@@ -45,7 +45,6 @@ _EPOCHS_MAX: Final = 16
 _GENERATIONS: Final = 1 << 32
 """More than a group can have: Kafka counts them in 31 bits."""
 
-
 _NO_VERSION: Final = -1
 
 
