@@ -176,6 +176,12 @@ ALL: Final = (
         _any_generation,
         ("forget_worker",),
     ),
+    Mutation(
+        "a process that stood still goes on",
+        "streams.stall_guard.StallGuard.check",
+        _nothing,
+        ("freeze_worker_after_division",),
+    ),
     Mutation("the last line is cut off", "streams.batch_step.encode_records", _last_line_cut_off),
     Mutation("records ahead are metered as if they came next", "streams.batch_step.meter", _no_offset_guard),
     Mutation("dead letters are left out", "streams.batch_step._dead_letters", _nothing),

@@ -310,6 +310,12 @@ class World:
         self._happens("workers' partitions divided anew")
         self._workers.divide()
 
+    async def freeze_worker_after_division(self) -> None:
+        """SIGSTOP while a worker takes over what it was just given: the moment that is hardest to hit."""
+        await self.divide_workers()
+        await asyncio.sleep(self._chance.uniform(0.0, 0.4))
+        await self.freeze_worker()
+
     async def forget_worker(self) -> None:
         """The group goes on without a worker, which hears of it some heartbeats later."""
         app = self._chance.choice(self._apps or [None])
