@@ -101,7 +101,10 @@ def test_status_finds_a_notifier_whose_routes_are_set_elsewhere(
 ) -> None:
     settings = stack_settings.replaced(kafka=topics.bootstrap)
     assert examine(settings).notifier is None
-    member = KafkaConsumer(ALERTS, bootstrap_servers=topics.bootstrap, group_id=NOTIFIER_GROUP)
+    # A group that is divided before its member has heard of the topic gives it nothing until it looks again.
+    member = KafkaConsumer(
+        ALERTS, bootstrap_servers=topics.bootstrap, group_id=NOTIFIER_GROUP, metadata_max_age_ms=500
+    )
     try:
         blocking_until(lambda: bool(member.poll(100)) or bool(member.assignment()), within_s=30)
         assert examine(settings).notifier == Consumer(members=1, lag=0)
