@@ -84,7 +84,12 @@ class Held:
     @property
     def unstored_records(self) -> int:
         """How many records would be metered again after a crash."""
-        return self.state.next_offset - self.unstored.since.next_offset
+        return self.state.next_offset - self.stored_offset
+
+    @property
+    def stored_offset(self) -> int:
+        """The next offset of the newest checkpoint."""
+        return self.unstored.since.next_offset
 
 
 @dataclass(frozen=True, slots=True)

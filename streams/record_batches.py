@@ -14,6 +14,7 @@ from weakref import finalize
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.errors import CommitFailedError, IllegalStateError
 from aiokafka.structs import ConsumerRecord
 from faust import App
 from faust.serializers.codecs import Codec, register
@@ -81,6 +82,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Seek in this thread: from another one that would take away what this one is unpacking."""
         await self.call_thread(self._ensure_consumer().seek, partition, offset)
 
+    async def commit_if_known(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit, and tell whether the group took it; Faust's own leaves out what is no longer assigned."""
+        return bool(await self.call_thread(self._commit_if_known, offsets))
+
+    async def _commit_if_known(self, offsets: Mapping[TP, int]) -> bool:
+        try:
+            await self._ensure_consumer().commit(
+                {driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items()}
+            )
+        except (CommitFailedError, IllegalStateError):
+            return False
+        return True
+
 
 class Consumer(driver.Consumer):
     """Gives the events topic in record batches, and commits as far as the newest acked batch.
@@ -93,6 +107,14 @@ class Consumer(driver.Consumer):
     _records = 0
     _some_gone: asyncio.Event | None = None
     _lingers_until_s = 0.0
+
+    async def still_owns(self, next_offsets: Mapping[TP, int]) -> bool:
+        """Ask the group whether it still gives these partitions to this worker.
+
+        That is done by a commit of what comes next, which the broker refuses to a member of the past. If it
+        takes it, nobody has been given the partitions later than this worker when it does.
+        """
+        return await cast("ConsumerThread", self._thread).commit_if_known(next_offsets)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -164,6 +186,10 @@ class Transport(driver.Transport):
 
 class RecordBatchApp(App):
     """A Faust application that receives the events topic in record batches."""
+
+    async def still_owns(self, next_offsets: Mapping[TP, int]) -> bool:
+        """See `Consumer.still_owns`."""
+        return await cast("Consumer", self.consumer).still_owns(next_offsets)
 
     def _new_transport(self) -> TransportT:
         return cast("TransportT", Transport(self.conf.broker_consumer, self))

@@ -6,12 +6,14 @@ valid versions, and last of all the header that names the checkpoint, by the nex
 back takes the header, and of each item the newest version that is not newer than the header. A checkpoint
 without its header is as if it had never been begun.
 
-Every takeover of a partition begins an epoch, and slots and headers belong to an epoch. Epochs are numbered
-by the generations of the consumer group. What a worker that has lost the partition still has in flight can
-therefore never overwrite what its successor wrote, neither in the topic nor when compaction keeps only the
-last record of a key. A takeover's first record is its claim: a header in the new epoch for the checkpoint it
-found. The newest epoch that has a checkpoint of its own is in force; a bare claim is if nothing older went
-further, so that neither a late claim nor a late header of a worker that lost the partition can undo its
+Every takeover of a partition begins an epoch, and slots and headers belong to an epoch. What a worker
+that has lost the partition still has in flight can therefore never overwrite what its successor wrote,
+neither in the topic nor when compaction keeps only the last record of a key. A takeover's first record is
+its claim: a header in the new epoch for the checkpoint it found. Before each checkpoint a worker asks the
+consumer group whether it still knows it. So whoever gets the partition later finds its claim and all its
+checkpoints but one that may still be on its way, and that one writes over nothing which was found. The
+newest epoch that has a checkpoint of its own is in force; a bare claim is if nothing older went further,
+so that neither a late claim nor a late header of a worker that lost the partition can undo its
 successor's. Headers also say which epochs the last ones were that they build on, and where each began: of
 epochs before it, what is newer than that was never valid, however late it arrives, nor is anything of an
 epoch that nothing was built on.
@@ -113,10 +115,11 @@ class Placement:
     def taken_over(self, generation: int) -> "Placement":
         """The same, for the worker that a generation of the consumer group gives the partition to.
 
-        Kafka counts the generations, and gives a partition to one worker in each. So no two takeovers share
-        an epoch, and the later one has the larger, even while the broker has nothing of the other yet.
+        Takeovers are counted in the upper half of an epoch's number. The lower half is the generation, of
+        which each gives a partition to one worker: so two that know nothing of each other do not share an
+        epoch, and the later one has the larger.
         """
-        epoch = _epoch_after(self.epoch, generation)
+        epoch = (self.epoch // _GENERATIONS + 1) * _GENERATIONS + generation
         return replace(self, epoch=epoch, begun=(*self.begun, (epoch, self.stands_at))[-_EPOCHS_MAX:])
 
     def checkpoint(self, state: PartitionState, changes: Mapping[str, bytes | None]) -> Checkpoint:
@@ -280,16 +283,6 @@ class StateReader:
         needed = {_record_key(key, version.placed) for key, version in valid.items()}
         gone = [_record_key(key, version.placed) for key, version in valid.items() if version.gone]
         return (*(key for key in self._records if key not in needed), *gone)
-
-
-def _epoch_after(newest: int, generation: int) -> int:
-    """The epoch of a generation: behind all written so far, and in the order of the generations.
-
-    The lower half is the generation. The upper half goes up by one when Kafka has begun to count anew, as it
-    does for a group that it forgot.
-    """
-    forgotten, last = divmod(newest, _GENERATIONS)
-    return (forgotten + (generation <= last)) * _GENERATIONS + generation
 
 
 def _epoch_in_force(headers: Mapping[int, _StoredHeader]) -> int:

@@ -31,7 +31,6 @@ from streams.batch_step import Held, Outgoing, Work, carry_out, checkpoint, clai
 from streams.deliveries import Taken, take
 from streams.publishing import GivenUpError, Publisher, RefusedError
 from streams.record_batches import RecordBatchApp
-from streams.stall_guard import StalledError, StallGuard
 from streams.state_log import StateDamagedError
 from streams.state_reading import LogTruncatedError, read_held
 
@@ -94,7 +93,6 @@ class Worker:
         self._owned: dict[int, Owned] = {}
         self._reached: dict[int, int] = {}
         self._gone_back_to: dict[int, int] = {}
-        self._stall = StallGuard(lambda: app.consumer_generation_id)
         self._places = asyncio.Semaphore(IN_WORK_MAX)
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._waiting: defaultdict[int, deque[EventT[Any]]] = defaultdict(deque)
@@ -107,7 +105,7 @@ class Worker:
 
         What can't be mended by waiting stops the program: its supervisor starts it again, nothing is acked.
         """
-        async with self._stall.watching(), self._beside(), asyncio.TaskGroup() as work:
+        async with self._beside(), asyncio.TaskGroup() as work:
             async for event in stream:
                 partition = event.message.partition
                 self._waiting[partition].append(event)
@@ -149,7 +147,7 @@ class Worker:
         except PartitionLostError as lost:
             logger.info("%s", lost)
         except Exception as error:
-            told = isinstance(error, LogTruncatedError | StateDamagedError | StalledError | RefusedError)
+            told = isinstance(error, LogTruncatedError | StateDamagedError | RefusedError)
             logger.critical("the worker stops: %s", error, exc_info=not told)
             # Nothing more is metered. To wait here for being cancelled could be for ever: a consumer of
             # aiokafka swallows a cancellation while it stops, and one may have been stopped on the way here.
@@ -178,6 +176,8 @@ class Worker:
 
     async def _carry_out(self, owned: Owned, work: Work, generation: int) -> None:
         try:
+            if work.header is not None:
+                await self._confirm(generation, owned)
             after = await carry_out(work, partial(self._publish, generation))
         except BaseException:
             self._disown(owned)
@@ -228,7 +228,6 @@ class Worker:
                 self._gone_back_to.clear()
                 self._publisher.give_up()
                 self._generation = generation
-                self._stall.forget(generation)
             if partition not in self._owned:
                 await self._take_over({partition, *self._assigned()} - self._owned.keys(), generation)
             return self._owned[partition]
@@ -250,16 +249,36 @@ class Worker:
 
     async def _publish(self, generation: int, records: Sequence[Outgoing]) -> None:
         self._check_generation(generation)
-        self._stall.check()
         outcome = self._publisher.publish(records)
-        while not (await asyncio.wait({outcome}, timeout=CONFIRMED_S))[0]:
-            metrics.KAFKA_WAITS.inc()
-            logger.warning("Kafka does not confirm what was published; waiting on")
-            self._check_generation(generation)
+        await self._answered(outcome, generation, "confirm what was published")
         try:
             outcome.result()
         except GivenUpError:
             raise PartitionLostError("the group was divided anew while the batch was published") from None
+
+    async def _confirm(self, generation: int, owned: Owned) -> None:
+        """Store only as whom the group still knows: whoever comes later finds all that was stored before.
+
+        A process that stood still may have been replaced without knowing it. Nothing that it publishes harms,
+        as its lines are those of its successor, but two checkpoints would write over what that one builds on.
+        """
+        self._check_generation(generation)
+        tp = TP(topics.EVENTS, owned.held.state.partition)
+        asked = asyncio.ensure_future(self._app.still_owns({tp: owned.held.stored_offset}))
+        try:
+            await self._answered(asked, generation, "say whose the partition is")
+        finally:
+            asked.cancel()
+        self._check_generation(generation)
+        if not asked.result():
+            raise PartitionLostError("the group was divided anew, and this worker did not hear of it")
+
+    async def _answered(self, outcome: asyncio.Future[Any], generation: int, what: str) -> None:
+        """Wait for Kafka as long as the worker owns what this is about."""
+        while not (await asyncio.wait({outcome}, timeout=CONFIRMED_S))[0]:
+            metrics.KAFKA_WAITS.inc()
+            logger.warning("Kafka does not %s; waiting on", what)
+            self._check_generation(generation)
 
     def _check_generation(self, generation: int) -> None:
         # A heartbeat that is refused between a division and its callback leaves none: -1.

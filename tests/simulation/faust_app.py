@@ -1,7 +1,7 @@
 """What the worker sees of Faust: a stream that can't be trusted, a group, commits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,6 +68,10 @@ class WorkerGroup:
         )
         for app, share in zip(self._members, shares, strict=True):
             app.receive(share, self.generation)
+
+    def takes_commit(self, generation: int) -> bool:
+        """Only of the newest generation; without members, Kafka takes it of anybody who has none."""
+        return generation == (self.generation if self._members else NO_GENERATION)
 
     def _expire(self, app: "FaustApp", lives: int) -> None:
         if app in self._members and app.lives == lives and app.silent:
@@ -144,6 +148,29 @@ class FaustApp:
     async def highwaters(self, *tps: TP) -> dict[TP, int]:
         await self._kafka.answer()
         return {tp: self._kafka.ends[tp] for tp in tps}
+
+    async def still_owns(self, next_offsets: Mapping[TP, int]) -> bool:
+        """Commit, which the group takes only of a member of its newest generation."""
+        owns: asyncio.Future[bool] = self._kafka.loop.create_future()
+        asking = (next_offsets, self.consumer_generation_id, owns)
+        self._kafka.loop.call_later(
+            self._kafka.chance.uniform(0.0, 0.1), self._decide, *asking, context=OUTSIDE
+        )
+        taken = await owns
+        await asyncio.sleep(self._kafka.chance.uniform(0.0, 0.1))
+        return taken
+
+    def _decide(self, next_offsets: Mapping[TP, int], generation: int, owns: "asyncio.Future[bool]") -> None:
+        """What the broker says, whatever has become of the process that asked."""
+        if not self._kafka.up:
+            self._kafka.loop.call_later(0.1, self._decide, next_offsets, generation, owns, context=OUTSIDE)
+        elif not owns.done():
+            taken = self._group.takes_commit(generation) and next_offsets.keys() <= self.assignment()
+            if taken:
+                self._group.committed |= {tp.partition: offset for tp, offset in next_offsets.items()}
+            else:
+                self._kafka.faults["checkpoint of a worker of the past refused"] += 1
+            owns.set_result(taken)
 
     def acked(self, message: Message, next_offset: int) -> None:
         """Commit a little later, if the group still knows this member then."""

@@ -93,6 +93,10 @@ def _any_generation(self: Worker, generation: int) -> None:
         _check_generation(self, generation)
 
 
+async def _confirmed(*_arguments: object) -> None:
+    pass
+
+
 def _only_the_last(self: Unstored, metered: Metered) -> Unstored:
     return Unstored(self.since, (metered.changes,))
 
@@ -177,10 +181,10 @@ ALL: Final = (
         ("forget_worker",),
     ),
     Mutation(
-        "a process that stood still goes on",
-        "streams.stall_guard.StallGuard.check",
-        _nothing,
-        ("freeze_worker_after_division",),
+        "a worker that stood still stores without asking whether the group still knows it",
+        "streams.worker.Worker._confirm",
+        _confirmed,
+        ("freeze_worker",),
     ),
     Mutation("the last line is cut off", "streams.batch_step.encode_records", _last_line_cut_off),
     Mutation("records ahead are metered as if they came next", "streams.batch_step.meter", _no_offset_guard),

@@ -32,7 +32,7 @@ FAULTS = {
     "delivery rewinds",
     "stale delivery",
     "worker went back",
-    "worker stopped by StalledError",
+    "checkpoint of a worker of the past refused",
     "sink's delivery skips forward",
     "sink's delivery skips the same again",
     "sink's delivery rewinds",

@@ -40,6 +40,9 @@ FAULTS = 10
 SETTLES_S_MAX = 400.0
 """How long after the last fault all must be stored, in the simulation's time."""
 
+ASLEEP_S_MAX = 2.5
+"""How long a worker that woke up goes on until its group hears of it: a little over a heartbeat's pause."""
+
 LATE_S = 10.0
 """How long it goes on after that, so that what is still on its way can do its harm."""
 
@@ -73,7 +76,7 @@ class World:
         Raises:
             checks.WrongOutcomeError: something was lost, doubled or changed.
         """
-        with _rebuilt_around(self._loop):
+        with _rebuilt():
             try:
                 self._loop.run_until_complete(self._live())
                 self._check()
@@ -188,7 +191,7 @@ class World:
             return
         self.faults[f"worker stopped by {type(error).__name__}"] += 1
         self._note(f"worker {number} stops: {error!r}")
-        if type(error).__name__ not in {"StalledError", "StateDamagedError", "RefusedError"}:
+        if type(error).__name__ not in {"StateDamagedError", "RefusedError"}:
             self._complaint = error
         self._kill_worker(app)
         self._later(self._start_worker, number)
@@ -300,7 +303,7 @@ class World:
             return
         app.process.thaw()
         app.librdkafka.process_thawed()
-        self._loop.call_later(self._chance.uniform(0.0, 0.5), self._found_worker, app)
+        self._loop.call_later(self._chance.uniform(0.0, ASLEEP_S_MAX), self._found_worker, app)
 
     def _found_worker(self, app: FaustApp) -> None:
         if not (app.process.dead or app.process.frozen):
@@ -309,12 +312,6 @@ class World:
     async def divide_workers(self) -> None:
         self._happens("workers' partitions divided anew")
         self._workers.divide()
-
-    async def freeze_worker_after_division(self) -> None:
-        """SIGSTOP while a worker takes over what it was just given: the moment that is hardest to hit."""
-        await self.divide_workers()
-        await asyncio.sleep(self._chance.uniform(0.0, 0.4))
-        await self.freeze_worker()
 
     async def forget_worker(self) -> None:
         """The group goes on without a worker, which hears of it some heartbeats later."""
@@ -430,7 +427,7 @@ async def _read_held(
 
 
 @contextmanager
-def _rebuilt_around(loop: VirtualTimeLoop) -> Iterator[None]:
+def _rebuilt() -> Iterator[None]:
     """The product's modules, with this world in the places of the real one, and small limits."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -439,7 +436,6 @@ def _rebuilt_around(loop: VirtualTimeLoop) -> Iterator[None]:
     try:
         with (
             patch("streams.worker.read_held", _read_held),
-            patch("streams.stall_guard.monotonic", loop.time),
             patch("streams.worker.STORE_S", 1.5),
             patch("streams.worker.STORE_LOOK_S", 0.5),
             patch("streams.worker.STORE_RECORDS", 8),

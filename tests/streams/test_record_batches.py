@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
@@ -23,6 +24,7 @@ from streams.app import create_app
 from streams.record_batches import FETCH_WAIT_MS, Consumer, ConsumerThread, RecordBatch
 from streams.settings import WorkerSettings
 from tests.conftest import RunningKafka
+from tests.waiting import until
 
 EVENTS = TopicPartition(names.EVENTS, 2)
 OTHERS = TopicPartition("another-topic", 2)
@@ -181,6 +183,24 @@ async def test_the_thread_that_fetches_seeks_so_that_nothing_goes_while_it_is_un
     seeking._thread = thread
     await seeking._seek(cast("TP", EVENTS), 7)
     assert asked == [("seek", EVENTS, 7)]
+
+
+async def test_the_group_takes_a_commit_of_its_member_but_not_of_one_of_the_past_or_of_anothers_partition(
+    topics: RunningKafka,
+) -> None:
+    tp = TP(names.EVENTS, 0)
+    async with AIOKafkaConsumer(
+        names.EVENTS, bootstrap_servers=topics.bootstrap, group_id="asking", enable_auto_commit=False
+    ) as member:
+        await until(lambda: bool(member.assignment()), 30)
+        thread = object.__new__(ConsumerThread)
+        thread._consumer = member
+        assert await thread._commit_if_known({tp: 5})
+        assert await member.committed(TopicPartition(*tp)) == 5
+        assert not await thread._commit_if_known({TP(names.EVENTS, 99): 5})
+        member._coordinator.generation -= 1
+        assert not await thread._commit_if_known({tp: 6})
+        assert await member.committed(TopicPartition(*tp)) == 5
 
 
 async def test_a_broker_may_not_wait_long_with_an_empty_answer_whatever_faust_asks_for(
