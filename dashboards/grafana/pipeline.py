@@ -356,6 +356,7 @@ def _recovery(t: Words, board: Dashboard) -> None:
             " lost lines of.",
             measure(
                 (_lately("phonemeter_worker_seeks_back_total"), t("Worker")),
+                (_lately("phonemeter_sink_seeks_back_total"), t("Sink")),
                 (_lately("phonemeter_sink_rewinds_total"), t("Sink: from the beginning")),
             ),
             unit=t.count,
