@@ -40,6 +40,7 @@ STAGES: Final[tuple[tuple[str, str], ...]] = (
     ("/streams/state_log.py", "store the state"),
     ("/metering/", "apply the rules"),
     ("/aiokafka/consumer/", "fetch and unpack records"),
+    ("/aiokafka/producer/", "publish"),
     ("/streams/record_batches.py", "fetch and unpack records"),
     ("/streams/publishing.py", "publish"),
     ("/streams/", "order of work and metrics"),

@@ -84,13 +84,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def commit_if_known(self, offsets: Mapping[TP, int]) -> bool:
         """Commit, and tell whether the group took it; Faust's own leaves out what is no longer assigned."""
-        return bool(await self.call_thread(self._commit_if_known, offsets))
-
-    async def _commit_if_known(self, offsets: Mapping[TP, int]) -> bool:
+        asked = {driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items()}
         try:
-            await self._ensure_consumer().commit(
-                {driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items()}
-            )
+            await self.call_thread(self._ensure_consumer().commit, asked)
         except (CommitFailedError, IllegalStateError):
             return False
         return True

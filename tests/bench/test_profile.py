@@ -14,7 +14,8 @@ def test_a_sample_belongs_to_the_stage_of_its_innermost_frame_that_has_one() -> 
 
 
 def test_what_fetches_and_what_publishes_is_told_apart_from_what_calls_it() -> None:
-    record = "unpack (/venv/aiokafka/record/default_records.py:5)"
+    record = "build (/venv/aiokafka/record/default_records.py:5)"
+    assert stage_of(f"send (/venv/aiokafka/producer/sender.py:5);{record}") == "publish"
     assert stage_of(f"fetch (/venv/aiokafka/consumer/fetcher.py:5);{record}") == "fetch and unpack records"
     assert stage_of("_folded (/here/streams/record_batches.py:9)") == "fetch and unpack records"
     assert stage_of(f"{LOOP};publish (/here/streams/publishing.py:9)") == "publish"

@@ -152,10 +152,9 @@ class FaustApp:
     async def still_owns(self, next_offsets: Mapping[TP, int]) -> bool:
         """Commit, which the group takes only of a member of its newest generation."""
         owns: asyncio.Future[bool] = self._kafka.loop.create_future()
-        asking = (next_offsets, self.consumer_generation_id, owns)
-        self._kafka.loop.call_later(
-            self._kafka.chance.uniform(0.0, 0.1), self._decide, *asking, context=OUTSIDE
-        )
+        arrives_s = self._kafka.chance.uniform(0.0, 0.1)
+        generation = self.consumer_generation_id
+        self._kafka.loop.call_later(arrives_s, self._decide, next_offsets, generation, owns, context=OUTSIDE)
         taken = await owns
         await asyncio.sleep(self._kafka.chance.uniform(0.0, 0.1))
         return taken
@@ -180,7 +179,7 @@ class FaustApp:
     def _commit(self, message: Message, next_offset: int) -> None:
         if self.process.dead or self.process.frozen or not self._kafka.up:
             self._kafka.faults["commit of offsets lost"] += 1
-        elif message.generation_id == self._group.generation:
+        elif self._group.takes_commit(message.generation_id):
             self._group.committed[message.partition] = next_offset
 
     async def stream(self) -> AsyncIterator[Any]:

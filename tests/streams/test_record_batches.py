@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
@@ -186,8 +186,14 @@ async def test_the_thread_that_fetches_seeks_so_that_nothing_goes_while_it_is_un
 
 
 async def test_the_group_takes_a_commit_of_its_member_but_not_of_one_of_the_past_or_of_anothers_partition(
-    topics: RunningKafka,
+    topics: RunningKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def handed_over(
+        _thread: ConsumerThread, work: Callable[..., Awaitable[None]], *arguments: object
+    ) -> None:
+        await work(*arguments)
+
+    monkeypatch.setattr(ConsumerThread, "call_thread", handed_over)
     tp = TP(names.EVENTS, 0)
     async with AIOKafkaConsumer(
         names.EVENTS, bootstrap_servers=topics.bootstrap, group_id="asking", enable_auto_commit=False
@@ -195,11 +201,11 @@ async def test_the_group_takes_a_commit_of_its_member_but_not_of_one_of_the_past
         await until(lambda: bool(member.assignment()), 30)
         thread = object.__new__(ConsumerThread)
         thread._consumer = member
-        assert await thread._commit_if_known({tp: 5})
+        assert await thread.commit_if_known({tp: 5})
         assert await member.committed(TopicPartition(*tp)) == 5
-        assert not await thread._commit_if_known({TP(names.EVENTS, 99): 5})
+        assert not await thread.commit_if_known({TP(names.EVENTS, 99): 5})
         member._coordinator.generation -= 1
-        assert not await thread._commit_if_known({tp: 6})
+        assert not await thread.commit_if_known({tp: 6})
         assert await member.committed(TopicPartition(*tp)) == 5
 
 
