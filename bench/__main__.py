@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench import curves, emit, end_to_end, freshness, growth, peers, restart, scale_out, sink
+from bench import curves, emit, end_to_end, freshness, gateway, growth, peers, restart, route, scale_out, sink
 from bench.figures import Figure, conditions, tell, write
 from bench.table import write_page
 
@@ -16,7 +16,7 @@ PEERBENCH: Final = Path("../shared/peerbench")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How much is measured. A figure of a small size is noisy: it says that all works, and about how well."""
+    """The amount that is measured. Figures of a small size are noisy."""
 
     taps: int
     few_taps: int
@@ -89,7 +89,7 @@ def _parts(size: Size, runs: int, peerbench: Path, note: Callable[[dict[str, Any
         there = (peerbench / "run.sh").is_file()
         if not there:
             tell(f"{peerbench} is not there, so no peer is measured; name it with --peerbench")
-        asked = peers.Asked(size.taps, runs, peerbench.resolve() if there else None)
+        asked = peers.PeersConfig(size.taps, runs, peerbench.resolve() if there else None)
         found = []
         for line in peers.lines(asked):
             write(line)
@@ -106,6 +106,8 @@ def _parts(size: Size, runs: int, peerbench: Path, note: Callable[[dict[str, Any
         "restart": lambda: restart.figures(size.apps, size.ids, runs),
         "sink": lambda: sink.figures(size.sink_rows, runs),
         "emit": lambda: emit.figures(size.few_taps, runs),
+        "gateway": lambda: gateway.figures(size.seconds, runs),
+        "route": lambda: route.figures(size.seconds, runs),
         "curves": lambda: curves.figures(size.curve_rows),
     }
 

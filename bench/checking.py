@@ -1,4 +1,4 @@
-"""Whether a ledger is right, by a count that shares no code with the rules.
+"""A check of a ledger by a count that shares no code with the rules.
 
 It knows the traffic of the benchmarks only: purchases first, all at one time, then taps, all at another.
 Taps of an app are told apart by their id; each takes the trial quota first and then the pack that expires
@@ -19,8 +19,8 @@ KINDS = CALLS | {"duplicate", "purchase"}
 COLUMNS = ("offset", "kind", "appid", "event_id", "calls", "amount_micro_yuan", "pack_id", "remaining")
 
 
-class Line(NamedTuple):
-    """What is compared of a ledger line."""
+class EntryFields(NamedTuple):
+    """The fields of a ledger entry that are compared."""
 
     offset: int
     kind: str
@@ -65,7 +65,7 @@ class _App:
         return "charge", amount, pack.pack_id, pack.calls - nth
 
 
-def expected(log: Iterable[tuple[int, bytes]]) -> Iterator[Line]:
+def expected(log: Iterable[tuple[int, bytes]]) -> Iterator[EntryFields]:
     """The lines that must come of a partition's events, given as offset and value, in their order."""
     apps: dict[str, _App] = {}
     for offset, value in log:
@@ -77,26 +77,26 @@ def expected(log: Iterable[tuple[int, bytes]]) -> Iterator[Line]:
         if event["type"] == "pack.purchased":
             calls, price = data["calls"], data["price_micro_yuan"]
             app.buy(_Pack(data["validity_days"], data["pack_id"], calls, price))
-            yield Line(offset, "purchase", appid, event_id, calls, price, data["pack_id"], calls)
+            yield EntryFields(offset, "purchase", appid, event_id, calls, price, data["pack_id"], calls)
         elif event_id in app.ids:
-            yield Line(offset, "duplicate", appid, event_id, 0, 0, "", 0)
+            yield EntryFields(offset, "duplicate", appid, event_id, 0, 0, "", 0)
         else:
             app.ids.add(event_id)
             kind, amount, pack_id, remaining = app.tap()
-            yield Line(offset, kind, appid, event_id, 1, amount, pack_id, remaining)
+            yield EntryFields(offset, kind, appid, event_id, 1, amount, pack_id, remaining)
 
 
-def published(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[Line]:
+def published(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[EntryFields]:
     """The lines of a ledger record that are compared."""
     places = [columns.index(name) for name in COLUMNS]
     for row in rows:
-        line = Line(*(row[place] for place in places))
+        line = EntryFields(*(row[place] for place in places))
         if line.kind in KINDS:
             yield line
 
 
-def difference(wanted: Iterable[Line], found: Iterable[Line]) -> str | None:
-    """What the first line is that is not as it must be; None where all are."""
+def difference(wanted: Iterable[EntryFields], found: Iterable[EntryFields]) -> str | None:
+    """A sentence about the first wrong entry; None if there is none."""
     for want, have in zip_longest(wanted, found):
         if want != have:
             return f"expected {want}, found {have}"

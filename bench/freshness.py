@@ -1,4 +1,4 @@
-"""How soon an event has changed its balance: from publishing to the ledger record, and to ClickHouse.
+"""Latency from publishing an event to its ledger record, and to its row in ClickHouse.
 
 Events are published one by one at a steady rate, by an ordinary client that does not wait for more to send.
 An event's time begins when it was due to be published, so that a stall of anything, the publisher included,
@@ -21,7 +21,7 @@ from bench.figures import Figure, percentile, tell
 from bench.kafka_log import ends, metered_up_to, partition_of, publish, reading
 from bench.measuring import ledger_difference
 from bench.processes import Program, program, stack
-from bench.stored import Stored, stored_difference
+from bench.stored import StoredLedger, stored_difference
 from bench.traffic import APPS, Event, Times, events
 from metering import topics
 from metering.ledger import decode_rows
@@ -39,8 +39,8 @@ STAGES: Final = ("published to on the broker", "to metered", "to readable", "to 
 
 
 @dataclass
-class Seen:
-    """When each event was where, in seconds of Unix time; only events of the measured time are in it."""
+class ArrivalTimes:
+    """Arrival times of the events of the measured time, in Unix seconds."""
 
     due_s: dict[str, float] = field(default_factory=dict)
     ledger_ms: list[float] = field(default_factory=list)
@@ -105,7 +105,7 @@ def figures(seconds: int, runs: int, rate: int = EVENTS_PER_S) -> Iterator[Figur
         )
 
 
-def measure(seconds: int, rate: int = EVENTS_PER_S) -> tuple[Seen, bool]:
+def measure(seconds: int, rate: int = EVENTS_PER_S) -> tuple[ArrivalTimes, bool]:
     """One run: when the events were where, and whether both ledgers are right."""
     # A tick leaves no line by which to know that it was metered, so none may be the last record of a log.
     wall = {"clock": "wall", "tick_interval_s": TICKS_S}
@@ -131,11 +131,11 @@ def _summary(took_ms: Sequence[float]) -> dict[str, float]:
     }
 
 
-async def _measured(settings: Settings, programs: Sequence[Program], seconds: int, rate: int) -> Seen:
+async def _measured(settings: Settings, programs: Sequence[Program], seconds: int, rate: int) -> ArrivalTimes:
     traffic = iter(events((WARM_UP_S + seconds) * rate, times=Times.around(datetime.now(UTC))))
     purchases = [next(traffic) for _ in range(APPS * 3)]
     await publish(settings.kafka, settings.partitions, purchases)
-    stored = Stored(settings)
+    stored = StoredLedger(settings)
     places = range(settings.partitions)
     async with (
         reading(settings.kafka, topics.LEDGER, places) as ledger,
@@ -144,10 +144,10 @@ async def _measured(settings: Settings, programs: Sequence[Program], seconds: in
     ):
         await _all_there(log, ledger_ends, stored, programs)
         await ledger.seek_to_end()
-        seen = Seen()
+        seen = ArrivalTimes()
         watching = [
             asyncio.create_task(_watch_ledger(ledger, seen)),
-            asyncio.create_task(_watch_clickhouse(Stored(settings), seen)),
+            asyncio.create_task(_watch_clickhouse(StoredLedger(settings), seen)),
         ]
         await _publish_steadily(settings, list(traffic), rate, seen)
         await _all_there(log, ledger_ends, stored, programs)
@@ -161,7 +161,7 @@ async def _measured(settings: Settings, programs: Sequence[Program], seconds: in
 
 
 async def _all_there(
-    log: AIOKafkaConsumer, ledger: AIOKafkaConsumer, stored: Stored, programs: Sequence[Program]
+    log: AIOKafkaConsumer, ledger: AIOKafkaConsumer, stored: StoredLedger, programs: Sequence[Program]
 ) -> None:
     """Wait until what is in the log so far is metered and stored."""
     wanted = await ends(log)
@@ -177,7 +177,7 @@ async def _all_there(
     raise RuntimeError(f"not everything was stored within {SETTLE_S_MAX:.0f} s; see the logs of the programs")
 
 
-async def _publish_steadily(settings: Settings, taps: Sequence[Event], rate: int, seen: Seen) -> None:
+async def _publish_steadily(settings: Settings, taps: Sequence[Event], rate: int, seen: ArrivalTimes) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", linger_ms=0)
     await producer.start()
     try:
@@ -201,14 +201,14 @@ def _id_of(value: bytes) -> str:
     return value.partition(b'"id":"')[2].partition(b'"')[0].decode()
 
 
-async def _watch_ledger(ledger: AIOKafkaConsumer, seen: Seen) -> None:
+async def _watch_ledger(ledger: AIOKafkaConsumer, seen: ArrivalTimes) -> None:
     while True:
         for tp, fetched in (await ledger.getmany(timeout_ms=200)).items():
             for record in fetched:
                 seen.in_ledger(tp.partition, record.value, record.timestamp)
 
 
-async def _watch_clickhouse(stored: Stored, seen: Seen) -> None:
+async def _watch_clickhouse(stored: StoredLedger, seen: ArrivalTimes) -> None:
     while True:
         seen.in_clickhouse(await asyncio.to_thread(stored.stored_up_to))
         await asyncio.sleep(LOOK_S)

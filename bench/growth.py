@@ -1,9 +1,9 @@
-"""What an event costs as apps and packs grow: the cost of a batch's work, and the real worker's.
+"""The cost of an event as apps and packs grow: of a batch's work, and of the real worker.
 
-The first is `streams.batch_step.plan` in this process: reading, remembering ids, the rules, the ledger record
-and the changed items of the state, of batches as a busy worker gets them; everything but Kafka. The second is
-the worker itself on a broker. In both, packs are bought before, and only the taps are counted. Beside the
-first is a floor: what grows although nearly nothing is done.
+The first is `streams.batch_step.plan_batch` in this process: reading, remembering ids, the rules, the ledger
+record and the changed items of the state, of batches as a busy worker gets them; everything but Kafka. The
+second is the worker itself on a broker. In both, packs are bought before, and only the taps are counted.
+Beside the first is a floor: what grows although nearly nothing is done.
 """
 
 import asyncio
@@ -24,12 +24,13 @@ from bench.kafka_log import publish
 from bench.measuring import cost_of_more, ledger_difference
 from bench.processes import program, stack
 from bench.traffic import PACKS, SKEW, Event, Packs, events
-from metering.partition import Record, WorkingState
+from metering.partition_state import WorkingState
+from metering.records import Record
 from metering.rules import Rules
 from streams.app import YOUNG_OBJECTS_MAX
-from streams.batch_step import Held, checkpoint, plan
-from streams.state_log import Placement
-from streams.worker import STORE_RECORDS
+from streams.batch_step import PartitionProgress, plan_batch, plan_checkpoint
+from streams.checkpointer import CHECKPOINT_RECORDS
+from streams.state_log import StateLayout
 
 Measured = TypeVar("Measured")
 
@@ -61,7 +62,7 @@ class Load:
 
 
 def figures(taps: int, worker_taps: int, apps_max: int, runs: int) -> Iterator[Figure]:
-    """How much more an event costs at the dearest size than at the cheapest, along each line of growth."""
+    """The ratio of an event's cost at the dearest size to that at the cheapest, along each line of growth."""
     under = {"taps": taps}
     for called, skew in SKEWS:
         by_apps = {apps: Load(apps, skew=skew) for apps in (*BETWEEN, apps_max)}
@@ -91,7 +92,7 @@ def _rounds(
 
 
 class Tap(Struct, gc=False):
-    """What the floor reads of an event."""
+    """The fields of an event that the floor reads."""
 
     id: str
     subject: str
@@ -159,12 +160,12 @@ def _cost_of_rules(load: Load, taps: int) -> float:
     return min(_cost_us(_bought(purchases), batches) for _ in range(REPETITIONS))
 
 
-def _bought(purchases: Sequence[Sequence[Record]]) -> Held:
-    held = Held.stored(WorkingState(0), Placement().taken_over(1))
+def _bought(purchases: Sequence[Sequence[Record]]) -> PartitionProgress:
+    progress = PartitionProgress.at_checkpoint(WorkingState(0), StateLayout().begin_epoch(1))
     for batch in purchases:
-        held = _done(held, batch)
-    work = checkpoint(held)
-    return work.after if work is not None else held
+        progress = _done(progress, batch)
+    plan = plan_checkpoint(progress)
+    return plan.after if plan is not None else progress
 
 
 def cost_of_worker(load: Load, taps: int) -> tuple[float, bool]:
@@ -179,19 +180,21 @@ def cost_of_worker(load: Load, taps: int) -> tuple[float, bool]:
     return cost.cpu_s["worker"] / taps * 1e6, wrong is None
 
 
-def _cost_us(held: Held, batches: Sequence[Sequence[Record]]) -> float:
+def _cost_us(progress: PartitionProgress, batches: Sequence[Sequence[Record]]) -> float:
     began_s = time.process_time()
     for batch in batches:
-        held = _done(held, batch)
-    checkpoint(held)
+        progress = _done(progress, batch)
+    plan_checkpoint(progress)
     return (time.process_time() - began_s) / sum(map(len, batches)) * 1e6
 
 
-def _done(held: Held, batch: Sequence[Record]) -> Held:
-    work = plan(held, batch, Rules(), store=held.unstored_records + len(batch) > STORE_RECORDS)
-    if work is None:
+def _done(progress: PartitionProgress, batch: Sequence[Record]) -> PartitionProgress:
+    plan = plan_batch(
+        progress, batch, Rules(), store=progress.uncommitted_records + len(batch) > CHECKPOINT_RECORDS
+    )
+    if plan is None:
         raise RuntimeError("a batch did nothing: the benchmark gives offsets that were metered already")
-    return work.after
+    return plan.after
 
 
 def _batches(traffic: Iterator[Event], first_offset: int) -> Iterator[list[Record]]:
@@ -205,7 +208,7 @@ def _batches(traffic: Iterator[Event], first_offset: int) -> Iterator[list[Recor
 
 
 def _packs(count: int) -> Packs:
-    """As many calls whatever the count: else an app with fewer packs would be one that ran out of calls."""
+    """Packs with the same number of calls in all, whatever their count, so that no app runs out of calls."""
     return [(CALLS_OF_PACK_COUNTS // count, (90, 180, 365)[number % 3]) for number in range(count)]
 
 

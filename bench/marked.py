@@ -15,7 +15,7 @@ from phonemeter.cli import main
 
 
 def note_first_events(path: Path) -> None:
-    """Have the worker's consumer write the note once, at its first delivery that is not empty."""
+    """Make the worker's consumer write the note once, at its first delivery that is not empty."""
     from streams.record_batches import Consumer  # noqa: PLC0415 - a sink must not be made to load Faust
 
     deliver = Consumer._getmany  # noqa: SLF001 - where every event enters the worker, extended there as well

@@ -30,11 +30,11 @@ TAIL_S = 12.0
 worker between two checkpoints."""
 
 Progress = Callable[[], Awaitable[int]]
-"""How much of the output is there; whether it grows still is all that is asked of it."""
+"""The amount of output so far; it is only used to see whether it still grows."""
 
 
 class Sample(NamedTuple):
-    """What was seen at one moment."""
+    """The measurements of one moment."""
 
     at_s: float
     progress: int
@@ -44,8 +44,8 @@ class Sample(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What one run took.
+class MeteringRun:
+    """The cost of one run.
 
     Attributes:
         events: records of the log that were metered.
@@ -81,7 +81,7 @@ async def watched(
     done: Callable[[], Awaitable[bool]],
     events: int,
     tail_s: float = TAIL_S,
-) -> Run:
+) -> MeteringRun:
     """Watch the programs until all is done and `tail_s` more.
 
     Raises:
@@ -103,7 +103,7 @@ async def measured_workers(
     workers: Sequence[Program],
     others: Sequence[Program] = (),
     tail_s: float = TAIL_S,
-) -> Run:
+) -> MeteringRun:
     """Watch workers until the ledger has all that the log has."""
     places = range(partitions)
     async with reading(kafka, topics.LEDGER, places) as ledger, reading(kafka, topics.EVENTS, places) as log:
@@ -120,7 +120,7 @@ async def measured_workers(
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What programs used for a number of events: seconds of CPU per program, and the wall's seconds."""
+    """Resources used for a number of events: seconds of CPU per program, and seconds of wall time."""
 
     events: int
     cpu_s: Mapping[str, float]
@@ -128,7 +128,7 @@ class Cost:
 
 
 async def cost_of_more(settings: Settings, programs: Sequence[Program], more: Sequence[Event]) -> Cost:
-    """What programs use for events that are published once they have done all that lies in the log.
+    """Measure the cost of events that are published once the programs have done all that is in the log.
 
     The events come faster than they are metered, so that there is always a backlog.
     """
@@ -161,7 +161,7 @@ async def _until_metered(
 
 
 async def ledger_difference(kafka: str, partitions: int) -> str | None:
-    """What is wrong with the ledger on the broker, by the count of `bench.checking`; None if nothing is."""
+    """The first difference between the ledger on the broker and the count of `bench.checking`, if any."""
     for partition in range(partitions):
         log = [(one.offset, one.value) for one in await records(kafka, topics.EVENTS, partition)]
         decoded = (decode_rows(one.value) for one in await records(kafka, topics.LEDGER, partition))
@@ -174,7 +174,7 @@ async def ledger_difference(kafka: str, partitions: int) -> str | None:
 
 
 async def _is_over(samples: list[Sample], done: Callable[[], Awaitable[bool]], tail_s: float) -> bool:
-    """Whether the last output is `tail_s` old; it is the last one only if all is done."""
+    """True if the last output is `tail_s` old and all is done."""
     if not samples or samples[-1].progress <= 0:
         return False
     last = samples[-1]
@@ -190,8 +190,8 @@ async def _sample(programs: Sequence[Program], progress: Progress) -> Sample:
     return Sample(time.time(), reached, cpu_s, machine_busy_s(), time.process_time())
 
 
-def run_of(programs: Sequence[Program], samples: Sequence[Sample], events: int) -> Run:
-    """What a run took, from what was seen and from what the workers noted themselves."""
+def run_of(programs: Sequence[Program], samples: Sequence[Sample], events: int) -> MeteringRun:
+    """The cost of a run, from the samples and the workers' own notes."""
     marks = {one.name: one.first_events() for one in programs if one.mark is not None}
     first_s = min(at_s for at_s, _ in marks.values())
     first = min(samples, key=lambda one: abs(one.at_s - first_s))
@@ -201,7 +201,7 @@ def run_of(programs: Sequence[Program], samples: Sequence[Sample], events: int) 
     cpu_s = {name: last.cpu_s[name] - before[name] for name in last.cpu_s}
     ours = sum(end.cpu_s[name] - first.cpu_s[name] for name in end.cpu_s)
     watching = end.own_cpu_s - first.own_cpu_s
-    return Run(
+    return MeteringRun(
         events,
         end.at_s - first_s,
         cpu_s,

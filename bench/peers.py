@@ -18,12 +18,13 @@ from typing import Any
 
 from bench.figures import Figure, tell
 from bench.kafka_log import publish
-from bench.measuring import Run, ledger_difference, measured_workers
+from bench.measuring import MeteringRun, ledger_difference, measured_workers
 from bench.processes import Program, program, stack
 from bench.traffic import APPS, events
 from metering import topics
+from phonemeter.kafka_admin import admin
 from phonemeter.settings import Settings
-from phonemeter.stack.kafka.topics import admin, ensure_topics
+from phonemeter.stack.kafka.topics import ensure_topics
 
 PEERS = (
     ("kafka-streams", "at_least_once"),
@@ -37,13 +38,13 @@ RATE_TARGET = 80_000.0
 ADVANTAGE_TARGET = 2.5
 OUTPUTS = (topics.LEDGER, topics.ALERTS, topics.DEAD_LETTERS, topics.STATE)
 
-Line = dict[str, Any]
+JsonLine = dict[str, Any]
 """A run in the peer harness's form."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What to run: taps per run, rounds, and where the peers are."""
+class PeersConfig:
+    """Taps per run, rounds, and the directory of the peers."""
 
     taps: int = 1_000_000
     rounds: int = 1
@@ -51,7 +52,7 @@ class Asked:
     apps: int = APPS
 
 
-def lines(asked: Asked) -> Iterator[Line]:
+def lines(asked: PeersConfig) -> Iterator[JsonLine]:
     """Run ours and the peers in turn; one line per run."""
     with stack("kafka", clock="events") as (settings, running):
         broker = running["kafka"]
@@ -67,7 +68,7 @@ def lines(asked: Asked) -> Iterator[Line]:
                 yield from _theirs(asked, settings, broker, peer, mode)
 
 
-def ours(settings: Settings, broker: Program) -> Line:
+def ours(settings: Settings, broker: Program) -> JsonLine:
     """One run of the worker over the whole log; leaves nothing behind for the next."""
     with program(settings, "worker") as worker:
         run = asyncio.run(measured_workers(settings.kafka, settings.partitions, [worker], [broker]))
@@ -76,7 +77,7 @@ def ours(settings: Settings, broker: Program) -> Line:
     return as_peer(run, correct=wrong is None)
 
 
-def as_peer(run: Run, *, correct: bool) -> Line:
+def as_peer(run: MeteringRun, *, correct: bool) -> JsonLine:
     """A run of one worker and the broker in the peer harness's form."""
     return {
         "peer": "phonemeter",
@@ -91,8 +92,8 @@ def as_peer(run: Run, *, correct: bool) -> Line:
     }
 
 
-def figures(found: Sequence[Line]) -> Iterator[Figure]:
-    """What the lines say of the worker, and of it against Kafka Streams."""
+def figures(found: Sequence[JsonLine]) -> Iterator[Figure]:
+    """The figures of the worker, and of it against Kafka Streams, from the lines."""
     mine = [line for line in found if line["peer"] == "phonemeter"]
     correct = all(line["correct"] for line in mine)
     under = {"events": mine[0]["events"], "peak_rss_mb": max(line["peak_rss_mb"] for line in mine)}
@@ -127,7 +128,9 @@ def figures(found: Sequence[Line]) -> Iterator[Figure]:
         )
 
 
-def _theirs(asked: Asked, settings: Settings, broker: Program, peer: str, mode: str) -> Iterator[Line]:
+def _theirs(
+    asked: PeersConfig, settings: Settings, broker: Program, peer: str, mode: str
+) -> Iterator[JsonLine]:
     work = _work(settings)
     environ = {
         **os.environ,
@@ -157,7 +160,7 @@ def _theirs(asked: Asked, settings: Settings, broker: Program, peer: str, mode: 
 
 
 def _work(settings: Settings) -> Path:
-    """Where the peers are installed, and kept for the next time."""
+    """The directory that the peers are installed into and kept in for the next time."""
     return settings.cache_dir / "peerbench"
 
 

@@ -1,4 +1,4 @@
-"""What ten thousand million calls a day would take, calculated from the measured figures.
+"""A capacity plan for ten billion calls a day, calculated from the measured figures.
 
 `python -m bench.plan LINES` reads the lines that `make bench` printed and prints the plan. Everything that is
 not measured is an assumption, and is named as one: change it there and calculate again.
@@ -24,7 +24,7 @@ TB: Final = 1e12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What the benchmarks found, per event and on this machine.
+    """The measurements that the plan needs, per event and on this machine.
 
     Attributes:
         worker, sink, broker, engine: seconds of CPU per million events (of the sink per million rows).
@@ -71,7 +71,7 @@ _FIGURES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumed:
-    """What was not measured. Money is in yuan; ask your own provider for it.
+    """The assumptions of the plan. Prices are in yuan; ask your own provider for them.
 
     Attributes:
         calls_a_day: the load.
@@ -101,8 +101,8 @@ class Assumed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What it takes. Every number follows from the two above; see `planned`."""
+class CapacityPlan:
+    """The plan. Every number follows from the two above; see `planned`."""
 
     mean_per_s: int
     peak_per_s: int
@@ -125,7 +125,7 @@ class Plan:
         return self.cores_yuan_a_day + self.storage_yuan_a_day
 
 
-def planned(measured: Measured, assumed: Assumed) -> Plan:
+def planned(measured: Measured, assumed: Assumed) -> CapacityPlan:
     """Calculate the plan. Storage is that of a first full year, which is kept."""
     mean_per_s = assumed.calls_a_day / SECONDS_A_DAY
     peak_per_s = mean_per_s * assumed.peak
@@ -154,7 +154,7 @@ def planned(measured: Measured, assumed: Assumed) -> Plan:
     storage_yuan_a_month = (
         on_disks_gb * assumed.disk_gb_month_yuan + in_objects_gb * assumed.object_gb_month_yuan
     )
-    return Plan(
+    return CapacityPlan(
         mean_per_s=round(mean_per_s),
         peak_per_s=round(peak_per_s),
         partition_per_s=round(partition_per_s),
@@ -172,7 +172,7 @@ def planned(measured: Measured, assumed: Assumed) -> Plan:
     )
 
 
-def as_table(measured: Measured, assumed: Assumed, plan: Plan) -> list[str]:
+def as_table(measured: Measured, assumed: Assumed, plan: CapacityPlan) -> list[str]:
     """The plan as rows of Markdown, each with how it comes about."""
     rows = (
         ("calls a day", f"{assumed.calls_a_day:,}", "assumed"),

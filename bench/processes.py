@@ -17,10 +17,10 @@ from typing import Final, Literal
 
 from phonemeter.demo.ports import PORTS
 from phonemeter.settings import CONFIG_VARIABLE, Settings, load, stack_clickhouse, stack_kafka
+from phonemeter.stack.launch import child_command
 from phonemeter.stack.probes import http_get
-from phonemeter.stack.services import Name
+from phonemeter.stack.services import ServiceName
 from phonemeter.stack.stack import Stack
-from phonemeter.stack.tied import tied
 
 ROOT: Final = Path(__file__).parents[1]
 END_S_MAX: Final = 25.0
@@ -34,14 +34,14 @@ LOG_CHARS_MAX: Final = 6_000
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """What a process has used: seconds of CPU of all its threads, peak resident megabytes."""
+class ResourceUsage:
+    """Resources used by a process: seconds of CPU of all its threads, peak resident megabytes."""
 
     cpu_s: float
     peak_rss_mb: int
 
     @staticmethod
-    def of(pid: int) -> "Usage":
+    def of(pid: int) -> "ResourceUsage":
         """Read it from /proc.
 
         Raises:
@@ -51,7 +51,7 @@ class Usage:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         status = Path(f"/proc/{pid}/status").read_text()
         peak_kb = int(status.partition("VmHWM:")[2].partition("kB")[0])
-        return Usage((int(fields[11]) + int(fields[12])) / TICKS_PER_S, peak_kb // 1024)
+        return ResourceUsage((int(fields[11]) + int(fields[12])) / TICKS_PER_S, peak_kb // 1024)
 
 
 def machine_busy_s() -> float:
@@ -72,14 +72,14 @@ class Program:
     port: int = 0
     mark: Path | None = None
 
-    def usage(self) -> Usage:
-        """What it has used so far.
+    def usage(self) -> ResourceUsage:
+        """The resources that it has used so far.
 
         Raises:
             RuntimeError: it has ended.
         """
         try:
-            return Usage.of(self.pid)
+            return ResourceUsage.of(self.pid)
         except (OSError, ValueError):
             told = self.log.read_text(errors="replace")[-LOG_CHARS_MAX:] if self.log.exists() else ""
             raise RuntimeError(f"{self.name} has ended; its log ends with:\n{told}") from None
@@ -113,7 +113,7 @@ class Program:
 
 
 @contextmanager
-def stack(*names: Name, **changes: object) -> Iterator[tuple[Settings, dict[str, Program]]]:
+def stack(*names: ServiceName, **changes: object) -> Iterator[tuple[Settings, dict[str, Program]]]:
     """Services of the one-machine stack, on free ports and in a directory that is gone afterwards."""
     with ExitStack() as closing:
         directory = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="phonemeter-bench-")))
@@ -142,7 +142,7 @@ def program(settings: Settings, name: Literal["worker", "sink"], number: int = 0
     log_file = directory / f"{title}.log"
     with log_file.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - our own programs
-            tied((sys.executable, "-m", "bench.marked", name)),
+            child_command((sys.executable, "-m", "bench.marked", name)),
             env={
                 **os.environ,
                 **own.to_environ(),

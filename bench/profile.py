@@ -1,4 +1,4 @@
-"""Where a busy worker's time goes, by stage: py-spy looks at it from outside while it works through a log.
+"""A busy worker's time by stage: py-spy samples it from outside while it works through a log.
 
 `python -m bench.profile [--taps N]` prints one JSON line. py-spy is not a dependency of this project: install
 it beside it (`uv tool install py-spy`); where it may not look at other processes, the system says so.
@@ -30,11 +30,11 @@ SECONDS: Final = 600
 WRITE_S_MAX: Final = 60
 
 STAGES: Final[tuple[tuple[str, str], ...]] = (
-    ("/metering/events.py", "read and check the event"),
-    ("/metering/reading.py", "read and check the event"),
-    ("/metering/duplicates.py", "look up and remember ids"),
+    ("/metering/event_validation.py", "read and check the event"),
+    ("/metering/event_reader.py", "read and check the event"),
+    ("/metering/remembered_ids.py", "look up and remember ids"),
     ("/metering/ledger.py", "encode ledger records"),
-    ("/metering/lines.py", "write ledger lines"),
+    ("/metering/journal.py", "write ledger lines"),
     ("/metering/accounts.py:encode_account", "store the state"),
     ("/metering/state_items.py", "store the state"),
     ("/streams/state_log.py", "store the state"),
@@ -42,12 +42,12 @@ STAGES: Final[tuple[tuple[str, str], ...]] = (
     ("/aiokafka/consumer/", "fetch and unpack records"),
     ("/aiokafka/producer/", "publish"),
     ("/streams/record_batches.py", "fetch and unpack records"),
-    ("/streams/publishing.py", "publish"),
+    ("/streams/publisher.py", "publish"),
     ("/streams/", "order of work and metrics"),
     ("/faust/", "Faust"),
     ("/mode/", "Faust"),
 )
-"""Which stage a frame belongs to: the first whose text is in it. A frame of none belongs to its caller's."""
+"""The stage of a frame: the first whose text is in it. A frame of none belongs to its caller's."""
 
 OTHER: Final = "event loop and other"
 _WAITING: Final = re.compile(

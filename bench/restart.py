@@ -23,15 +23,16 @@ from bench.checking import CALLS, published
 from bench.figures import Figure, tell
 from bench.kafka_log import ends, fill, partition_of, publish, reading, records
 from bench.measuring import cost_of_more
-from bench.processes import Program, Usage, program, stack
+from bench.processes import Program, ResourceUsage, program, stack
 from bench.traffic import Event, appids_of, purchases, shares_of, tap
 from metering import topics
 from metering.ledger import decode_rows
-from metering.partition import Record, WorkingState
+from metering.partition_state import WorkingState
+from metering.records import Record
 from metering.rules import Rules
 from phonemeter.settings import Settings
-from streams.batch_step import Held, plan
-from streams.state_log import Placement
+from streams.batch_step import PartitionProgress, plan_batch
+from streams.state_log import StateLayout
 
 PARTITIONS: Final = 4
 PACKS: Final = ((1_000, 90), (100_000, 180), (10_000_000, 365))
@@ -49,8 +50,8 @@ PROCESSES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """What a worker left of a partition.
+class PartitionSeed:
+    """The log and the stored state of a partition before a worker starts.
 
     Attributes:
         partition: its number.
@@ -65,11 +66,11 @@ class Left:
     remembered: tuple[Event, ...]
 
 
-class Start(NamedTuple):
+class RestartCost(NamedTuple):
     """One start: seconds to the first ledger record, what was used until then, the peak after more taps."""
 
     took_s: float
-    used: Usage
+    used: ResourceUsage
     peak_mb: int
     correct: bool
 
@@ -102,7 +103,7 @@ def figures(apps: int, ids: int, runs: int) -> Iterator[Figure]:
     )
 
 
-def measure(left: Sequence[Left], apps: int) -> Start:
+def measure(left: Sequence[PartitionSeed], apps: int) -> RestartCost:
     """One start, and some more taps after it."""
     with stack("kafka", clock="events") as (settings, _):
         asyncio.run(_leave(settings, left))
@@ -116,11 +117,11 @@ def measure(left: Sequence[Left], apps: int) -> Start:
             asyncio.run(cost_of_more(settings, [worker], list(new)))
             peak_mb = worker.usage().peak_rss_mb
         correct = asyncio.run(_is_correct(settings, len(repeated)))
-    return Start(took_s, used, peak_mb, correct)
+    return RestartCost(took_s, used, peak_mb, correct)
 
 
-def left_of(partition: int, apps: int, ids: int) -> Left:
-    """What is left of a partition when all its apps have bought packs and its share of the ids was seen."""
+def left_of(partition: int, apps: int, ids: int) -> PartitionSeed:
+    """The partition after all its apps have bought packs and its share of the ids was metered."""
     # Nothing here is garbage; looking for some in a heap of this size takes most of the time.
     gc.disable()
     ours = [appid for appid in appids_of(apps) if partition_of(appid.encode(), PARTITIONS) == partition]
@@ -129,23 +130,25 @@ def left_of(partition: int, apps: int, ids: int) -> Left:
         chain.from_iterable(purchases(appid, PACKS) for appid in ours),
         _taps(ours, count, f"before-{partition}"),
     )
-    held = Held.stored(WorkingState(partition), Placement().taken_over(1))
+    progress = PartitionProgress.at_checkpoint(WorkingState(partition), StateLayout().begin_epoch(1))
     state: dict[bytes, bytes] = {}
     batch: list[Record] = []
     offset = 0
     while events := list(islice(traffic, BATCH)):
         batch = [Record(offset + at, RECORDED_AT_MS, *event) for at, event in enumerate(events)]
         offset += len(batch)
-        held = _metered(held, batch, state)
+        progress = _metered(progress, batch, state)
     remembered = tuple((record.key or b"", record.value or b"") for record in batch[-REPEATED:])
-    return Left(partition, offset, tuple(state.items()), remembered)
+    return PartitionSeed(partition, offset, tuple(state.items()), remembered)
 
 
-def _metered(held: Held, batch: Sequence[Record], state: dict[bytes, bytes]) -> Held:
-    work = plan(held, batch, Rules())
-    if work is None or work.header is None:
+def _metered(
+    progress: PartitionProgress, batch: Sequence[Record], state: dict[bytes, bytes]
+) -> PartitionProgress:
+    plan = plan_batch(progress, batch, Rules())
+    if plan is None or plan.header is None:
         raise RuntimeError("a batch did nothing: the benchmark gives offsets that were metered already")
-    for out in (*work.outcome, work.header):
+    for out in (*plan.outcome, plan.header):
         if out.topic == topics.STATE and out.key is not None:
             if out.value is None:
                 state.pop(out.key, None)
@@ -153,7 +156,7 @@ def _metered(held: Held, batch: Sequence[Record], state: dict[bytes, bytes]) -> 
                 # The newest of a key is the last, as in the topic.
                 state.pop(out.key, None)
                 state[out.key] = out.value
-    return work.after
+    return plan.after
 
 
 def _taps(appids: Sequence[str], count: int, seed: str) -> Iterator[Event]:
@@ -164,7 +167,7 @@ def _taps(appids: Sequence[str], count: int, seed: str) -> Iterator[Event]:
             yield tap(appid, chance.getrandbits(128))
 
 
-async def _leave(settings: Settings, left: Sequence[Left]) -> None:
+async def _leave(settings: Settings, left: Sequence[PartitionSeed]) -> None:
     for one in left:
         await fill(settings.kafka, topics.STATE, one.partition, one.state)
         await fill(settings.kafka, topics.EVENTS, one.partition, repeat((None, FILLER), one.next_offset))
@@ -193,7 +196,7 @@ async def _first_record(settings: Settings, worker: Program) -> float:
 
 
 async def _is_correct(settings: Settings, repeated: int) -> bool:
-    """Whether exactly the repetitions are duplicates, and all new taps were charged."""
+    """True if exactly the repetitions are duplicates and all new taps were charged."""
     kinds = {"duplicate": 0, "charged": 0, "other": 0}
     for partition in range(PARTITIONS):
         for one in await records(settings.kafka, topics.LEDGER, partition):

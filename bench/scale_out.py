@@ -18,9 +18,9 @@ from bench.measuring import Cost, cost_of_more, ledger_difference
 from bench.processes import Program, program, stack
 from bench.traffic import APPS, PACKS, events
 from metering.topics import WORKER_GROUP
+from phonemeter.kafka_admin import admin
 from phonemeter.settings import Settings
 from phonemeter.stack.kafka.progress import NO_COORDINATOR_YET
-from phonemeter.stack.kafka.topics import admin
 from phonemeter.stack.probes import http_get
 
 WITHIN: Final = 1.1
@@ -29,7 +29,7 @@ RECORDS: Final = re.compile(r"^phonemeter_worker_records_total\{[^}]*\} ([\d.e+]
 
 
 def figures(taps: int, runs: int) -> Iterator[Figure]:
-    """What two workers use per event, of what one uses."""
+    """The ratio of what two workers use per event to what one uses."""
     ratios, correct = [], True
     one = two = 0.0
     for _ in range(runs):

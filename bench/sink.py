@@ -19,15 +19,17 @@ from bench.figures import Figure, conditions, tell, write
 from bench.kafka_log import partition_of
 from bench.processes import Program, program, stack
 from metering.ledger import Entry, encode_records
-from metering.partition import PartitionState, Record, meter
+from metering.partition import meter
+from metering.partition_state import PartitionState
+from metering.records import Record
 from metering.rules import Rules
 from metering.times import DAY_MS
 from metering.topics import LEDGER
 from phonemeter.settings import Settings
 from phonemeter.stack.kafka.topics import ensure_topics
-from producers.simulate import Plan, simulate
+from producers.simulate import TrafficPlan, simulate
 from sinks.connection import connect, rows
-from sinks.lines import shortened
+from sinks.entry_columns import shorten_ids
 
 ROWS = 500_000
 APPS = 100
@@ -67,7 +69,7 @@ def main() -> None:
 
 
 def figures(count: int, runs: int) -> Iterator[Figure]:
-    """What the sink uses, what the engine uses meanwhile, and how fast it goes."""
+    """Resources of the sink and of the engine, and their speed."""
     entries: dict[int, list[Entry]] = {}
     found = []
     for _ in range(runs):
@@ -92,9 +94,9 @@ def figures(count: int, runs: int) -> Iterator[Figure]:
 
 
 def _lines(count: int, partitions: int) -> dict[int, list[Entry]]:
-    """What the rules make of about so many simulated events, by partition."""
+    """The ledger entries of about so many simulated events, by partition."""
     tell(f"simulating {count:,} taps")
-    plan = Plan(start_ms=START_MS, duration_ms=365 * DAY_MS, taps=count, apps=APPS)
+    plan = TrafficPlan(start_ms=START_MS, duration_ms=365 * DAY_MS, taps=count, apps=APPS)
     logs: dict[int, list[Record]] = {partition: [] for partition in range(partitions)}
     for arrival in simulate(plan):
         key = arrival.value.partition(b'"subject":"')[2].partition(b'"')[0]
@@ -165,7 +167,7 @@ def _published(entries: Mapping[int, list[Entry]], digits: int) -> Sums:
             continue
         of: Counter[int] = Counter()
         for one in lines:
-            (event_id,) = shortened((one.event_id,), digits)
+            (event_id,) = shorten_ids((one.event_id,), digits)
             texts = (
                 one.kind, one.appid, one.capability, event_id, one.pack_id, one.reason, one.scene, one.store,
                 one.env, one.client, one.source, one.details,

@@ -1,10 +1,10 @@
-"""What ClickHouse holds of the ledger, as the benchmarks ask it."""
+"""The ledger in ClickHouse, as the benchmarks query it."""
 
 import asyncio
 
 from clickhouse_driver import Client
 
-from bench.checking import COLUMNS, KINDS, Line, difference, expected
+from bench.checking import COLUMNS, KINDS, EntryFields, difference, expected
 from bench.figures import tell
 from bench.kafka_log import records
 from metering import topics
@@ -20,14 +20,14 @@ _BYTES = (
 )
 
 
-class Stored:
+class StoredLedger:
     """A connection to the ledger."""
 
     def __init__(self, settings: Settings) -> None:
         self._client: Client = connect(settings.clickhouse)
 
     def count(self) -> int:
-        """How many lines there are; 0 as long as there is no table."""
+        """Number of entries; 0 as long as there is no table."""
         try:
             return int(rows(self._client, _COUNT)[0][0])
         except FAILURES:
@@ -38,10 +38,10 @@ class Stored:
         return {partition: highest[0] + 1 for partition, highest in rows(self._client, _POSITIONS)}
 
     def bytes_on_disk(self) -> int:
-        """What the table takes, projections and indexes included."""
+        """Bytes of the table, projections and indexes included."""
         return int(rows(self._client, _BYTES)[0][0])
 
-    def lines(self, partition: int) -> list[Line]:
+    def lines(self, partition: int) -> list[EntryFields]:
         """The lines of a source partition that are compared, in their order."""
         columns = ", ".join(RENAMED.get(name, name) for name in COLUMNS)
         kinds = ", ".join(f"'{kind}'" for kind in sorted(KINDS))
@@ -49,7 +49,7 @@ class Stored:
             f"SELECT {columns} FROM ledger WHERE source_partition = {partition:d} AND kind IN ({kinds}) "  # noqa: S608 - our own names
             "ORDER BY source_offset, line"
         )
-        return [Line(*row) for row in rows(self._client, query)]
+        return [EntryFields(*row) for row in rows(self._client, query)]
 
     def close(self) -> None:
         """Give up the connection."""
@@ -57,8 +57,8 @@ class Stored:
 
 
 async def stored_difference(settings: Settings) -> str | None:
-    """What is wrong with the ledger in ClickHouse, by the count of `bench.checking`; None if nothing is."""
-    stored = Stored(settings)
+    """The first difference between the ledger in ClickHouse and the count of `bench.checking`, if any."""
+    stored = StoredLedger(settings)
     try:
         for partition in range(settings.partitions):
             log = [(one.offset, one.value) for one in await records(settings.kafka, topics.EVENTS, partition)]

@@ -1,4 +1,4 @@
-"""The figures as Markdown: the parts of docs/performance.md between its markers."""
+"""The figures as Markdown: the parts of docs/explanation/performance.md between its markers."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from bench.plan import Assumed, Measured, as_table, planned
 
-Line = Mapping[str, Any]
+JsonLine = Mapping[str, Any]
 
 _BEGIN: Final = "<!-- {name}: written by `make bench` -->"
 _END: Final = "<!-- end of {name} -->"
 
 
-def write_page(page: Path, lines: Sequence[Line]) -> list[str]:
+def write_page(page: Path, lines: Sequence[JsonLine]) -> list[str]:
     """Write what the lines say into the page, each part between its markers; the parts that were written.
 
     Parts that the lines say nothing of stay as they are.
@@ -33,7 +33,7 @@ def write_page(page: Path, lines: Sequence[Line]) -> list[str]:
     return written
 
 
-def figures(lines: Iterable[Line]) -> list[str]:
+def figures(lines: Iterable[JsonLine]) -> list[str]:
     """One row per figure; of one that was measured twice the last counts."""
     found = {line["figure"]: line for line in lines if "figure" in line}
     if not found:
@@ -45,9 +45,9 @@ def figures(lines: Iterable[Line]) -> list[str]:
     ]
 
 
-def peers(lines: Iterable[Line]) -> list[str]:
+def peers(lines: Iterable[JsonLine]) -> list[str]:
     """One row per peer and mode."""
-    by_peer: dict[tuple[str, str], list[Line]] = {}
+    by_peer: dict[tuple[str, str], list[JsonLine]] = {}
     for line in lines:
         if "peer" in line:
             by_peer.setdefault((line["peer"], line["mode"]), []).append(line)
@@ -60,7 +60,7 @@ def peers(lines: Iterable[Line]) -> list[str]:
     ]
 
 
-def profile(lines: Iterable[Line]) -> list[str]:
+def profile(lines: Iterable[JsonLine]) -> list[str]:
     """One row per stage of the newest profile."""
     found = [line for line in lines if "profile" in line]
     if not found:
@@ -75,7 +75,7 @@ def profile(lines: Iterable[Line]) -> list[str]:
     ]
 
 
-def conditions(lines: Iterable[Line]) -> list[str]:
+def conditions(lines: Iterable[JsonLine]) -> list[str]:
     """The machine and the versions that the last figure was measured with."""
     found = [line["conditions"] for line in lines if line.get("conditions")]
     if not found:
@@ -83,7 +83,7 @@ def conditions(lines: Iterable[Line]) -> list[str]:
     return ["| condition | |", "|---|---|", *(f"| {name} | {value} |" for name, value in found[-1].items())]
 
 
-def plan(lines: Sequence[Line]) -> list[str]:
+def plan(lines: Sequence[JsonLine]) -> list[str]:
     """The plan for 10^10 calls a day, where the figures that it needs are there."""
     try:
         measured = Measured.of(lines)
@@ -93,7 +93,7 @@ def plan(lines: Sequence[Line]) -> list[str]:
     return as_table(measured, assumed, planned(measured, assumed))
 
 
-PARTS: Final[dict[str, Callable[[Sequence[Line]], list[str]]]] = {
+PARTS: Final[dict[str, Callable[[Sequence[JsonLine]], list[str]]]] = {
     "figures": figures,
     "peers": peers,
     "profile": profile,
@@ -103,7 +103,7 @@ PARTS: Final[dict[str, Callable[[Sequence[Line]], list[str]]]] = {
 """The parts of the page, by the names in their markers."""
 
 
-def _figure_row(line: Line) -> str:
+def _figure_row(line: JsonLine) -> str:
     met = {True: "yes", False: "**no**", None: ""}[line["met"]]
     runs = "1 run" if line["runs"] == 1 else f"{line['runs']} runs"
     unit = line["unit"]
@@ -116,12 +116,12 @@ def _figure_row(line: Line) -> str:
     )
 
 
-def _as_large(runs: Sequence[Line]) -> Sequence[Line]:
+def _as_large(runs: Sequence[JsonLine]) -> Sequence[JsonLine]:
     """The runs with as many events as the last: those of another size do not compare."""
     return [run for run in runs if run["events"] == runs[-1]["events"]]
 
 
-def _peer_row(peer: str, mode: str, runs: Sequence[Line]) -> str:
+def _peer_row(peer: str, mode: str, runs: Sequence[JsonLine]) -> str:
     def spread(name: str) -> str:
         values = [run[name] for run in runs]
         if len(values) == 1:

@@ -1,4 +1,4 @@
-"""The default price list (DESIGN section 3): data, replaceable, in micro-yuan."""
+"""The default price list, in micro-yuan; also on `metering/README.md`."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from metering.money import MICRO_YUAN
 
 
 class Offer(Struct, frozen=True):
-    """One pack on sale: `price_micro_yuan` is asked, `list_price_micro_yuan` is before the discount."""
+    """A pack on sale; `list_price_micro_yuan` is the price before the discount."""
 
     capability: Capability
     calls: int

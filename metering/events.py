@@ -1,28 +1,26 @@
-"""The event: a CloudEvents 1.0 record of `phone-events`, read strictly or rejected (DESIGN section 5)."""
+"""The events of `phone-events`: CloudEvents 1.0 of these types, and the rejection of what is none."""
 
-import re
-from collections.abc import Iterator
 from datetime import datetime
-from functools import lru_cache
-from typing import Annotated, Final, Literal, NamedTuple
-from unicodedata import digit, normalize
+from typing import Annotated, Final, Literal, get_args
 
-import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
-from metering.times import CLOCK_SKEW_MS, EARLIEST_MS, LATEST_MS, from_ms
+from metering.routing_policy import RoutingChoices
 
 Capability = Literal["quick", "realtime"]
 CAPABILITIES: Final[tuple[Capability, ...]] = ("quick", "realtime")
 
-VALUE_BYTES_MAX: Final = 65_536
-"""An event is a few hundred bytes; more is a mistake upstream."""
+PriceBasis = Literal["paid", "catalogue", "unknown"]
+"""Origin of a price; an unknown one is 0. The platform tells none of the packs that it reports."""
 
-QUOTED_CHARACTERS_MAX: Final = 100
-"""What a sentence repeats of an event at most: an unknown type may be as long as an event."""
+Coverage = Literal["quota", "capability"]
+"""Extent of a count of the platform: one quota, or all quotas of the capability together."""
+
+VALUE_BYTES_MAX: Final = 65_536
+"""Limit of an event, which usually has a few hundred bytes."""
 
 CLOCK_KEY: Final = "clock"
-"""Key and subject of a clock tick, which belongs to a whole partition and to no app."""
+"""Key and subject of a clock tick, which is for a whole partition and not for an app."""
 
 APPID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}\Z"
 
@@ -34,23 +32,28 @@ MicroYuan = Annotated[int, Meta(ge=0, le=10**15)]
 
 
 class AuthorizationData(Struct, frozen=True, gc=False):
-    """Where a tap happened: capability, scene (entry page), store, build, keyed hash of the client."""
+    """Place of a tap: capability, scene (entry page), store, build, keyed hash of the client."""
 
     capability: Capability
     scene: Label = ""
     store: Label = ""
     env: Label = ""
     client: Annotated[str, Meta(max_length=128)] = ""
+    calls: Literal[1] = 1
+    """Declared so that any other number is refused: ignored, it would be taken for what it says (rule 15)."""
 
 
 class UnsuccessfulData(AuthorizationData, frozen=True, gc=False):
-    """A tap that gave no number, with the component's `errno`: 103 denied, 1400001 quota exhausted, ..."""
+    """Data of a tap without a number; `errno` is the component's: 103 denied, 1400001 quota exhausted."""
 
     errno: Annotated[int, Meta(ge=-(2**31), lt=2**31)] = 0
 
 
 class PurchaseData(Struct, frozen=True, gc=False):
-    """One pack bought: its size in calls, validity, price, and when it was paid and shall start."""
+    """A bought pack: size in calls, validity, price, time of payment, optional start.
+
+    Of its calls, `used_before` were used before this log (rule 16).
+    """
 
     pack_id: Identifier
     capability: Capability
@@ -60,24 +63,84 @@ class PurchaseData(Struct, frozen=True, gc=False):
     paid_at: Zoned
     order_id: Annotated[str, Meta(max_length=128)] = ""
     starts_at: Zoned | None = None
+    price_basis: PriceBasis = "paid"
+    used_before: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+
+
+class AssignmentData(PurchaseData, frozen=True, gc=False):
+    """A pack that an agency bought, and the time at which it assigned it to the app: that of the event."""
+
+    assigned_at: Zoned | None = None
 
 
 class RefundData(Struct, frozen=True, gc=False):
-    """The pack whose price is asked back."""
+    """The pack of a refund, and whose act it is: a request of the owner, or a fact of the platform."""
 
     pack_id: Identifier
+    by: Literal["owner", "platform"] = "owner"
 
 
 class RegistrationData(Struct, frozen=True, gc=False):
-    """Who owns the app; decides exemption (DESIGN rule 9)."""
+    """The owner of an app, who decides exemption (rule 9)."""
 
     entity_type: Label
     name: Text = ""
     category: Label = ""
 
 
+class OpeningData(Struct, frozen=True, gc=False):
+    """The calls of a trial quota that were used before this log; with `trial_scope` `capability`, of one."""
+
+    trial_used: Annotated[int, Meta(ge=0, le=1_000_000_000)]
+    capability: Capability | None = None
+
+
+class ChangedFields(
+    Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True, omit_defaults=True
+):
+    """The fields of a corrected fact as they should have been; absent ones stay as they were.
+
+    `metering.corrections` tells which of them belong to which facts.
+    """
+
+    time: Zoned | None = None
+    capability: Capability | None = None
+    scene: Label | None = None
+    store: Label | None = None
+    env: Label | None = None
+    pack_id: Identifier | None = None
+    order_id: Annotated[str, Meta(max_length=128)] | None = None
+    calls: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+    validity_days: Annotated[int, Meta(ge=1, le=3_660)] | None = None
+    price_micro_yuan: MicroYuan | None = None
+    price_basis: PriceBasis | None = None
+    paid_at: Zoned | None = None
+    assigned_at: Zoned | None = None
+    starts_at: Zoned | None = None
+    used_before: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
+    by: Literal["owner", "platform"] | None = None
+    entity_type: Label | None = None
+    name: Text | None = None
+    category: Label | None = None
+
+
+class CorrectionData(Struct, frozen=True, gc=False):
+    """The correction of a fact of the same app: it is void, or some of its fields are others (rule 15)."""
+
+    event_id: Identifier
+    void: bool = False
+    set: ChangedFields | None = None
+    note: Text = ""
+
+
+class MigrationData(Struct, frozen=True, gc=False):
+    """The appid that an app has from now on."""
+
+    to: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class AlertingData(Struct, frozen=True, gc=False):
-    """An app's own alert thresholds; what is absent stays as it is."""
+    """An app's own alert thresholds; absent ones stay as they are."""
 
     levels_percent: Annotated[list[Annotated[int, Meta(ge=0, le=100)]], Meta(max_length=10)] | None = None
     expiry_days: Annotated[list[Annotated[int, Meta(ge=0, le=365)]], Meta(max_length=10)] | None = None
@@ -87,27 +150,125 @@ class AlertingData(Struct, frozen=True, gc=False):
     burn_percent: Annotated[int, Meta(ge=100, le=10_000)] | None = None
 
 
+class AgreementData(Struct, frozen=True, gc=False):
+    """An app's policy on differences to the platform's count: they are shown, or booked as well (rule 17)."""
+
+    policy: Literal["report", "follow"]
+
+
+class RoutingData(RoutingChoices, frozen=True, kw_only=True, gc=False):
+    """An owner's choices of the routing policy of a capability; absent ones stay as they are (rule 20)."""
+
+    capability: Capability
+
+
 class ObservationData(Struct, frozen=True, gc=False):
-    """What the platform's usage interface said of one pack, or of the trial when `pack_id` is empty."""
+    """The platform's count of one pack, or of the trial quota if `pack_id` is empty.
+
+    One that `covers` the capability is of all its quotas together, and of none by itself.
+    """
 
     capability: Capability
     pack_id: Annotated[str, Meta(max_length=128)] = ""
     used: Annotated[int, Meta(ge=0)] = 0
     size: Annotated[int, Meta(ge=0)] = 0
+    covers: Coverage = "quota"
+
+
+Quota = Annotated[
+    str, Meta(pattern=r"^(?:trial|uncovered|exempt|corrected|followed|pack:(?s:.{1,128}))\Z", max_length=133)
+]
+"""The quota that a call is taken from: `trial`, `uncovered`, `exempt`, or `pack:` and the pack's id.
+
+Of `corrected` are the calls that corrections took out of the log, without those that they put into it; of
+`followed` those that the platform's count has less than the log, so mostly negative.
+"""
+
+OFFSET_MAX: Final = 2**62
+
+SETTLEMENT_TYPE: Final = "account.settled"
+
+MOVES_MAX: Final = 200
+"""Limit of moves of one event; more are cut into parts."""
+
+PACKS_SET_MAX: Final = 20
+"""Limit of packs of one event whose terms are corrected; more are cut into parts."""
+
+
+class Move(Struct, frozen=True, kw_only=True, gc=False):
+    """Calls of one day, scene, store and build that are to be taken from another quota than they were.
+
+    Negative ones are to be so of fewer calls than none, which only following leads to.
+    """
+
+    capability: Capability
+    from_: Quota = field(name="from")
+    to: Quota
+    calls: Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
+    time: Zoned
+    scene: Label = ""
+    store: Label = ""
+    env: Label = ""
+
+
+class PackTerms(Struct, frozen=True, kw_only=True, gc=False):
+    """The terms of a pack as they should have been, and the purchase `of` which they are."""
+
+    of: Identifier
+    pack: AssignmentData
+
+
+class OwnerTerms(Struct, frozen=True, kw_only=True, gc=False):
+    """The owner as it should have been, and the registration `of` which it is; empty without one."""
+
+    of: Annotated[str, Meta(max_length=128)]
+    time: Zoned
+    entity_type: Label
+    name: Text = ""
+    category: Label = ""
+
+
+class SettlementData(Struct, frozen=True, kw_only=True, gc=False):
+    """The changes that bring an app to the order of effective time: moves of calls, and refunds decided anew.
+
+    `as_of` is the source offset up to which the ledger was read, `after` that of the app's settlement before,
+    `rules` the digest of the rules by which it was worked out. `refund_times` are those of
+    `refunded`. By corrections, `packs` have
+    other terms or are new, those `removed` were not bought, and the owner is another one.
+
+    One that follows the platform's count only moves calls from or to `followed`; `follows` is the event id of
+    the app's one before, empty for the first.
+    """
+
+    as_of: Annotated[int, Meta(ge=0, le=OFFSET_MAX)]
+    after: Annotated[int, Meta(ge=-1, le=OFFSET_MAX)]
+    from_: Zoned = field(name="from")
+    moves: Annotated[list[Move], Meta(max_length=MOVES_MAX)] = []
+    refunded: Annotated[list[Identifier], Meta(max_length=MOVES_MAX)] = []
+    refund_times: Annotated[list[Zoned], Meta(max_length=MOVES_MAX)] = []
+    not_refunded: Annotated[list[Identifier], Meta(max_length=MOVES_MAX)] = []
+    packs: Annotated[list[PackTerms], Meta(max_length=PACKS_SET_MAX)] = []
+    removed: Annotated[list[Identifier], Meta(max_length=PACKS_SET_MAX)] = []
+    owner: OwnerTerms | None = None
+    rules: Label = ""
+    follows: Annotated[str, Meta(max_length=128)] | None = None
+    part: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    parts: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
 
 
 class Event(Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
-    """What all events share; `subject` is the appid, `id` the idempotency key (DESIGN rule 2)."""
+    """The fields of all events; `subject` is the appid, `id` the idempotency key (rule 2)."""
 
     specversion: Literal["1.0"]
     id: Identifier
     source: Text
     subject: str
     time: Zoned
+    datacontenttype: str = ""
 
 
 class Authorization(Event, frozen=True, kw_only=True, gc=False):
-    """One tap's outcome."""
+    """The outcome of a tap."""
 
     data: AuthorizationData
 
@@ -135,11 +296,31 @@ class Purchased(Event, frozen=True, kw_only=True, gc=False, tag="pack.purchased"
 
     data: PurchaseData
 
+    @property
+    def had_from(self) -> datetime:
+        """The time from which the app has the pack, though it may be valid only later."""
+        return self.data.paid_at
+
+
+class Assigned(Purchased, frozen=True, kw_only=True, gc=False, tag="pack.assigned"):
+    """An agency assigned a pack to the app (rule 16)."""
+
+    data: AssignmentData
+
+    @property
+    def had_from(self) -> datetime:
+        """The time of the assignment, whenever the agency paid."""
+        return self.data.assigned_at or self.time
+
 
 class Refunded(Event, frozen=True, kw_only=True, gc=False, tag="pack.refunded"):
-    """A refund was asked for."""
+    """A refund was asked for, or the platform took a pack back."""
 
     data: RefundData
+
+
+class AssignmentCancelled(Refunded, frozen=True, kw_only=True, gc=False, tag="pack.assignment_cancelled"):
+    """The cancellation of an assignment was asked for, or the platform did it."""
 
 
 class Registered(Event, frozen=True, kw_only=True, gc=False, tag="account.registered"):
@@ -148,16 +329,52 @@ class Registered(Event, frozen=True, kw_only=True, gc=False, tag="account.regist
     data: RegistrationData
 
 
+class Opened(Event, frozen=True, kw_only=True, gc=False, tag="account.opened"):
+    """An app that is in use already was taken up."""
+
+    data: OpeningData
+
+
+class Corrected(Event, frozen=True, kw_only=True, gc=False, tag="fact.corrected"):
+    """An earlier fact was wrong."""
+
+    data: CorrectionData
+
+
+class Migrated(Event, frozen=True, kw_only=True, gc=False, tag="account.migrated"):
+    """An app got another appid."""
+
+    data: MigrationData
+
+
 class AlertingSet(Event, frozen=True, kw_only=True, gc=False, tag="account.alerting_set"):
     """An owner set thresholds."""
 
     data: AlertingData
 
 
+class AgreementSet(Event, frozen=True, kw_only=True, gc=False, tag="account.agreement_set"):
+    """An owner set the policy on the platform's count."""
+
+    data: AgreementData
+
+
+class RoutingSet(Event, frozen=True, kw_only=True, gc=False, tag="account.routing_set"):
+    """An owner set how members are sent to WeChat or elsewhere."""
+
+    data: RoutingData
+
+
 class UsageObserved(Event, frozen=True, kw_only=True, gc=False, tag="platform.usage_observed"):
-    """The platform told its own count."""
+    """The platform's own count was read."""
 
     data: ObservationData
+
+
+class Settled(Event, frozen=True, kw_only=True, gc=False, tag=SETTLEMENT_TYPE):
+    """An app was worked out in the order of effective time (rule 8)."""
+
+    data: SettlementData
 
 
 class ClockTicked(Event, frozen=True, kw_only=True, gc=False, tag="clock.ticked"):
@@ -169,199 +386,19 @@ AnyEvent = (
     | Denied
     | Failed
     | Purchased
+    | Assigned
     | Refunded
+    | AssignmentCancelled
     | Registered
+    | Opened
+    | Migrated
+    | Corrected
     | AlertingSet
+    | AgreementSet
+    | RoutingSet
     | UsageObserved
+    | Settled
     | ClockTicked
 )
 
-EVENT_TYPES: Final[tuple[str, ...]] = tuple(
-    str(kind.__struct_config__.tag)
-    for kind in (
-        Succeeded,
-        Denied,
-        Failed,
-        Purchased,
-        Refunded,
-        Registered,
-        AlertingSet,
-        UsageObserved,
-        ClockTicked,
-    )
-)
-
-RejectionReason = Literal[
-    "too_large",
-    "not_utf8",
-    "not_json",
-    "unknown_type",
-    "invalid_field",
-    "time_out_of_range",
-    "key_missing",
-    "key_mismatch",
-    "phone_number",
-]
-
-
-class Rejection(NamedTuple):
-    """Why a record can't be an event: a `reason` to count by and one `sentence` to read."""
-
-    reason: RejectionReason
-    sentence: str
-
-
-decoder: Final = msgspec.json.Decoder(AnyEvent)
-"""Reads the fields of an event; what it accepts may still be implausible."""
-
-EARLIEST: Final = from_ms(EARLIEST_MS)
-"""No event has an earlier time."""
-
-_APPID: Final = re.compile(APPID_PATTERN)
-
-
-def read_event(value: bytes, *, now_ms: int | None) -> AnyEvent | Rejection:
-    """Read one event from its JSON bytes.
-
-    Args:
-        value: the record's value.
-        now_ms: when the record arrived (the broker's time); None offline, where it arrives at its event time.
-    """
-    if len(value) > VALUE_BYTES_MAX:
-        return Rejection("too_large", f"The event is larger than {VALUE_BYTES_MAX} bytes.")
-    try:
-        # The decoder skips over what is unknown without looking at its encoding.
-        if not value.isascii():
-            value.decode()
-        event: AnyEvent = decoder.decode(value)
-    except UnicodeDecodeError as error:
-        return Rejection("not_utf8", f"The event is not UTF-8 text: byte {error.start} can't be decoded.")
-    except msgspec.ValidationError as error:
-        return _invalid(str(error))
-    except (msgspec.DecodeError, RecursionError) as error:
-        return Rejection("not_json", f"The event is not a JSON object: {error}.")
-    return _implausible(event, latest_time(now_ms)) or event
-
-
-def read_record(key: bytes | None, value: bytes | None, *, now_ms: int | None) -> AnyEvent | Rejection:
-    """Read one record of `phone-events`, whose key must be its event's subject."""
-    if value is None:
-        return Rejection("not_json", "The record has no value; an event is a JSON object.")
-    event = read_event(value, now_ms=now_ms)
-    if isinstance(event, Rejection):
-        return event
-    if not key:
-        return Rejection(
-            "key_missing", f"The record has no key; its key must be its subject {event.subject!r}."
-        )
-    if key != event.subject.encode():
-        shown = key[:64].decode(errors="backslashreplace")
-        return Rejection("key_mismatch", f"The record's key {shown!r} is not its subject {event.subject!r}.")
-    return event
-
-
-def _implausible(event: AnyEvent, latest: datetime) -> Rejection | None:
-    if not is_appid(event.subject):
-        return Rejection(
-            "invalid_field",
-            "subject: expected an appid, which is 1 to 64 letters, digits, hyphens or underscores.",
-        )
-    if not EARLIEST <= event.time <= latest:
-        return _out_of_range("time", event.time, latest)
-    for path, text in _texts(event):
-        if looks_like_phone_number(text):
-            return Rejection("phone_number", f"{path} looks like a phone number; {PERSON_ADVICE}")
-    if isinstance(event, Purchased):
-        return _implausible_purchase(event.data, latest)
-    return None
-
-
-def _texts(event: AnyEvent) -> Iterator[tuple[str, str]]:
-    """What an event says in words of its own, with the place of each."""
-    yield from (("id", event.id), ("source", event.source), ("subject", event.subject))
-    data = getattr(event, "data", None)
-    for name in getattr(data, "__struct_fields__", ()):
-        text = getattr(data, name)
-        if isinstance(text, str) and name not in PLATFORM_NAMES:
-            yield f"data.{name}", text
-
-
-def is_appid(subject: str) -> bool:
-    """Whether a subject is well formed; asked once per app and batch, not by the decoder at every event."""
-    return _APPID.fullmatch(subject) is not None
-
-
-@lru_cache(maxsize=1024)
-def latest_time(now_ms: int | None) -> datetime:
-    """The latest time that an event may have which arrived then; cached, as many arrive at once."""
-    return from_ms(LATEST_MS if now_ms is None else min(LATEST_MS, now_ms + CLOCK_SKEW_MS))
-
-
-def _implausible_purchase(data: PurchaseData, latest: datetime) -> Rejection | None:
-    if not EARLIEST <= data.paid_at <= latest:
-        return _out_of_range("data.paid_at", data.paid_at, latest)
-    if data.starts_at is not None and not EARLIEST <= data.starts_at <= latest_time(None):
-        return _out_of_range("data.starts_at", data.starts_at, latest_time(None))
-    return None
-
-
-def _out_of_range(field: str, moment: datetime, latest: datetime) -> Rejection:
-    """The moment is shown as it was given: near the years 1 and 9999 it need not exist in UTC."""
-    return Rejection(
-        "time_out_of_range",
-        f"{field} {moment.isoformat()} is outside {EARLIEST.isoformat()} to {latest.isoformat()}.",
-    )
-
-
-PHONE_NUMBER_DIGITS: Final = 11
-PHONE_NUMBER_WRITTEN_MAX: Final = 28
-"""Characters: `(0086) 138-0013-8000` with room to spare."""
-
-PLATFORM_NAMES: Final = frozenset({"pack_id", "order_id"})
-"""Identifiers that the platform issues: eleven digits there are an order and no phone."""
-
-PERSON_ADVICE: Final = "leave it out, or send a keyed hash of the user as data.client."
-
-_PUNCTUATION: Final = re.compile(r"[\s().+-]")
-_PHONE_NUMBER: Final = re.compile(r"(?:(?:00)?86)?1[3-9][0-9]{9}")
-
-
-def is_no_phone_number(text: str) -> bool:
-    """Whether a text can't be a phone number at first sight: it is of another length, or has a letter."""
-    return (
-        text.islower()
-        or not PHONE_NUMBER_DIGITS <= len(text) <= PHONE_NUMBER_WRITTEN_MAX
-        or (text.isascii() and text.isalnum() and not text.isdecimal())
-    )
-
-
-def looks_like_phone_number(text: str) -> bool:
-    """Whether a text has the form of a Chinese mobile number, however it is punctuated and in any digits."""
-    if not PHONE_NUMBER_DIGITS <= len(text) <= PHONE_NUMBER_WRITTEN_MAX:
-        return False
-    if not text.isascii():
-        text = "".join(str(digit(character, character)) for character in normalize("NFKC", text))
-    return _PHONE_NUMBER.fullmatch(_PUNCTUATION.sub("", text)) is not None
-
-
-def _invalid(problem: str) -> Rejection:
-    if problem.endswith("at `$.type`"):
-        return Rejection("unknown_type", f"{_placed(problem)}; known types are {', '.join(EVENT_TYPES)}.")
-    if problem.endswith("missing required field `type`"):
-        return Rejection("invalid_field", "The event has no `type`.")
-    if problem.endswith("at `$.data.capability`"):
-        return Rejection("invalid_field", f"{_placed(problem)}; it is {' or '.join(CAPABILITIES)}.")
-    return Rejection("invalid_field", f"{_placed(problem)}.")
-
-
-def _placed(problem: str) -> str:
-    """A problem as msgspec tells it, with the field in front, where people look for it."""
-    what, _, where = _shortened(problem).rpartition(" - at `$.")
-    return f"{where.removesuffix('`')}: {what[0].lower()}{what[1:]}" if what else where
-
-
-def _shortened(problem: str) -> str:
-    """A problem may quote the value that it is about."""
-    if len(problem) <= 2 * QUOTED_CHARACTERS_MAX:
-        return problem
-    return f"{problem[:QUOTED_CHARACTERS_MAX]}...{problem[-QUOTED_CHARACTERS_MAX:]}"
+EVENT_TYPES: Final[tuple[str, ...]] = tuple(str(kind.__struct_config__.tag) for kind in get_args(AnyEvent))

@@ -1,7 +1,7 @@
-"""The ledger: immutable lines of what each event did, and the record that carries them on `phone-ledger`.
+"""The ledger: immutable entries of what each event did, and the records of `phone-ledger` that carry them.
 
-A line is identified by (source partition, source offset, line). Lines of one partition come in the order of
-that identity, so that whoever stores them knows what it already has from the highest identity alone.
+An entry is identified by source partition, source offset and line (its number within the record). The entries
+of a partition are ordered by that identity, so that the highest stored identity tells what is stored.
 """
 
 from collections.abc import Sequence
@@ -21,50 +21,78 @@ EntryKind = Literal[
     "duplicate",
     "rejection",
     "trial_grant",
+    "opening",
+    "opening_refused",
     "purchase",
     "purchase_refused",
     "refund",
     "refund_refused",
+    "refund_waiting",
     "lapse",
     "registration",
     "alerting_set",
+    "migration",
+    "migration_refused",
+    "agreement_set",
+    "routing_set",
     "usage_observed",
+    "correction",
+    "correction_refused",
+    "corrected",
+    "followed",
+    "unsettled",
+    "settlement",
+    "settlement_refused",
     "alert",
     "recovery",
+    "clock_start",
 ]
-"""What a line records. The first five are the outcomes of a succeeded authorization: their `calls` add up to
-the number of calls, whichever way an uncovered call is taken over later."""
+"""Kinds of entries. The first five are the outcomes of a succeeded authorization: their `calls` add up to the
+number of calls, also when a pack takes over uncovered calls or a settlement moves calls. `clock_start` is the
+first clock tick of the partition: from there on time passes by the clock, and not by the events alone.
+`corrected` are calls that a correction took out of the log, negative where it put them into it; `followed`
+those that were given back to follow the platform's count, negative where they were taken."""
+
+AlertReason = Literal["level", "expiry", "run_out", "uncovered", "refused", "minute_burn", "client_burn"]
+"""The `reason` of an entry of kind `alert`."""
+
+RecoveryReason = Literal["level", "run_out", "uncovered", "refused"]
+"""The `reason` of an entry of kind `recovery`."""
 
 CALL_KINDS: Final[tuple[EntryKind, ...]] = ("charge", "trial_charge", "free", "exempt", "uncovered")
 
+MOVED_REASONS: Final = frozenset({"taken_over", "settled"})
+"""The `reason` of entries that move calls that were counted before."""
+
 RECORD_ENTRIES_MAX: Final = 2_000
-"""Lines per ledger record at most; a line is usually 200 to 400 bytes."""
+"""Limit of entries per ledger record; an entry usually has 200 to 400 bytes."""
 
 RECORD_BYTES_MAX: Final = 900_000
-"""Bytes per ledger record at most: a broker takes 1 MB unless told otherwise."""
+"""Limit of bytes per ledger record: brokers take 1 MB by default."""
 
 
 class Entry(Struct, frozen=True, array_like=True, gc=False):
-    """One line of the ledger.
+    """A ledger entry: one row of the ledger.
 
     Attributes:
-        offset: source offset of the record that caused it.
-        line: its number among the lines of that record, from 0.
-        kind: what it records.
-        time_ms: when it took effect: the event's own time, a lapse's expiry.
-        recorded_at_ms: when the record arrived (broker time; offline the event's time).
+        offset: source offset: of the record that caused it.
+        line: its number among the entries of that record, from 0.
+        kind: see `EntryKind`.
+        time_ms: time at which it took effect: of the event, of a lapse the expiry.
+        recorded_at_ms: time at which the record arrived (the broker's; offline the event's).
         appid: the app.
-        capability: `quick`, `realtime`, or empty where it concerns the whole app.
-        event_id: the event that it is the outcome of; empty for what time alone causes.
-        calls: calls moved: 1 for a call, -1 for the uncovered line that a takeover reverses, a pack's size
-            for a purchase or refund, the remainder for a lapse, 0 for what moves none.
-        amount_micro_yuan: the money that belongs to `calls`.
-        pack_id: the pack concerned; empty for the trial quota.
-        remaining: what the pack (or the trial quota) holds after this line.
-        reason: why, one word: `no_pack`, `exhausted`, `too_late`, `taken_over`, a refusal, an alert's kind.
+        capability: `quick`, `realtime`, or empty if it is about the whole app.
+        event_id: the event that caused it; empty if only time did.
+        calls: calls moved: 1 for a call, -1 for the reversal of an uncovered call, the size for a purchase,
+            the remainder for a refund or lapse (negative for its reversal), those used before for an opening,
+            any number for a settlement's move, otherwise 0.
+        amount_micro_yuan: the cost of `calls`.
+        pack_id: the pack; empty for the trial quota.
+        remaining: the running balance: calls left in the pack or the trial quota after this entry.
+        reason: one word; `metering/README.md` lists them.
         errno: the component's error number of a denied or failed authorization.
-        scene, store, env, client, source: where the authorization happened, as the event said.
-        details: JSON object of what this kind alone has: a pack's terms, an alert's level, a rejection.
+        scene, store, env, client, source: of the event.
+        details: JSON object with fields of this kind alone: terms of a pack, level of an alert, a rejection.
     """
 
     offset: int
@@ -90,11 +118,11 @@ class Entry(Struct, frozen=True, array_like=True, gc=False):
 
 
 COLUMNS: Final[tuple[str, ...]] = Entry.__struct_fields__
-"""The names of a row's fields, in the order in which a ledger record carries them."""
+"""The names of an entry's fields, in the order of the rows of a ledger record."""
 
 
 class LedgerRecord(Struct, frozen=True, kw_only=True):
-    """The value of a record of `phone-ledger`: the lines of a run of source offsets, as rows of `columns`."""
+    """The value of a ledger record: the entries of a range of source offsets, as rows of `columns`."""
 
     format: Literal[1] = 1
     partition: int
@@ -105,7 +133,7 @@ class LedgerRecord(Struct, frozen=True, kw_only=True):
 
 
 class LedgerRows(Struct, frozen=True, kw_only=True):
-    """A ledger record as a reader takes it: rows as plain lists, to be turned into columns."""
+    """A ledger record as it is read: rows as plain lists, to be turned into columns."""
 
     format: Literal[1]
     partition: int
@@ -129,7 +157,7 @@ def encode_records(partition: int, entries: Sequence[Entry]) -> list[bytes]:
 
 
 def _encode(partition: int, rows: Sequence[Entry]) -> list[bytes]:
-    """One record, or the halves of one that would be too large."""
+    """The value of one record, or those of its halves if it would be too large."""
     value = _encoder.encode(
         LedgerRecord(partition=partition, first_offset=rows[0].offset, last_offset=rows[-1].offset, rows=rows)
     )
@@ -140,10 +168,10 @@ def _encode(partition: int, rows: Sequence[Entry]) -> list[bytes]:
 
 
 def decode_rows(value: bytes) -> LedgerRows:
-    """Read a ledger record for storing.
+    """Decode a ledger record.
 
     Raises:
-        ValueError: not a ledger record of a format and column order known here.
+        ValueError: not a ledger record, or one with other columns.
     """
     try:
         record = _rows_decoder.decode(value)

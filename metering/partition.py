@@ -1,122 +1,63 @@
-"""One partition of the log: `(state, records) -> (state, entries)`, the whole of metering as one function.
+"""One partition of the log: `meter` is the whole of metering, `(state, records) -> (state, entries)`.
 
-The state is a value. Metering a batch gives a new state and leaves the old one as it was, and a replay of the
-same records from the same state gives the same entries, however they are cut into batches. Only whoever
-needs no older state than the newest one may give that up, for speed: see `WorkingState`.
+Metering a batch returns a new state and leaves the old one unchanged. A replay of the same records from the
+same state gives the same entries, however the records are cut into batches.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
-from operator import attrgetter
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from immutables import Map
-from msgspec import Struct
 
-from metering import alerting, topics
+from metering import openings, topics
+from metering.account_migration import migrate
 from metering.accounts import Account
-from metering.charging import authorize
+from metering.batch_ids import BatchIds, is_confirmed
+from metering.charges import authorize
+from metering.corrections import correct, mark_corrected
 from metering.dead_letters import DeadLetter
-from metering.duplicates import RememberedIds, Sighting, Sightings, digest_of
+from metering.event_reader import read_all
 from metering.events import (
+    AgreementSet,
     AlertingSet,
     AnyEvent,
     Authorization,
+    Capability,
     ClockTicked,
+    Corrected,
+    Migrated,
+    Opened,
     Purchased,
     Refunded,
     Registered,
-    Rejection,
+    RoutingSet,
+    Settled,
     UsageObserved,
 )
-from metering.exemption import is_exempt
+from metering.journal import Journal, details_json
 from metering.ledger import Entry
-from metering.lines import Lines, details_json
-from metering.purchasing import purchase, refund
-from metering.reading import read_all
+from metering.milestones import advance
+from metering.owner_settings import OwnerSetting, apply_setting
+from metering.partition_state import PartitionState, WorkingState
+from metering.purchases import purchase, refund
+from metering.records import Record, RecordRange
+from metering.registration import register
+from metering.rejections import Rejection
+from metering.remembered_ids import digest_of
 from metering.rules import Rules
-from metering.time_passing import advance, schedule
-from metering.uncovered import UncoveredCalls
+from metering.settling import refuse_unknown, settle
+from metering.times import shanghai_time
+from metering.uncovered import UncoveredCall, UncoveredCalls
 
 
-class Record(Struct, frozen=True, gc=False):
-    """One record of the log.
-
-    Attributes:
-        offset: its place.
-        recorded_at_ms: the broker's time; None offline, where a record arrives at its event time.
-        key, value: as published.
-    """
-
-    offset: int
-    recorded_at_ms: int | None
-    key: bytes | None
-    value: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionState:
-    """All that decides what the next record of a partition does.
+class StateChanges(NamedTuple):
+    """The parts of a state that may differ from an earlier one.
 
     Attributes:
-        partition: its number.
-        next_offset: the offset of the next record; all before it are in this state.
-        tick_ms: the newest clock tick, which holds for every app.
-        accounts: by appid.
-        uncovered: remembered uncovered calls, by appid and capability.
-        ids: remembered event ids.
-    """
-
-    partition: int
-    next_offset: int = 0
-    tick_ms: int = 0
-    accounts: Mapping[str, Account] = field(default_factory=Map)
-    uncovered: Map[tuple[str, str], UncoveredCalls] = field(default_factory=Map)
-    ids: RememberedIds = field(default_factory=RememberedIds)
-
-    def numbered(self) -> Sequence[Account]:
-        """The accounts in the order of their numbers."""
-        return sorted(self.accounts.values(), key=attrgetter("number"))
-
-
-@dataclass(frozen=True, slots=True)
-class WorkingState(PartitionState):
-    """A state that metering a batch uses up: its accounts are changed where they lie, and go on to the next.
-
-    With many apps a batch has little to do for each of them, and copying their accounts costs as much as
-    metering their calls. In return there is no way back: what was metered and could not be published is lost
-    with the state, which has to be read back from where it is stored.
-
-    Attributes:
-        accounts: by appid, in the order of their numbers, so that it need not be looked for.
-    """
-
-    accounts: dict[str, Account] = field(default_factory=dict)
-
-    def numbered(self) -> Sequence[Account]:
-        """The accounts in the order of their numbers."""
-        return list(self.accounts.values())
-
-    @staticmethod
-    def of(state: PartitionState) -> "WorkingState":
-        """Take a state over, which nobody else may use any more."""
-        return WorkingState(
-            state.partition,
-            state.next_offset,
-            state.tick_ms,
-            {account.appid: account for account in state.numbered()},
-            state.uncovered,
-            state.ids,
-        )
-
-
-class Changes(NamedTuple):
-    """What may differ between a state and an earlier one.
-
-    Attributes:
-        accounts: the numbers of the accounts that may.
-        uncovered: the apps and capabilities whose uncovered calls may.
-        sightings: the event ids that were seen for the first time, in order, in their stored form.
+        accounts: numbers of the accounts.
+        uncovered: apps and capabilities with other uncovered calls.
+        sightings: event ids seen for the first time, in order, in their stored form.
     """
 
     accounts: Set[int]
@@ -124,35 +65,30 @@ class Changes(NamedTuple):
     sightings: bytes
 
     @staticmethod
-    def all_of(parts: Sequence["Changes"]) -> "Changes":
-        """Those of several batches together."""
-        return Changes(
+    def all_of(parts: Sequence["StateChanges"]) -> "StateChanges":
+        """The changes of several batches together."""
+        return StateChanges(
             set().union(*(part.accounts for part in parts)),
             set().union(*(part.uncovered for part in parts)),
             b"".join(part.sightings for part in parts),
         )
 
 
-class Metered(NamedTuple):
-    """What a batch of records did.
+class MeteringResult(NamedTuple):
+    """The result of metering a batch of records: the state after it, and what may differ from before.
 
-    Attributes:
-        state: after the last record.
-        entries: ledger lines, in order.
-        dead_letters: the records that are no events.
-        alerts: those of the entries that people are told of.
-        changes: what of the state may differ from before.
+    `alerts` are those `entries` that are of kind `alert` or `recovery`.
     """
 
     state: PartitionState
     entries: list[Entry]
     dead_letters: list[DeadLetter]
     alerts: list[Entry]
-    changes: Changes
+    changes: StateChanges
 
 
 class OffsetGapError(ValueError):
-    """Records were left out between the state and the batch: the caller must go back for them."""
+    """Records are missing between the state and the batch: the caller must fetch them."""
 
     def __init__(self, partition: int, expected: int, got: int) -> None:
         super().__init__(f"partition {partition}: offset {expected} comes next, but {got} was delivered")
@@ -160,38 +96,51 @@ class OffsetGapError(ValueError):
         self.got = got
 
 
-def meter(state: PartitionState, records: Iterable[Record], rules: Rules) -> Metered:
-    """Meter a batch of records in the order of their offsets; those the state has already are skipped.
+def meter(state: PartitionState, records: Iterable[Record], rules: Rules) -> MeteringResult:
+    """Meter a batch of records in the order of their offsets; records that the state has already are skipped.
+
+    Unless they are a `RecordRange`, their offsets have no gaps.
 
     Raises:
-        OffsetGapError: a record is missing before one that was given. The state is as it was, working or not.
+        OffsetGapError: a record is missing. The state, also a working state, is unchanged.
     """
-    due = _due(state, records)
-    events, times_ms = read_all(due, state.accounts)
+    due, next_offset = _due(state, records)
+    events, times_ms = read_all(due, state.accounts, state.place)
     digests = [
         digest_of(event.subject, event.id) if isinstance(event, _REMEMBERED) else None for event in events
     ]
-    batch = _Batch(state, rules, state.ids.suspects([digest for digest in digests if digest is not None]))
+    looked_up = [digest for digest in digests if digest is not None]
+    looked_up += [
+        digest_of(event.subject, event.data.event_id) for event in events if isinstance(event, Corrected)
+    ]
+    ids = BatchIds(state.ids, looked_up, rules)
+    batch = _BatchMeter(state, rules, ids)
     batch.meter(zip(due, events, times_ms, digests, strict=True))
-    return batch.finished(state.next_offset + len(due))
+    return batch.result(next_offset)
 
 
-def _due(state: PartitionState, records: Iterable[Record]) -> Sequence[Record]:
-    """The records that the state does not have yet, of which none may be missing."""
-    due = [record for record in records if record.offset >= state.next_offset]
-    for expected, record in enumerate(due, state.next_offset):
+def _due(state: PartitionState, records: Iterable[Record]) -> tuple[Sequence[Record], int]:
+    """The records that the state does not have yet, and the offset behind them."""
+    at = state.next_offset
+    if isinstance(records, RecordRange):
+        if records.begin > at:
+            raise OffsetGapError(state.partition, at, records.begin)
+        due = records if records.begin == at else [record for record in records if record.offset >= at]
+        return due, max(at, records.end)
+    due = [record for record in records if record.offset >= at]
+    for expected, record in enumerate(due, at):
         if record.offset != expected:
             raise OffsetGapError(state.partition, expected, record.offset)
-    return due
+    return due, at + len(due)
 
 
-class _Batch:
-    """A state while a batch is metered: accounts are copied when first touched, unless it is a working state.
+class _BatchMeter:
+    """The metering of one batch: accounts are copied when first touched, unless the state is a working state.
 
-    All that is changed is in `_accounts`; `_untouched` has the accounts that are not.
+    Changed accounts are in `_accounts`, all others in `_untouched`.
     """
 
-    def __init__(self, state: PartitionState, rules: Rules, suspects: dict[int, Sighting | None]) -> None:
+    def __init__(self, state: PartitionState, rules: Rules, ids: BatchIds) -> None:
         self._before = state
         self._rules = rules
         self._tick_ms = state.tick_ms
@@ -202,47 +151,46 @@ class _Batch:
         self._known = len(state.accounts)
         self._touched: set[int] = set()
         self._uncovered: dict[tuple[str, str], UncoveredCalls] = {}
-        self._suspects = suspects
-        self._first_number = state.ids.next_number
-        self._sightings = Sightings()
-        # Looked up once and not at every event.
+        self._ids = ids
+        self._suspects = ids.suspects
+        # Bound once, as they are called for every event.
         self._touch = self._touched.add
-        self._remember = self._sightings.digests.append
-        self._remember_when = self._sightings.seen_at_ms.append
-        self._lines = Lines()
+        self._remember = ids.sightings.digests.append
+        self._remember_when = ids.sightings.seen_at_ms.append
+        self._journal = Journal()
         self._dead_letters: list[DeadLetter] = []
 
     def meter(self, arrived: Iterable[tuple[Record, AnyEvent | Rejection, int, int | None]]) -> None:
-        """Do what the records ask for, each given with its event, the event's time and digest."""
-        begin = self._lines.begin
+        """Meter records, each given with its event, the event's time and digest."""
+        begin = self._journal.begin
         for record, event, time_ms, digest in arrived:
             begin(record.offset, time_ms if record.recorded_at_ms is None else record.recorded_at_ms)
             if digest is not None:
-                self._event(event, digest, time_ms)  # type: ignore[arg-type]  # only an event has a digest
+                self._event(record, event, digest, time_ms)  # type: ignore[arg-type]  # only an event has a digest
             elif isinstance(event, Rejection):
-                self._reject(record, event)
+                self._reject(record, event, record.recorded_at_ms or self._tick_ms)
+            elif isinstance(event, Settled):
+                self._settle(event)
             else:
                 self._tick(time_ms)
 
-    def finished(self, next_offset: int) -> Metered:
-        """The state after the batch, and what the batch did."""
+    def result(self, next_offset: int) -> MeteringResult:
+        """The result of the batch."""
         before = self._before
-        sightings = self._sightings.encoded()
-        ids = before.ids.remembering(sightings)
-        forget_before_ms = self._tick_ms - self._rules.duplicate_window_ms
-        return Metered(
+        sightings = self._ids.sightings.encoded()
+        return MeteringResult(
             replace(
                 before,
                 next_offset=next_offset,
                 tick_ms=self._tick_ms,
                 accounts=self._all_accounts(),
                 uncovered=before.uncovered.update(self._uncovered) if self._uncovered else before.uncovered,
-                ids=ids.forgetting(forget_before_ms, self._rules.remembered_ids_max),
+                ids=self._ids.after(sightings),
             ),
-            self._lines.entries,
+            self._journal.entries,
             self._dead_letters,
-            self._lines.alerts,
-            Changes(self._touched, set(self._uncovered), sightings),
+            self._journal.alerts,
+            StateChanges(self._touched, set(self._uncovered), sightings),
         )
 
     def _all_accounts(self) -> Mapping[str, Account]:
@@ -250,54 +198,93 @@ class _Batch:
             return self._before.accounts
         return Map(self._untouched).update(self._accounts)
 
-    def _event(self, event: AnyEvent, digest: int, time_ms: int) -> None:
+    def _event(self, record: Record, event: AnyEvent, digest: int, time_ms: int) -> None:
         appid = event.subject
         account = self._accounts.get(appid)
         known = account or self._untouched.get(appid)
         now_ms = max(time_ms, self._tick_ms)
         if known is not None and known.clock_ms > now_ms:
             now_ms = known.clock_ms
-        if digest in self._suspects and self._is_duplicate(digest, now_ms):
-            capability = "" if isinstance(event, _WITHOUT_CAPABILITY) else event.data.capability
-            self._lines.add("duplicate", time_ms, appid, capability, event_id=event.id, source=event.source)
+        is_suspect = digest in self._suspects
+        if is_suspect and self._ids.is_duplicate(digest):
+            capability = "" if isinstance(event, _WITHOUT_CAPABILITY) else event.data.capability or ""
+            self._journal.add("duplicate", time_ms, appid, capability, event_id=event.id, source=event.source)
             return
+        if time_ms <= self._ids.horizon_max_ms and self._hold(record, event, time_ms):
+            return
+        if is_suspect:
+            self._ids.add_again(digest, now_ms)
         self._remember(digest)
         self._remember_when(now_ms)
         if account is None:
             account = self._account(appid)
         self._touch(account.number)
         if now_ms > account.clock_ms:
-            advance(account, now_ms, self._lines, self._rules)
+            advance(account, now_ms, self._journal, self._rules)
         if isinstance(event, Authorization):
-            uncovered = authorize(account, event, time_ms, self._lines, self._rules)
+            uncovered = authorize(account, event, time_ms, self._journal, self._rules)
             if uncovered is not None:
-                place = (appid, event.data.capability)
-                self._uncovered[place] = self._uncovered_calls(place).remembering(uncovered)
+                self._remember_uncovered(account, event.data.capability, uncovered)
         else:
             self._apply(account, event, time_ms)
+        if account.is_corrected:
+            mark_corrected(account, event, time_ms, self._journal, self._rules)
+
+    def _remember_uncovered(self, account: Account, capability: Capability, call: UncoveredCall) -> None:
+        key = (account.appid, capability)
+        before = self._uncovered_calls(key)
+        after = self._uncovered[key] = before.with_call(call)
+        if after.first != before.first:
+            account.capabilities[capability].unremembered_ms = account.clock_ms
 
     def _apply(self, account: Account, event: AnyEvent, time_ms: int) -> None:
-        lines, rules = self._lines, self._rules
+        journal, rules = self._journal, self._rules
         if isinstance(event, Purchased):
-            place = (account.appid, event.data.capability)
-            self._uncovered[place] = purchase(
-                account, event, time_ms, self._uncovered_calls(place), lines, rules
+            key = (account.appid, event.data.capability)
+            self._uncovered[key] = purchase(
+                account, event, time_ms, self._uncovered_calls(key), journal, rules
             )
         elif isinstance(event, Refunded):
-            refund(account, event, time_ms, lines, rules)
+            refund(account, event, time_ms, journal, rules)
         elif isinstance(event, Registered):
-            _register(account, event, time_ms, lines)
-        elif isinstance(event, AlertingSet):
-            alerting.set_thresholds(account, event, time_ms, lines, rules)
-            schedule(account, rules)
+            register(account, event, time_ms, journal, rules)
+        elif isinstance(event, Opened):
+            openings.open_trial(account, event, time_ms, journal, rules)
+        elif isinstance(event, Migrated):
+            migrate(account, event, time_ms, journal, rules)
+        elif isinstance(event, Corrected):
+            target = digest_of(account.appid, event.data.event_id)
+            known = target in self._suspects and self._ids.is_duplicate(target)
+            forgotten = self._ids.horizon_ms() > 0
+            correct(account, event, time_ms, journal, rules, is_known=known, may_be_forgotten=forgotten)
+        elif isinstance(event, OwnerSetting):
+            apply_setting(account, event, time_ms, journal, rules)
         elif isinstance(event, UsageObserved):
-            _observe(event, time_ms, lines)
+            _observe(event, time_ms, journal)
+            openings.open_observed(account, event, time_ms, journal, rules)
+
+    def _settle(self, event: Settled) -> None:
+        """Apply a settlement. It moves no clock, and a repeated one is overtaken by the first."""
+        appid = event.subject
+        if appid not in self._accounts and appid not in self._untouched:
+            refuse_unknown(event, self._tick_ms, self._journal)
+            return
+        account = self._account(appid)
+        self._touch(account.number)
+        advance(account, self._tick_ms, self._journal, self._rules)
+        held = {capability: self._uncovered_calls((appid, capability)) for capability in account.capabilities}
+        for capability, calls in settle(account, event, held, self._journal, self._rules).items():
+            if calls is not held[capability]:
+                self._uncovered[appid, capability] = calls
 
     def _tick(self, time_ms: int) -> None:
-        """Time passes for all apps of the partition; only those for which something falls due are touched."""
+        """Advance the clock of all apps of the partition; only those with a due milestone are touched."""
         if time_ms <= self._tick_ms:
             return
+        if not self._tick_ms:
+            self._journal.add("clock_start", time_ms, "")
         self._tick_ms = time_ms
+        self._ids.tick(time_ms)
         due = [
             appid
             for appid, account in self._untouched.items()
@@ -307,7 +294,7 @@ class _Batch:
         for appid in sorted(due):
             account = self._account(appid)
             self._touch(account.number)
-            advance(account, time_ms, self._lines, self._rules)
+            advance(account, time_ms, self._journal, self._rules)
 
     def _account(self, appid: str) -> Account:
         account = self._accounts.get(appid)
@@ -322,75 +309,84 @@ class _Batch:
         for capability, calls in account.trials.items():
             if calls:
                 at_ms = self._rules.billing_start_ms
-                self._lines.add("trial_grant", at_ms, appid, capability, calls=calls, remaining=calls)
+                self._journal.add("trial_grant", at_ms, appid, capability, calls=calls, remaining=calls)
         return account
 
-    def _uncovered_calls(self, place: tuple[str, str]) -> UncoveredCalls:
-        return self._uncovered.get(place) or self._before.uncovered.get(place) or UncoveredCalls()
+    def _uncovered_calls(self, key: tuple[str, str]) -> UncoveredCalls:
+        return self._uncovered.get(key) or self._before.uncovered.get(key) or UncoveredCalls()
 
-    def _is_duplicate(self, digest: int, now_ms: int) -> bool:
-        """Whether the id of a suspect was seen within the window; if not, it is remembered from now on."""
-        number = self._first_number + len(self._sightings)
-        seen = self._suspects[digest]
-        if (
-            seen is not None
-            and seen.number >= number - self._rules.remembered_ids_max
-            and now_ms - seen.seen_at_ms <= self._rules.duplicate_window_ms
-        ):
-            return True
-        self._suspects[digest] = Sighting(number, now_ms)
-        return False
+    def _hold(self, record: Record, event: AnyEvent, time_ms: int) -> bool:
+        """Hold an event that may have been counted before its id was forgotten; False if it counts."""
+        horizon_ms = self._ids.horizon_ms()
+        if time_ms > horizon_ms or is_confirmed(record):
+            return False
+        sentence = (
+            f"The event may have been counted before: its time, {shanghai_time(time_ms)}, is not after "
+            f"{shanghai_time(horizon_ms)}, back to which repeats are recognised. `phonemeter dead-letters "
+            "retry` counts it unless ClickHouse's ledger has it."
+        )
+        rejection = Rejection("beyond_horizon", sentence, event.source)
+        self._reject(record, rejection, record.recorded_at_ms or time_ms)
+        return True
 
-    def _reject(self, record: Record, rejection: Rejection) -> None:
-        recorded_at_ms = record.recorded_at_ms or self._tick_ms
-        self._lines.begin(record.offset, recorded_at_ms)
-        self._lines.add(
+    def _reject(self, record: Record, rejection: Rejection, recorded_at_ms: int) -> None:
+        self._journal.begin(record.offset, recorded_at_ms)
+        self._journal.add(
             "rejection",
             recorded_at_ms,
             "",
             reason=rejection.reason,
+            source=rejection.source,
             details=details_json(sentence=rejection.sentence),
         )
-        self._dead_letters.append(
-            DeadLetter(
-                topic=topics.EVENTS,
-                partition=self._before.partition,
-                offset=record.offset,
-                recorded_at_ms=recorded_at_ms,
-                reason=rejection.reason,
-                sentence=rejection.sentence,
-                key=record.key,
-                value=record.value,
-            )
-        )
+        self._dead_letters.append(_dead_letter(self._before.partition, record, recorded_at_ms, rejection))
+
+
+def _dead_letter(partition: int, record: Record, recorded_at_ms: int, rejection: Rejection) -> DeadLetter:
+    return DeadLetter(
+        topic=topics.EVENTS,
+        partition=partition,
+        offset=record.offset,
+        recorded_at_ms=recorded_at_ms,
+        reason=rejection.reason,
+        sentence=rejection.sentence,
+        key=None,
+        value=None,
+    ).with_bytes(record.key, record.value, record.headers)
 
 
 _NONE: Final[Mapping[str, Account]] = {}
 
-_REMEMBERED = (Authorization, Purchased, Refunded, Registered, AlertingSet, UsageObserved)
-"""What can be a duplicate: every event but a clock tick; the most frequent first."""
+_REMEMBERED = (
+    Authorization,
+    Purchased,
+    Refunded,
+    Registered,
+    Opened,
+    Migrated,
+    Corrected,
+    AlertingSet,
+    UsageObserved,
+    AgreementSet,
+    RoutingSet,
+)
+"""Events that can be duplicates, the most frequent first. Ticks and settlements do nothing when repeated."""
 
-_WITHOUT_CAPABILITY = (Refunded, Registered, AlertingSet, ClockTicked)
+_WITHOUT_CAPABILITY = (
+    Refunded,
+    Registered,
+    Migrated,
+    Corrected,
+    AlertingSet,
+    AgreementSet,
+    Settled,
+    ClockTicked,
+)
 
 
-def _register(account: Account, event: Registered, time_ms: int, lines: Lines) -> None:
+def _observe(event: UsageObserved, time_ms: int, journal: Journal) -> None:
     data = event.data
-    account.name, account.entity_type, account.category = data.name, data.entity_type, data.category
-    account.exempt = is_exempt(data.entity_type, data.category)
-    lines.add(
-        "registration",
-        time_ms,
-        account.appid,
-        event_id=event.id,
-        reason="exempt" if account.exempt else "charged",
-        source=event.source,
-        details=details_json(name=data.name, entity_type=data.entity_type, category=data.category),
-    )
-
-
-def _observe(event: UsageObserved, time_ms: int, lines: Lines) -> None:
-    data = event.data
-    lines.add(
+    journal.add(
         "usage_observed",
         time_ms,
         event.subject,
@@ -398,5 +394,7 @@ def _observe(event: UsageObserved, time_ms: int, lines: Lines) -> None:
         event_id=event.id,
         pack_id=data.pack_id,
         source=event.source,
-        details=details_json(used=data.used, size=data.size),
+        details=details_json(
+            used=data.used, size=data.size, **({} if data.covers == "quota" else {"covers": data.covers})
+        ),
     )

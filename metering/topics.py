@@ -1,4 +1,4 @@
-"""The Kafka topics where the stages meet: their names, and what each must guarantee (DESIGN section 4)."""
+"""The Kafka topics through which the stages communicate, and the configuration that each needs."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,10 +21,27 @@ NOTIFIER_GROUP: Final = "phonemeter-notifier"
 
 KEEP_FOREVER: Final = "-1"
 
+KEPT_WHOLE: Final = {
+    "cleanup.policy": "delete",
+    "retention.ms": KEEP_FOREVER,
+    "retention.bytes": KEEP_FOREVER,
+}
+"""Configuration of a topic that replay and audit read again from its first record."""
+
+DURABLE: Final = {"unclean.leader.election.enable": "false"}
+"""Configuration of every topic, where the broker allows it: a replica that lacks acknowledged records must
+not become the leader."""
+
+PUBLISHED_BYTES_MAX: Final = 1_000_000
+"""The largest record or batch that a service publishes; Kafka's default allows it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic: its `name`, its `purpose`, and the broker-side `config` that the rules rely on."""
+    """A topic: its `name`, its `purpose`, and the `config` that it is created with.
+
+    `metering.preconditions` decides how far an existing topic may differ from it.
+    """
 
     name: str
     purpose: str
@@ -35,37 +52,36 @@ ALL: Final[tuple[Topic, ...]] = (
     Topic(
         EVENTS,
         "What happened, per app in one order: usage, purchases, account changes and clock ticks.",
-        # The broker's own time is the "now" of validation; compaction would tear holes into the offsets.
-        {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete", "retention.ms": KEEP_FOREVER},
+        # Events are validated against the broker's time.
+        {"message.timestamp.type": "LogAppendTime", **KEPT_WHOLE},
     ),
     Topic(
         LEDGER,
         "What each event did: ledger records, same partition as their events.",
-        {"cleanup.policy": "delete", "retention.ms": KEEP_FOREVER},
+        KEPT_WHOLE,
     ),
     Topic(
         ALERTS,
         "Alerts raised and recovered, for the notifier; each is a ledger entry as well.",
-        {"cleanup.policy": "delete", "retention.ms": KEEP_FOREVER},
+        KEPT_WHOLE,
     ),
     Topic(
         DEAD_LETTERS,
         "Records that could not be understood: the original bytes, their place and the reason.",
-        {"cleanup.policy": "delete", "retention.ms": KEEP_FOREVER, "max.message.bytes": "2097152"},
+        KEPT_WHOLE,
     ),
     Topic(
         STATE,
         "The stream processor's durable state: the newest two versions of each item.",
-        # Compaction leaves the newest segment alone, and a worker that takes over reads it whole.
+        # Compaction spares the newest segment, and a worker that takes over a partition reads it whole.
         {"cleanup.policy": "compact", "segment.bytes": "67108864"},
     ),
     Topic(
         DELIVERIES,
         "Which alert goes where and how far that is: the notifier's durable state, newest of each key.",
-        # What a notifier that lost a partition still writes is corrected by its successor, before anything
-        # that was true is compacted away.
+        # A zombie notifier's writes are corrected by its successor before older values are compacted away.
         {"cleanup.policy": "compact", "min.compaction.lag.ms": "3600000"},
     ),
 )
-"""Every topic of phonemeter. All have the same number of partitions: an event, its ledger entries, alerts,
-dead letter and state share one partition number. Only deliveries go by route instead of app."""
+"""All topics. They have the same number of partitions: an event, its ledger entries, alerts, dead letter and
+state share one partition number. Only deliveries are partitioned by route instead of app."""

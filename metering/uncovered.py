@@ -1,10 +1,10 @@
-"""Uncovered calls, remembered so that a pack recorded late can take them over (DESIGN rule 7).
+"""Uncovered calls, remembered so that a pack that is recorded late can take them over (rule 7).
 
-They are kept in chunks of a fixed number, so that remembering one more call rewrites one small piece of the
-durable state and not an app's whole history.
+They are kept in chunks of a fixed number of calls, so that one more call rewrites one chunk of the durable
+state and not the whole history of an app.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -14,12 +14,12 @@ from metering.packs import Pack
 
 CHUNK_CALLS: Final = 256
 CALLS_MAX: Final = 100_096
-"""Remembered per app and capability at most (a whole number of chunks); beyond it the oldest are forgotten,
-which only means that no late pack can take them over any more: they stay in the ledger as uncovered."""
+"""Limit of remembered calls per app and capability, a whole number of chunks. The oldest beyond it are
+forgotten: they stay uncovered in the ledger, and no late pack can take them over."""
 
 
 class UncoveredCall(Struct, frozen=True, array_like=True, gc=False):
-    """One call that nothing covered, with what its ledger line said; sorts by time, then by arrival."""
+    """An uncovered call with the fields of its ledger entry; sorts by time, then by arrival."""
 
     time_ms: int
     offset: int
@@ -35,32 +35,34 @@ Chunk = tuple[UncoveredCall, ...]
 
 
 class UncoveredCalls(Struct, frozen=True):
-    """The remembered calls of one app and capability, oldest first.
+    """The remembered calls of one app and capability, oldest first, from chunk number `first` on.
 
-    Attributes:
-        first: number of the oldest chunk kept.
-        chunks: all but the newest are full.
+    All chunks but the newest are full.
     """
 
     first: int = 0
     chunks: tuple[Chunk, ...] = ()
 
-    def remembering(self, call: UncoveredCall) -> "UncoveredCalls":
-        """With one more call."""
+    def with_call(self, call: UncoveredCall) -> "UncoveredCalls":
+        """The calls with one more."""
         if not self.chunks or len(self.chunks[-1]) >= CHUNK_CALLS:
             kept = self.chunks[-(CALLS_MAX // CHUNK_CALLS - 1) :]
             return UncoveredCalls(self.first + len(self.chunks) - len(kept), (*kept, (call,)))
         return UncoveredCalls(self.first, (*self.chunks[:-1], (*self.chunks[-1], call)))
 
-    def covered_by(self, pack: Pack, most: int) -> list[UncoveredCall]:
-        """The calls that fall into a pack's validity, earliest first, at most as many as asked for."""
-        inside = [call for chunk in self.chunks for call in chunk if pack.covers(call.time_ms)]
-        return sorted(inside, key=lambda call: (call.time_ms, call.offset))[:most]
+    def all(self) -> Iterator[UncoveredCall]:
+        """All of them, in the order of their arrival."""
+        return (call for chunk in self.chunks for call in chunk)
+
+    def covered_by(self, pack: Pack, calls_max: int) -> list[UncoveredCall]:
+        """The calls within a pack's validity, earliest first, at most `calls_max`."""
+        inside = [call for call in self.all() if pack.covers(call.time_ms)]
+        return sorted(inside, key=lambda call: (call.time_ms, call.offset))[:calls_max]
 
     def without(self, taken: Iterable[UncoveredCall]) -> "UncoveredCalls":
-        """With the calls that a pack has taken over left out."""
+        """The calls without those that a pack has taken over."""
         gone = {call.offset for call in taken}
-        kept = [call for chunk in self.chunks for call in chunk if call.offset not in gone]
+        kept = [call for call in self.all() if call.offset not in gone]
         return UncoveredCalls(
             self.first,
             tuple(tuple(kept[at : at + CHUNK_CALLS]) for at in range(0, len(kept), CHUNK_CALLS)),

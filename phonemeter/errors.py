@@ -1,8 +1,8 @@
-"""The errors that a user may see: one sentence each, turned into an exit status by the command line."""
+"""Errors for users: one sentence each, which the command line turns into an exit status."""
 
 
 class PhonemeterError(Exception):
-    """An expected failure, told in one sentence that says what, where and what to do.
+    """An expected failure: one sentence with what failed, where, and what to do.
 
     The command line prints it without a traceback and exits with `exit_status`.
     """
@@ -11,13 +11,13 @@ class PhonemeterError(Exception):
 
 
 class UserError(PhonemeterError):
-    """What was asked for cannot be done as asked: wrong usage, a setting, a missing prerequisite.
+    """A request that cannot be carried out: wrong usage, a wrong setting, a missing prerequisite.
 
-    An id that could be one and is not there is no wrong usage: that is an `OperationError`.
+    A well-formed id that does not exist is not wrong usage but an `OperationError`.
     """
 
     exit_status = 2
 
 
 class OperationError(PhonemeterError):
-    """What was asked for is right and was tried, and failed; or what it is about is not there."""
+    """A valid request that failed, or whose object does not exist."""

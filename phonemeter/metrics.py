@@ -1,6 +1,6 @@
 """Every metric of every service in one list, made from the code that exports them.
 
-docs/metrics.md shows it: `python -m phonemeter.metrics` brings that page up to date; a test compares.
+`python -m phonemeter.metrics` brings docs/reference/metrics.md up to date; a test compares them.
 """
 
 from collections.abc import Iterator
@@ -10,31 +10,42 @@ from typing import Any, Final, NamedTuple
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from phonemeter.audit.metrics import Metrics as AuditMetrics
-from phonemeter.engine.metrics import Metrics as EngineMetrics
+from dashboards.console.metrics import Metrics as ConsoleMetrics
+from dashboards.http.metrics import ReadsMetrics
+from metering.health import Verdict
+from phonemeter.audit.metrics import AuditMetrics
+from phonemeter.engine.metrics import EngineMetrics
 from producers.emission import Totals
+from producers.gateway.health import Health as GatewayHealth
+from producers.gateway.metrics import Metrics as GatewayMetrics
 from producers.metrics import Metrics as EmitMetrics
+from producers.wechat.health import Health as WechatHealth
+from producers.wechat.metrics import Metrics as WechatMetrics
+from sinks.balances.metrics import BalanceMetrics
 from sinks.metrics import Metrics as SinkMetrics
 from sinks.notifier.metrics import Metrics as NotifierMetrics
+from sinks.settler.metrics import Metrics as SettlerMetrics
 from streams import metrics as worker
 
-PAGE: Final = Path(__file__).parents[1] / "docs" / "metrics.md"
+PAGE: Final = Path(__file__).parents[1] / "docs" / "reference" / "metrics.md"
 FIRST_TABLE: Final = "## Worker\n"
 
 UNITS: Final = {
     "timestamp_seconds": "seconds since 1970",
     "out_of_calls": "apps",
+    "refused_authorizations": "authorizations",
     "rows_inserted": "rows",
     "calls_left": "calls",
     "dead_letters": "letters",
+    "packs": "packs",
     "inserts": "INSERTs",
     "micro_yuan": "micro-yuan",
     **{unit: unit for unit in ("seconds", "bytes", "records", "rows", "calls", "entries", "events", "apps")},
 }
-"""Units by what a name ends with, the first that fits; where none does, the metric is a plain number."""
+"""Units by the ending of a name; the first match counts, and without one the metric is a plain number."""
 
 NOT_OURS: Final = "process_"
-"""What prometheus-client exports of every process by itself."""
+"""Prefix of the metrics that prometheus-client exports of every process."""
 
 
 class Metric(NamedTuple):
@@ -49,15 +60,39 @@ class Metric(NamedTuple):
 
 
 def registries() -> dict[str, CollectorRegistry]:
-    """What each service, and the command emit, exports as it is when it starts."""
+    """The registry of each service, and of the command emit, as at its start."""
     return {
         "worker": worker.REGISTRY,
         "sink": SinkMetrics().registry,
         "audit": AuditMetrics().registry,
+        "settler": SettlerMetrics().registry,
         "notifier": NotifierMetrics().registry,
-        "engine": EngineMetrics(Path()).registry,
+        "wechat": _wechat().registry,
+        "gateway": _gateway().registry,
+        "console": _console().registry,
+        "reads": ReadsMetrics().registry,
+        "engine": EngineMetrics(Path(), confined=True).registry,
         "emit": EmitMetrics(lambda: Totals(0, 0, 0, 0)).registry,
     }
+
+
+def _wechat() -> WechatMetrics:
+    metrics = WechatMetrics()
+    metrics.judge_by(WechatHealth(metrics, poll_interval_s=1).verdict)
+    return metrics
+
+
+def _gateway() -> GatewayMetrics:
+    metrics = GatewayMetrics()
+    metrics.judge_by(GatewayHealth(tuple, lambda: True).verdict)
+    BalanceMetrics(metrics.registry).watch(lambda: -1, lambda: 0)
+    return metrics
+
+
+def _console() -> ConsoleMetrics:
+    metrics = ConsoleMetrics()
+    metrics.judge_by(lambda: Verdict("console"))
+    return metrics
 
 
 def listed() -> list[Metric]:
@@ -83,9 +118,9 @@ def _of(service: str, registry: CollectorRegistry) -> Iterator[Metric]:
 
 
 def _labels(collector: Any, family: Any) -> tuple[str, ...]:  # noqa: ANN401 - attributes that are not public
-    """Label names; samples tell them only once there are some. Our own collectors have them in the family."""
+    """The label names, which samples have only once there are some; our own collectors' are in the family."""
     holder = collector if isinstance(collector, MetricWrapperBase) else family
-    return tuple(holder._labelnames)  # noqa: SLF001 - nothing public tells them
+    return tuple(holder._labelnames)  # noqa: SLF001 - nothing public has them
 
 
 def _unit(name: str) -> str:
@@ -104,7 +139,7 @@ def _table(service: str) -> str:
 
 
 def page() -> str:
-    """The whole page: what is written by hand, then the tables."""
+    """The whole page: the part written by hand, then the tables."""
     by_hand, _, _ = PAGE.read_text(encoding="utf-8").partition(FIRST_TABLE)
     return by_hand + tables()
 

@@ -1,14 +1,15 @@
-"""Every setting of phonemeter in one typed place: environment first, then a TOML file, then the defaults."""
+"""Every setting of phonemeter: from the environment, then a TOML file, then the defaults."""
 
 import difflib
 import json
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from pydantic import SecretStr, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -19,18 +20,23 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as SourceError
 
-from phonemeter.audit.settings import AuditSettings
+from dashboards.console.settings import ConsoleSettings
+from dashboards.http.settings import ReadsSettings
 from phonemeter.errors import UserError
-from phonemeter.stack.settings import StackSettings
+from phonemeter.program_settings import AuditSettings, BusinessSettings, StackSettings
+from producers.gateway.settings import GatewaySettings
 from producers.settings import ProducerSettings
+from producers.wechat.settings import WechatSettings
+from sinks.balances.settings import RouteSettings
 from sinks.notifier.settings import NotifierSettings
 from sinks.settings import SinkSettings
+from sinks.settler.settings import SettlerSettings
 from streams.settings import WorkerSettings
 
 PREFIX: Final = "PHONEMETER_"
 CONFIG_VARIABLE: Final = "PHONEMETER_CONFIG"
 DEBUG_VARIABLE: Final = "PHONEMETER_DEBUG"
-"""Set, it makes the command line show where an unexpected error came from."""
+"""If it is set, the command line prints the traceback of an error."""
 
 CONFIG_FILE: Final = Path("phonemeter.toml")
 VALUE_CHARS_MAX: Final = 100
@@ -41,11 +47,23 @@ class SettingsError(UserError):
 
 
 class Settings(
-    WorkerSettings, SinkSettings, NotifierSettings, AuditSettings, ProducerSettings, StackSettings
+    WorkerSettings,
+    SinkSettings,
+    SettlerSettings,
+    NotifierSettings,
+    AuditSettings,
+    WechatSettings,
+    GatewaySettings,
+    ReadsSettings,
+    RouteSettings,
+    ConsoleSettings,
+    ProducerSettings,
+    BusinessSettings,
+    StackSettings,
 ):
-    """All settings of all stages and of the one-machine stack. Frozen. Build it with `load`.
+    """All settings of all stages and of the one-machine stack, so each stage accepts it as its own. Frozen.
 
-    Where Kafka and ClickHouse are not named, they are the stack's own: on loopback, at the stack's ports.
+    Build it with `load`. Kafka and ClickHouse default to the stack's own, on loopback.
     """
 
     model_config = SettingsConfigDict(title="phonemeter settings")
@@ -80,18 +98,29 @@ class Settings(
         environ = {}
         for name, value in self.model_dump(mode="json", exclude_none=True).items():
             own = getattr(self, name)
-            if isinstance(own, SecretStr):
-                text = own.get_secret_value()
-            elif isinstance(own, Path):
+            if isinstance(own, Path):
                 text = str(own.absolute())
             else:
                 text = value if isinstance(value, str) else json.dumps(value)
             environ[variable(name)] = text
         return environ
 
+    @property
+    def business_url(self) -> str:
+        """URL of the business database: the one that is set, or SQLite in the data directory."""
+        return (
+            self.business_database or f"sqlite:///{self.data_dir.absolute() / 'business' / 'business.sqlite'}"
+        )
+
     def replaced(self, **changes: object) -> Self:
         """A copy with some settings changed, validated like any other."""
         return type(self)(**{**self.model_dump(), **changes})
+
+
+def without_password(url: str) -> str:
+    """A URL without its password, for display."""
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":***@", 1) if password else url
 
 
 def stack_kafka(port: object) -> str:
@@ -111,17 +140,22 @@ def variable(name: str) -> str:
 
 
 def named(name: str) -> str:
-    """A setting as messages name it: environment variable and key of the file."""
+    """The name of a setting in messages: environment variable and key of the file."""
     return f"{variable(name)} ({name} in {CONFIG_FILE.name})"
 
 
+def hints_of(field: FieldInfo) -> Mapping[str, object]:
+    """The hints on a setting: `expected` describes its values, and a `secret` one is not shown."""
+    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+
+
 def config_file() -> Path:
-    """The TOML file to read: what PHONEMETER_CONFIG names, or phonemeter.toml in the working directory."""
+    """The TOML file to read: the one in PHONEMETER_CONFIG, or phonemeter.toml in the working directory."""
     return Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_FILE)
 
 
 def load(**overrides: object) -> Settings:
-    """The settings of this process; `overrides` come before the environment.
+    """The settings of this process; `overrides` take precedence over the environment.
 
     Raises:
         SettingsError: a variable, a key or a value is wrong; each mistake is one sentence on its own line.
@@ -169,7 +203,7 @@ def _sentence(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         return f"{name} in {config_file()} is not a setting.{_nearest(name, sorted(Settings.model_fields))}"
     field = Settings.model_fields[name]
-    hints = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    hints = hints_of(field)
     found = _found(error["input"], field)
     if error["type"] == "value_error":
         return f"{named(name)} {found}: {error['msg'].removeprefix('Value error, ')}"
@@ -179,8 +213,7 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _found(value: object, field: FieldInfo) -> str:
-    hints = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    if hints.get("secret") or field.annotation is SecretStr:
+    if hints_of(field).get("secret"):
         return "has a value that is not repeated here because it may hold a password"
     text = repr(value)
     return f"is {text if len(text) <= VALUE_CHARS_MAX else text[:VALUE_CHARS_MAX] + '...'}"

@@ -1,15 +1,14 @@
-"""Events into `phone-events` in bulk: many at a time, on librdkafka, for programs that have a lot of them.
+"""A producer of event batches on librdkafka, for programs that publish many events.
 
-What it promises is what `producers.client` promises: nothing that the stream would reject is sent; events of
-one app keep their order; an event counts as delivered once all in-sync replicas have it; memory is bounded.
-Here batches are the unit, and one thread does everything:
+It guarantees the same as `producers.client`: events that the stream would reject are not sent; events of one
+app keep their order; an event is delivered once all in-sync replicas have it; memory is bounded. One thread
+does everything:
 
-- `publish` checks a batch, hands it over and returns at once; it never waits;
-- `serve` lets outcomes in, which are told at no other moment;
-- `finish` waits for what is on its way.
+- `publish` checks a batch, passes it on and returns at once;
+- `serve` processes outcomes, which arrive at no other moment;
+- `finish` waits for open outcomes.
 
-From a thread of its own, librdkafka would have to take the interpreter's lock for each event, and would wait
-milliseconds for it whenever this one is busy.
+A polling thread would need the interpreter's lock for each event and wait milliseconds for it.
 """
 
 import time
@@ -20,35 +19,36 @@ from typing import Any, Final, Self
 
 from confluent_kafka import KafkaError, Producer
 
-from metering.events import ClockTicked, Rejection
+from metering.events import ClockTicked
+from metering.rejections import Rejection
 from metering.topics import EVENTS
-from producers.batch import Batch, EveryPartition
-from producers.checking import check
 from producers.clock import wall_clock_ms
 from producers.errors import DeliveryError, UnavailableError
+from producers.event_batch import BroadcastEvent, CheckedEvent, EventBatch
+from producers.event_check import check
 from producers.librdkafka import connect, explain
 from producers.settings import ProducerSettings
 
 RECORD_OVERHEAD_BYTES: Final = 512
-"""What librdkafka and we keep per unconfirmed event besides two copies of its bytes."""
+"""Memory per unconfirmed event, besides two copies of its bytes."""
 
 GRACE_S: Final = 5.0
-"""How much longer than the delivery timeout an outcome may take to be told."""
+"""Time after the delivery timeout in which an outcome may still arrive."""
 
 SERVE_S: Final = 0.1
-"""How long to wait for outcomes at a time, between two looks at the clock and at signals."""
+"""Longest single wait for outcomes, after which clock and signals are checked."""
 
-OnSettled = Callable[[Batch], None]
-"""Told a batch when all its outcomes are known, by the thread that serves. Must be quick."""
+OnSettled = Callable[[EventBatch], None]
+"""A callback for a batch whose outcomes are all known; the serving thread calls it. Must be quick."""
 
 
 class BulkProducer:
-    """Publishes batches of events. It belongs to one thread.
+    """A publisher of event batches. It belongs to one thread.
 
     As a context manager it waits for all deliveries at the end.
 
     Args:
-        settings: those of the environment unless given.
+        settings: default is those of the environment.
         now_ms: the clock against which the times of events are checked.
     """
 
@@ -58,13 +58,16 @@ class BulkProducer:
         self._settings = settings or ProducerSettings()
         self._now_ms = now_ms
         self.outcome_timeout_s = self._settings.producer_delivery_timeout_s + GRACE_S
-        """So long may an outcome take to be told."""
+        """Longest time until the outcome of an event is known."""
         self._producer: Producer | None = None
         self._partitions = 0
         self._pending_bytes = 0
+        self._last_outcome_s = time.monotonic()
         self._fatal = ""
+        self.cluster = ""
+        """Id of the Kafka cluster, once connected."""
         self.failure: DeliveryError | None = None
-        """Why the first event of all that Kafka did not confirm was not confirmed."""
+        """Reason why the first unconfirmed event of all was not confirmed."""
 
     def connect(self) -> None:
         """Connect now rather than with the first batch.
@@ -76,27 +79,22 @@ class BulkProducer:
 
     @property
     def has_room(self) -> bool:
-        """Whether a batch may be published now: less than `producer_buffer_bytes` wait for confirmation."""
+        """True if a batch may be published: less than `producer_buffer_bytes` are unconfirmed."""
         return self._pending_bytes < self._settings.producer_buffer_bytes
 
     @property
     def idle(self) -> bool:
-        """Whether no outcome is open."""
+        """True if no outcome is open."""
         return self._pending_bytes == 0
 
-    def publish(self, values: Sequence[bytes], on_settled: OnSettled | None = None) -> Batch:
-        """Check events, given as JSON bytes, and send those that may be sent, in their order.
+    def publish(self, values: Sequence[bytes], on_settled: OnSettled | None = None) -> EventBatch:
+        """Check events, given as JSON bytes, and send the valid ones in their order.
 
         Raises:
             UnavailableError: Kafka can't be reached, or there is no room; nothing was checked or sent.
         """
-        producer = self._connected()
-        if not self.has_room:
-            raise UnavailableError(
-                f"Kafka at {self._settings.kafka} confirms too slowly or not at all: the buffer of "
-                f"{self._settings.producer_buffer_bytes} bytes is full."
-            )
-        batch = Batch(values, self._explained, partial(self._settled, on_settled))
+        producer = self._ready()
+        batch = EventBatch(values, self._explained, partial(self._settled, on_settled))
         now_ms = self._now_ms()
         messages: list[dict[str, Any]] = []
         for place, value in enumerate(values):
@@ -110,34 +108,58 @@ class BulkProducer:
             else:
                 messages.append({"key": event.subject.encode(), "value": value})
         self._send(producer, batch, messages)
-        self._pending_bytes += batch.size_bytes
-        batch.close()
-        return batch
+        return self._begun(batch)
+
+    def publish_checked(
+        self, events: Sequence[CheckedEvent], on_settled: OnSettled | None = None
+    ) -> EventBatch:
+        """Send events that were checked already, none of which is a clock tick.
+
+        Raises:
+            UnavailableError: as `publish` does.
+        """
+        producer = self._ready()
+        batch = EventBatch(
+            [event.value for event in events], self._explained, partial(self._settled, on_settled)
+        )
+        self._send(producer, batch, [event._asdict() for event in events])
+        return self._begun(batch)
 
     def serve(self, timeout_s: float = 0) -> None:
-        """Let outcomes in: those that are there, or else wait for some, at most so long."""
-        if self._producer is not None:
-            self._producer.poll(timeout_s)
+        """Process the outcomes that have arrived, or wait for some, at most `timeout_s`.
+
+        librdkafka has a delivery timeout. But its threads wait by the wall clock, and one that steps back
+        prolongs it by as much: when no outcome arrives for too long, all open events are given up here.
+        """
+        if self._producer is None:
+            return
+        if self._producer.poll(timeout_s) or self.idle:
+            self._last_outcome_s = time.monotonic()
+        elif time.monotonic() - self._last_outcome_s > self.outcome_timeout_s:
+            self._last_outcome_s = time.monotonic()
+            self._give_up()
+            if self.idle:
+                self._producer = None
 
     def wait_for_room(self) -> None:
-        """Serve until a batch may be published. Events that Kafka does not confirm give way after a while."""
+        """Serve until a batch may be published, at the latest when unconfirmed events are given up."""
         while not self.has_room:
             self.serve(SERVE_S)
 
     def finish(self, timeout_s: float | None = None) -> None:
-        """Serve until every outcome is known; what is open after `timeout_s` is given up, and has failed."""
+        """Serve until every outcome is known; what is open after `timeout_s` is given up and has failed."""
         deadline_s = time.monotonic() + (self.outcome_timeout_s if timeout_s is None else timeout_s)
         while not self.idle and time.monotonic() < deadline_s:
             self.serve(SERVE_S)
         self._give_up()
 
     def stop_sending(self) -> None:
-        """Give up what has not left this process, so that it overtakes nothing; `finish` tells outcomes."""
+        """Give up what has not left this process, so that it overtakes nothing; `finish` has the outcomes."""
         if self._producer is not None:
             self._producer.purge(in_queue=True, in_flight=False)
 
     def close(self) -> None:
-        """Give up what is open, and disconnect."""
+        """Give up open events, and disconnect."""
         self._give_up()
         self._producer = None
 
@@ -152,24 +174,40 @@ class BulkProducer:
             self.finish()
         self.close()
 
-    def _send(self, producer: Producer, batch: Batch, messages: list[dict[str, Any]]) -> None:
+    def _ready(self) -> Producer:
+        producer = self._connected()
+        if not self.has_room:
+            raise UnavailableError(
+                f"Kafka at {self._settings.kafka} confirms too slowly or not at all: the buffer of "
+                f"{self._settings.producer_buffer_bytes} bytes is full."
+            )
+        return producer
+
+    def _begun(self, batch: EventBatch) -> EventBatch:
+        if self.idle:
+            self._last_outcome_s = time.monotonic()
+        self._pending_bytes += batch.size_bytes
+        batch.close()
+        return batch
+
+    def _send(self, producer: Producer, batch: EventBatch, messages: list[dict[str, Any]]) -> None:
         if not messages:
             return
         size_bytes = sum(2 * len(message["value"]) for message in messages)
-        batch.accept(len(messages), size_bytes + RECORD_OVERHEAD_BYTES * len(messages))
-        taken = producer.produce_batch(EVENTS, messages, on_delivery=batch.told)
+        batch.expect(len(messages), size_bytes + RECORD_OVERHEAD_BYTES * len(messages))
+        taken = producer.produce_batch(EVENTS, messages, on_delivery=batch.record_outcome)
         if taken < len(messages):
             for message in messages:
                 if "_error" in message:
-                    batch.not_taken(message["_error"], message["value"])
+                    batch.record_unsent(message["_error"], message["value"])
 
-    def _send_everywhere(self, producer: Producer, batch: Batch, key: bytes, value: bytes) -> None:
-        batch.accept(1, (2 * len(value) + RECORD_OVERHEAD_BYTES) * self._partitions)
-        everywhere = EveryPartition(batch, self._partitions)
+    def _send_everywhere(self, producer: Producer, batch: EventBatch, key: bytes, value: bytes) -> None:
+        batch.expect(1, (2 * len(value) + RECORD_OVERHEAD_BYTES) * self._partitions)
+        broadcast = BroadcastEvent(batch, self._partitions)
         for partition in range(self._partitions):
-            producer.produce(EVENTS, value, key, partition, on_delivery=everywhere.told)
+            producer.produce(EVENTS, value, key, partition, on_delivery=broadcast.record_outcome)
 
-    def _settled(self, on_settled: OnSettled | None, batch: Batch) -> None:
+    def _settled(self, on_settled: OnSettled | None, batch: EventBatch) -> None:
         self._pending_bytes -= batch.size_bytes
         if on_settled is not None:
             on_settled(batch)
@@ -189,7 +227,7 @@ class BulkProducer:
 
     def _connected(self) -> Producer:
         if self._producer is None:
-            self._producer, self._partitions = connect(self._settings, self._on_error)
+            self._producer, self._partitions, self.cluster = connect(self._settings, self._on_error)
         return self._producer
 
     def _on_error(self, error: KafkaError) -> None:

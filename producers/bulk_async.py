@@ -3,19 +3,18 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from types import TracebackType
 from typing import Final, Self
 
-from producers.batch import Batch
 from producers.bulk import BulkProducer
+from producers.event_batch import EventBatch
 from producers.settings import ProducerSettings
 
 SERVE_S: Final = 0.002
-"""How often outcomes are let in while some are awaited: little beside `producer_linger_ms`."""
+"""Interval of processing outcomes while some are awaited: short beside `producer_linger_ms`."""
 
 
 class AsyncBulkProducer:
-    """Publishes batches of events from one event loop, as many at a time as there is memory for.
+    """A publisher of event batches for one event loop, as many at a time as its memory limit permits.
 
     As a context manager it connects, and waits for all deliveries at the end.
     """
@@ -27,8 +26,8 @@ class AsyncBulkProducer:
         self._served = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
 
-    async def publish(self, values: Sequence[bytes]) -> Batch:
-        """Check events, given as JSON bytes, send those that may be sent, and wait for their outcomes.
+    async def publish(self, values: Sequence[bytes]) -> EventBatch:
+        """Check events, given as JSON bytes, send the valid ones, and wait for their outcomes.
 
         Returns:
             The batch, settled: its `refusals` were not sent, and its `failure` is None if Kafka confirmed all
@@ -41,13 +40,13 @@ class AsyncBulkProducer:
             async with asyncio.timeout(self._settings.producer_block_s):
                 while not self._producer.has_room:
                     await self._served.wait()
-        settled: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
+        settled: asyncio.Future[EventBatch] = asyncio.get_running_loop().create_future()
 
-        def tell(batch: Batch) -> None:
+        def settle(batch: EventBatch) -> None:
             if not settled.done():
                 settled.set_result(batch)
 
-        self._producer.publish(values, tell)
+        self._producer.publish(values, settle)
         self._awaited.set()
         return await settled
 
@@ -56,9 +55,7 @@ class AsyncBulkProducer:
         self._serving = asyncio.create_task(self._serve())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._producer.outcome_timeout_s):
                 while not self._producer.idle:

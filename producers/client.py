@@ -1,98 +1,52 @@
-"""The producer: events into `phone-events`, each with the place where Kafka stored it or the reason why not.
+"""The producer of back ends: publishes events to `phone-events` without holding up who publishes.
 
-What it promises: nothing that the stream would reject is sent; events of one app keep their order; an event
-counts as delivered once all in-sync replicas have it; memory and waiting are bounded.
+Events that the stream would reject are not taken; events of one app keep their order; an event is delivered
+once all in-sync replicas have it; what waits is bounded, and delivering it is tried for a bounded time.
 """
 
 import contextlib
-import math
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
-from kafka import KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError
-from kafka.producer.future import FutureRecordMetadata
-
-from metering.events import AnyEvent, ClockTicked, Rejection
-from metering.topics import EVENTS
-from producers.checking import check
+from metering.events import AnyEvent, ClockTicked
+from metering.rejections import Rejection
+from producers.client_settings import ClientSettings, client_settings
 from producers.clock import wall_clock_ms
-from producers.connection import connect, dispose, explain
-from producers.errors import DeliveryError, ProducerError, RefusedError, UnavailableError
+from producers.delivery import Delivery, OnSettled
+from producers.disabled_transport import DisabledTransport
+from producers.errors import DeliveryError, RefusedError, UnavailableError
+from producers.event_check import check
+from producers.event_queue import EventQueue, QueueCounts, QueuedEvent, QueueLimits
 from producers.events import CloudEvent, to_json
+from producers.gateway_transport import GatewayTransport
+from producers.kafka_transport import KafkaTransport
+from producers.openid_keeping import OpenidKeeper
+from producers.process_life import watch_forks
+from producers.sending_thread import SendingThread
 from producers.settings import ProducerSettings
+from producers.transport import EventTransport
 
-RECORD_OVERHEAD_BYTES: Final = 2_048
-"""What the client library and we keep per unconfirmed event besides its bytes."""
-
-GRACE_S: Final = 5.0
-"""How much longer than the delivery timeout an outcome may take to be told."""
-
-RETRY_PAUSE_S: Final = 1.0
-"""For so long after a failed attempt to connect, publishing fails at once, or callers would queue up."""
-
-
-class Place(NamedTuple):
-    """Where an event is stored in `phone-events`."""
-
-    partition: int
-    offset: int
-
-
-class Delivery:
-    """The outcome of one published event, now or later."""
-
-    __slots__ = ("_futures", "_kafka", "_timeout_s")
-
-    def __init__(self, futures: list[FutureRecordMetadata], kafka: str, timeout_s: float) -> None:
-        self._futures = futures
-        self._kafka = kafka
-        self._timeout_s = timeout_s
-
-    @property
-    def done(self) -> bool:
-        """Whether the outcome is known."""
-        return all(future.is_done for future in self._futures)
-
-    def result(self, timeout_s: float | None = None) -> Place:
-        """Wait until Kafka has confirmed the event, and tell its place (of a clock tick: the first).
-
-        Raises:
-            DeliveryError: Kafka did not confirm it, or not within `timeout_s`.
-        """
-        return self.places(timeout_s)[0]
-
-    def places(self, timeout_s: float | None = None) -> list[Place]:
-        """As `result`, of every partition: a clock tick goes to each, everything else to one."""
-        deadline_s = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
-        return [self._place(future, deadline_s) for future in self._futures]
-
-    def _place(self, future: FutureRecordMetadata, deadline_s: float) -> Place:
-        try:
-            stored = future.get(timeout=max(0.0, deadline_s - time.monotonic()))
-        except KafkaError as error:
-            raise explain(error, self._kafka) from None
-        return Place(stored.partition, stored.offset)
-
-
-OnSettled = Callable[[DeliveryError | None], None]
-"""Told once per event, from the sending thread: None when delivered, else why not. Must be quick."""
+SETTLED_WITHIN_S: Final = 2.0
+"""Time after its last moment within which the sending thread gives an event up."""
 
 
 class EventProducer:
-    """Publishes events; safe to share between threads, one per process is enough.
+    """A publisher of events that threads may share; one per process is enough.
 
-    It connects when it is first used. As a context manager it waits for all deliveries at the end.
+    It connects in the background when it is first used. After a fork it begins anew in the child process, and
+    what the parent published is sent by the parent. When the interpreter ends, what is queued is sent within
+    five seconds; what was not is logged by its number. As a context manager it waits for all deliveries.
 
     Args:
-        settings: those of the environment unless given.
+        settings: default is those of the environment.
         now_ms: the clock against which the times of events are checked.
-        patient: wait for room in the buffer as long as deliveries may take, for programs that no user waits
-            for; otherwise as long as `producer_block_s`.
+        patient: wait for room in the queue as long as deliveries may take, in a program where no user waits.
+
+    Attributes:
+        outcome_within_s: the longest time until the outcome of an event is known.
     """
 
     def __init__(
@@ -102,58 +56,59 @@ class EventProducer:
         now_ms: Callable[[], int] = wall_clock_ms,
         patient: bool = False,
     ) -> None:
-        self._settings = settings or ProducerSettings()
+        self._settings = client_settings(settings)
         self._now_ms = now_ms
-        self._outcome_timeout_s = self._settings.producer_delivery_timeout_s + GRACE_S
-        self._room_timeout_s = self._outcome_timeout_s if patient else self._settings.producer_block_s
-        self._connecting = threading.Lock()
-        self._producer: KafkaProducer | None = None
-        self._closed = False
-        self._retry_not_before_s = 0.0
-        self._unavailable = ""
-        self._changed = threading.Condition()
-        self._open: dict[_Settlement, float] = {}
-        self._pending_bytes = 0
-        self._failures = 0
-        self._first_failure: DeliveryError | None = None
+        self._begin()
+        self._room_s = self.outcome_within_s if patient else 0.0
+        watch_forks(self)
 
     def connect(self) -> None:
-        """Connect now rather than with the first event.
+        """Wait until it is connected, for programs that are of no use otherwise.
 
         Raises:
-            UnavailableError: no broker answers, or it has no `phone-events`.
+            UnavailableError: the first attempt failed; the sending thread goes on with it.
         """
-        self._connected()
+        self._sending.connect()
 
-    def publish(self, event: CloudEvent | bytes, on_settled: OnSettled | None = None) -> Delivery:
-        """Check one event and hand it to the sending thread.
+    def publish(
+        self, event: CloudEvent | bytes, on_settled: OnSettled | None = None, *, openid: str = ""
+    ) -> Delivery:
+        """Check one event and queue it for the sending thread. Nothing waits for the network.
 
         Args:
             event: a CloudEvent, as a dict or as its JSON bytes.
-            on_settled: told the outcome; the returned `Delivery` tells it as well.
+            on_settled: called with the outcome, which the returned `Delivery` has as well.
+            openid: the user's, kept encrypted for disputes if `openid_store` is set; it is never sent.
 
         Raises:
-            RefusedError: the event itself is wrong; nothing was sent.
-            UnavailableError: Kafka can't be reached, or the buffer stays full; nothing was sent.
+            RefusedError: the event itself is wrong.
+            QueueFullError: so many events wait already that there is no room for this one.
         """
         value = event if isinstance(event, bytes) else to_json(event)
-        return self._send(self._checked(value), value, on_settled)
+        checked = self._checked(value)
+        queued = QueuedEvent(
+            (checked.subject, checked.id),
+            value,
+            Delivery(self.outcome_within_s),
+            deadline_s=time.monotonic() + self._settings.producer_delivery_timeout_s,
+            on_settled=on_settled,
+            everywhere=isinstance(checked, ClockTicked),
+            before_sending=partial(self._openids.keep, checked, openid) if openid else None,
+        )
+        self._hand_over(queued)
+        return queued.delivery
 
     def flush(self, timeout_s: float | None = None) -> None:
         """Wait until the outcome of every event published so far is known.
 
         Raises:
-            DeliveryError: some since the last flush were not delivered, or are still open after `timeout_s`.
+            DeliveryError: some since the last flush were not delivered, not even when they were published
+                again, or are still open after `timeout_s`.
         """
-        limit_s = self._outcome_timeout_s if timeout_s is None else timeout_s
-        with self._changed:
-            settled = self._changed.wait_for(lambda: self._pending_bytes == 0, limit_s)
-            failures, first = self._failures, self._first_failure
-            self._failures, self._first_failure = 0, None
+        limit_s = self.outcome_within_s if timeout_s is None else timeout_s
+        settled, (failures, first) = self._sending.flush(limit_s)
         if not settled:
-            raise UnavailableError(
-                f"Kafka at {self._settings.kafka} has not confirmed every event within {limit_s:g} s."
-            )
+            raise UnavailableError(f"Not every event has its outcome within {limit_s:g} s.")
         if first is not None:
             raise DeliveryError(f"{failures} event(s) were not delivered, the first because: {first}")
 
@@ -163,18 +118,27 @@ class EventProducer:
         Raises:
             DeliveryError: as `flush`.
         """
-        with self._connecting:
-            self._closed = True
-            producer, self._producer = self._producer, None
-        if producer is None:
-            return
         try:
             self.flush(timeout_s)
         finally:
-            dispose(producer, give_up=self._pending_bytes > 0)
+            self._sending.close()
+            self._openids.close()
+
+    def open_deliveries(self) -> list[Delivery]:
+        """The deliveries without an outcome, the oldest first."""
+        return [event.delivery for event in self._sending.queue.open_events()]
+
+    @property
+    def counts(self) -> QueueCounts:
+        """The events since the producer was made, for metrics of your own."""
+        return self._sending.counts
+
+    def begin_in_child(self) -> None:
+        """Leave what there is to the parent process; called after a fork."""
+        self._sending.abandon()
+        self._begin()
 
     def __enter__(self) -> Self:
-        self.connect()
         return self
 
     def __exit__(
@@ -186,148 +150,26 @@ class EventProducer:
             with contextlib.suppress(DeliveryError):
                 self.close()
 
+    def _hand_over(self, event: QueuedEvent) -> None:
+        self._sending.publish(event, self._room_s)
+
+    def _begin(self) -> None:
+        settings = self._settings
+        limits = QueueLimits(settings.client_queue_events, settings.producer_buffer_bytes)
+        transport = _transport(settings)
+        self._openids = OpenidKeeper(settings)
+        self._sending = SendingThread(EventQueue(limits), transport)
+        tried_s = settings.producer_delivery_timeout_s + transport.grace_s
+        self.outcome_within_s = tried_s + SETTLED_WITHIN_S
+
     def _checked(self, value: bytes) -> AnyEvent:
         event = check(value, now_ms=self._now_ms())
         if isinstance(event, Rejection):
             raise RefusedError(event)
         return event
 
-    def _send(self, event: AnyEvent, value: bytes, on_settled: OnSettled | None) -> Delivery:
-        self._replace_if_stuck()
-        producer = self._connected()
-        key = event.subject.encode()
-        everywhere = isinstance(event, ClockTicked)
-        partitions = sorted(producer.partitions_for(EVENTS)) if everywhere else [None]
-        size_bytes = (len(value) + len(key) + RECORD_OVERHEAD_BYTES) * len(partitions)
-        self._reserve(size_bytes)
-        try:
-            futures = [producer.send(EVENTS, value=value, key=key, partition=each) for each in partitions]
-        except BaseException as error:
-            self._release(size_bytes, None)
-            if isinstance(error, KafkaError):
-                raise explain(error, self._settings.kafka) from None
-            raise
-        settlement = _Settlement(len(futures), partial(self._settled, size_bytes, on_settled))
-        with self._changed:
-            self._open[settlement] = time.monotonic()
-        for future in futures:
-            future.add_callback(settlement.succeeded)
-            future.add_errback(settlement.failed)
-        return Delivery(futures, self._settings.kafka, self._outcome_timeout_s)
 
-    def _settled(
-        self,
-        size_bytes: int,
-        on_settled: OnSettled | None,
-        settlement: "_Settlement",
-        error: Exception | None,
-    ) -> None:
-        failure = None if error is None else explain(error, self._settings.kafka)
-        with self._changed:
-            self._open.pop(settlement, None)
-        try:
-            if on_settled is not None:
-                on_settled(failure)
-        finally:
-            self._release(size_bytes, failure)
-
-    def _reserve(self, size_bytes: int) -> None:
-        limit_bytes, block_s = self._settings.producer_buffer_bytes, self._room_timeout_s
-        with self._changed:
-            if not self._changed.wait_for(
-                lambda: self._pending_bytes == 0 or self._pending_bytes + size_bytes <= limit_bytes, block_s
-            ):
-                raise UnavailableError(
-                    f"Kafka at {self._settings.kafka} confirms too slowly or not at all: the buffer of "
-                    f"{limit_bytes} bytes has been full for {block_s:g} s."
-                )
-            self._pending_bytes += size_bytes
-
-    def _release(self, size_bytes: int, failure: DeliveryError | None) -> None:
-        with self._changed:
-            self._pending_bytes -= size_bytes
-            if failure is not None:
-                self._failures += 1
-                self._first_failure = self._first_failure or failure
-            self._changed.notify_all()
-
-    def _replace_if_stuck(self) -> None:
-        """Begin anew if an outcome is overdue, which kafka-python would have told in time if it still could.
-
-        Its idempotent sender has been seen to lose the request for its id while the broker was away. After
-        that it neither sends nor gives up anything.
-        """
-        if not self._is_stuck():
-            return
-        with self._connecting:
-            if not self._is_stuck():
-                return
-            with self._changed:
-                overdue = list(self._open)
-            producer, self._producer = self._producer, None
-        for settlement in overdue:
-            settlement.give_up(KafkaTimeoutError())
-        if producer is not None:
-            # It may take its time to end, and a user waits.
-            threading.Thread(target=dispose, args=(producer,), kwargs={"give_up": True}, daemon=True).start()
-
-    def _is_stuck(self) -> bool:
-        with self._changed:
-            oldest_s = next(iter(self._open.values()), math.inf)
-        return time.monotonic() - oldest_s > self._outcome_timeout_s
-
-    def _connected(self) -> KafkaProducer:
-        producer = self._producer
-        if producer is not None:
-            return producer
-        with self._connecting:
-            if self._closed:
-                raise ProducerError("The producer is closed; create another one to publish more.")
-            if self._producer is None:
-                self._producer = self._connect_unless_just_failed()
-            return self._producer
-
-    def _connect_unless_just_failed(self) -> KafkaProducer:
-        if time.monotonic() < self._retry_not_before_s:
-            raise UnavailableError(self._unavailable)
-        try:
-            return connect(self._settings)
-        except UnavailableError as error:
-            self._retry_not_before_s = time.monotonic() + RETRY_PAUSE_S
-            self._unavailable = str(error)
-            raise
-
-
-class _Settlement:
-    """Counts the partitions of one event in and tells its outcome once."""
-
-    __slots__ = ("_failure", "_lock", "_on_outcome", "_open")
-
-    def __init__(
-        self, open_count: int, on_outcome: Callable[["_Settlement", Exception | None], None]
-    ) -> None:
-        self._open = open_count
-        self._on_outcome = on_outcome
-        self._failure: Exception | None = None
-        self._lock = threading.Lock()
-
-    def succeeded(self, _stored: object) -> None:
-        self._count_in(None)
-
-    def failed(self, error: Exception) -> None:
-        self._count_in(error)
-
-    def give_up(self, error: Exception) -> None:
-        """Wait for no partition any longer."""
-        with self._lock:
-            was_open, self._open = self._open > 0, 0
-        if was_open:
-            self._on_outcome(self, error)
-
-    def _count_in(self, error: Exception | None) -> None:
-        with self._lock:
-            self._failure = self._failure or error
-            self._open -= 1
-            complete = self._open == 0
-        if complete:
-            self._on_outcome(self, self._failure)
+def _transport(settings: ClientSettings) -> EventTransport:
+    if settings.client_transport == "gateway":
+        return GatewayTransport(settings)
+    return DisabledTransport() if settings.client_transport == "disabled" else KafkaTransport(settings)

@@ -1,4 +1,4 @@
-"""The time now, against which the times of events are held."""
+"""The current time, which the times of events are checked against."""
 
 import time
 

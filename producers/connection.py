@@ -1,4 +1,4 @@
-"""Reaching Kafka with kafka-python and leaving it, in bounded time, with one sentence when it fails."""
+"""Connections to Kafka by kafka-python, opened and closed in bounded time, with errors as sentences."""
 
 import contextlib
 from typing import Final
@@ -8,12 +8,12 @@ from kafka.errors import Cancelled, KafkaConnectionError, KafkaError, KafkaTimeo
 
 from metering.topics import EVENTS
 from producers.errors import DeliveryError
-from producers.partitioning import KeyPartitioner
-from producers.reaching import first_words, no_kafka, no_topic, not_confirmed, wait_for_listener
+from producers.partitioner import KeyPartitioner
+from producers.reachability import first_words, no_kafka, no_topic, not_confirmed, wait_for_listener
 from producers.settings import ProducerSettings
 
 BATCH_BYTES: Final = 131_072
-"""One batch per partition travels at a time (which keeps the order of retries), so it has to be large."""
+"""Batch size: large, because one batch per partition is in flight at a time, which keeps the order."""
 
 REQUEST_TIMEOUT_S_MAX: Final = 10.0
 DISPOSE_TIMEOUT_S: Final = 5.0
@@ -64,7 +64,7 @@ def connect(settings: ProducerSettings) -> KafkaProducer:
 
 
 def dispose(producer: KafkaProducer, *, give_up: bool) -> None:
-    """Close a `KafkaProducer`; with `give_up`, events that it still holds fail and are not waited for."""
+    """Close a `KafkaProducer`; with `give_up`, events that it still holds fail at once."""
     if give_up:
         producer._sender.force_close()  # noqa: SLF001 - close() alone raises before it closes
     with contextlib.suppress(KafkaTimeoutError):
@@ -72,7 +72,7 @@ def dispose(producer: KafkaProducer, *, give_up: bool) -> None:
 
 
 def explain(error: Exception, kafka: str) -> DeliveryError:
-    """Turn an error of the client library into a sentence for whoever sent the event."""
+    """Turn an error of the client library into a sentence for the sender."""
     if isinstance(error, KafkaTimeoutError | KafkaConnectionError | Cancelled):
         return not_confirmed(kafka)
     return DeliveryError(f"Kafka at {kafka} did not take the event: {first_words(error)}.")

@@ -1,17 +1,18 @@
-"""Emitting many events: each is accepted or refused by itself, and each accepted one is delivered or failed.
+"""The emission of many events: each is accepted or refused, and each accepted one is delivered or fails.
 
-A refused event never stops the others. A failed delivery does: what comes after it could overtake it.
+A refused event never stops the others. A failed delivery does, because later events must not overtake it.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from metering.events import VALUE_BYTES_MAX, Rejection, RejectionReason
-from producers.batch import Batch
-from producers.checking import check
+from metering.events import VALUE_BYTES_MAX
+from metering.rejections import Rejection, RejectionReason
 from producers.clock import wall_clock_ms
 from producers.errors import DeliveryError
+from producers.event_batch import EventBatch
+from producers.event_check import check
 
 TOO_LONG: Final = Rejection(
     "too_large", f"The line has more than the {VALUE_BYTES_MAX} bytes allowed for an event."
@@ -19,7 +20,7 @@ TOO_LONG: Final = Rejection(
 
 
 class Refusal(NamedTuple):
-    """Why the event of a line was not sent."""
+    """The reason why the event of a line was not sent."""
 
     line: int
     reason: RejectionReason
@@ -27,7 +28,7 @@ class Refusal(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """What became of the events so far; those accepted and neither delivered nor failed are on their way."""
+    """Counts of events; those accepted and neither delivered nor failed are in flight."""
 
     accepted: int
     refused: int
@@ -35,30 +36,30 @@ class Totals(NamedTuple):
     failed: int
 
 
-class Publisher(Protocol):
-    """What emitting needs of `producers.bulk.BulkProducer`."""
+class EventPublisher(Protocol):
+    """The part of `producers.bulk.BulkProducer` that an emission uses."""
 
     @property
     def failure(self) -> DeliveryError | None:
-        """Why the first event that was not delivered was not."""
+        """The reason of the first failed event."""
 
     def wait_for_room(self) -> None:
-        """Wait until something may be published."""
+        """Wait until a batch may be published."""
 
-    def publish(self, values: Sequence[bytes]) -> Batch:
-        """Check events and send them."""
+    def publish(self, values: Sequence[bytes]) -> EventBatch:
+        """Check events and send the valid ones."""
 
     def serve(self, timeout_s: float = 0) -> None:
-        """Let outcomes in."""
+        """Process the outcomes that have arrived."""
 
     def stop_sending(self) -> None:
         """Give up what has not left this process."""
 
     def finish(self) -> None:
-        """Wait for the outcome of all."""
+        """Wait for all outcomes."""
 
 
-class DryRun:
+class CheckingPublisher:
     """A publisher that only checks."""
 
     failure: DeliveryError | None = None
@@ -66,9 +67,9 @@ class DryRun:
     def __init__(self, *, now_ms: Callable[[], int] = wall_clock_ms) -> None:
         self._now_ms = now_ms
 
-    def publish(self, values: Sequence[bytes]) -> Batch:
+    def publish(self, values: Sequence[bytes]) -> EventBatch:
         """Check events."""
-        batch = Batch(values)
+        batch = EventBatch(values)
         now_ms = self._now_ms()
         for place, value in enumerate(values):
             event = check(value, now_ms=now_ms)
@@ -80,36 +81,39 @@ class DryRun:
         return batch
 
     def wait_for_room(self) -> None:
-        """There always is."""
+        """Return at once: nothing is held."""
 
     def serve(self, timeout_s: float = 0) -> None:
-        """Nothing is on its way."""
+        """Do nothing: no outcome is open."""
 
     def stop_sending(self) -> None:
-        """Nothing was sent."""
+        """Do nothing: nothing was sent."""
 
     def finish(self) -> None:
-        """Nothing is on its way."""
+        """Do nothing: no outcome is open."""
 
 
-class _OnItsWay(NamedTuple):
+class _SentBatch(NamedTuple):
     lines: Sequence[int]
-    batch: Batch
+    batch: EventBatch
 
 
 class Emission:
-    """One run of events into a publisher, by one thread; others may read its totals."""
+    """One run of events into a publisher, by one thread; others may read its totals.
 
-    def __init__(self, publisher: Publisher, on_refused: Callable[[Refusal], None]) -> None:
+    After `finish`, `first_failed_line` is the first line whose delivery failed.
+    """
+
+    def __init__(self, publisher: EventPublisher, on_refused: Callable[[Refusal], None]) -> None:
         self._publisher = publisher
         self._on_refused = on_refused
-        self._on_their_way: deque[_OnItsWay] = deque()
+        self._in_flight: deque[_SentBatch] = deque()
         self._accepted = 0
         self._refused = 0
         self._delivered = 0
         self._failed = 0
         self._next_line = 1
-        self._first_failed_line: int | None = None
+        self.first_failed_line: int | None = None
 
     @property
     def totals(self) -> Totals:
@@ -118,33 +122,28 @@ class Emission:
 
     @property
     def stopped_because(self) -> str:
-        """Why no more can be offered; empty as long as all is well."""
+        """The failure that stops the emission; empty as long as there is none."""
         return "" if self._publisher.failure is None else str(self._publisher.failure)
 
     @property
-    def first_failed_line(self) -> int | None:
-        """The first line that was accepted and is not known to be delivered, once `finish` is through."""
-        return self._first_failed_line
-
-    @property
     def next_line(self) -> int:
-        """Where to go on after `finish`: every line before was delivered or refused."""
-        return self._next_line if self._first_failed_line is None else self._first_failed_line
+        """The line to continue from after `finish`: every line before was delivered or refused."""
+        return self._next_line if self.first_failed_line is None else self.first_failed_line
 
     def offer(self, line: int, value: bytes | None) -> bool:
         """Check and send the event of one line; None stands for a line longer than an event may be.
 
         Returns:
-            Whether it was accepted. Its delivery is told by `totals` and `stopped_because`.
+            True if it was accepted. `totals` and `stopped_because` report its delivery.
         """
         accepted = self._accepted
         self.offer_all(line, [value])
         return self._accepted > accepted
 
     def offer_all(self, first_line: int, values: Sequence[bytes | None]) -> None:
-        """Check and send the events of lines in a row; empty ones are passed over.
+        """Check and send the events of consecutive lines; empty ones are skipped.
 
-        Nothing is sent any more once a delivery has failed.
+        Nothing is sent after a delivery has failed.
         """
         self._publisher.wait_for_room()
         self.serve()
@@ -164,26 +163,26 @@ class Emission:
         self._accepted += batch.accepted
         self._refused += len(refusals)
         self._next_line = first_line + len(values)
-        self._on_their_way.append(_OnItsWay(lines, batch))
+        self._in_flight.append(_SentBatch(lines, batch))
 
     def serve(self, timeout_s: float = 0) -> None:
-        """Let outcomes in, waiting at most so long for one."""
+        """Process outcomes, waiting at most `timeout_s` for one."""
         self._publisher.serve(timeout_s)
-        while self._on_their_way and self._on_their_way[0].batch.settled:
-            self._settle(self._on_their_way.popleft())
+        while self._in_flight and self._in_flight[0].batch.settled:
+            self._settle(self._in_flight.popleft())
 
     def finish(self) -> None:
-        """Wait until the outcome of all is known, or the time for it is over and it is given up."""
+        """Wait until all outcomes are known; events that take too long are given up."""
         if self.stopped_because:
             self._publisher.stop_sending()
         self._publisher.finish()
         self.serve()
 
-    def _settle(self, sent: _OnItsWay) -> None:
+    def _settle(self, sent: _SentBatch) -> None:
         self._delivered += sent.batch.delivered
         self._failed += sent.batch.failed
-        if sent.batch.failed and self._first_failed_line is None:
-            self._first_failed_line = sent.lines[sent.batch.first_failed()]
+        if sent.batch.failed and self.first_failed_line is None:
+            self.first_failed_line = sent.lines[sent.batch.first_failed()]
 
 
 def _line(refusal: tuple[int, Rejection]) -> int:

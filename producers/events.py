@@ -1,159 +1,45 @@
-"""Builders of events for back-end teams: checked CloudEvents as dicts, ready to publish (DESIGN section 5).
+"""Builders of events for back ends: checked CloudEvents as dicts, ready to publish.
 
-Each raises `RefusedError` for a value that the metering would not accept.
+Each raises `RefusedError` for a value that the metering would not accept. The names of `__all__` are from
+other modules, to be found here as well.
 """
 
-import hashlib
-import hmac
-import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Literal
 
-import msgspec
+from metering.events import CLOCK_KEY, Capability, PriceBasis
+from metering.routing_policy import RoutingMode, StaleAnswer
+from producers.cloud_events import SOURCE, CloudEvent, cloud_event, named_id, refusal, to_json
+from producers.cloud_events import checked_event as _event
+from producers.cloud_events import timestamp as _timestamp
+from producers.tap_events import (
+    ERRNO_DENIED,
+    ERRNO_QUOTA_EXHAUSTED,
+    authorization_decrypted,
+    authorization_denied,
+    authorization_failed,
+    authorization_succeeded,
+    client_hash,
+    event_id,
+)
 
-from metering.events import CLOCK_KEY, Capability, Rejection
-from metering.times import format_time, to_ms
-from producers.checking import check
-from producers.errors import RefusedError
-
-CloudEvent = dict[str, Any]
-"""A CloudEvents 1.0 record as JSON holds it."""
-
-SOURCE: Final = "/backend"
-ERRNO_DENIED: Final = 103
-ERRNO_QUOTA_EXHAUSTED: Final = 1_400_001
-CLIENT_HASH_DIGITS: Final = 16
-CLIENT_KEY_BYTES_MIN: Final = 16
-
-_encoder = msgspec.json.Encoder()
-
-
-def event_id(appid: str, code: str) -> str:
-    """The idempotency key of a tap: retrying one code is one call, a second tap has another (rule 2)."""
-    return hashlib.sha256(f"{appid}:{code}".encode()).hexdigest()
-
-
-def named_id(*parts: str) -> str:
-    """The id of what has no code, from what names it; line feeds keep it apart from every `appid:code`."""
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def client_hash(openid: str, key: bytes) -> str:
-    """A keyed hash that tells users apart without naming them: HMAC-SHA256, the first 16 hexadecimal digits.
-
-    Args:
-        openid: the user's openid, which stays here.
-        key: a secret of at least 16 bytes; the same everywhere and for good, or users can't be recognized.
-
-    Raises:
-        ValueError: the key is too short to protect anything, or there is no openid.
-    """
-    if len(key) < CLIENT_KEY_BYTES_MIN:
-        raise ValueError(
-            f"the key of client_hash has {len(key)} bytes; use at least {CLIENT_KEY_BYTES_MIN} random bytes"
-        )
-    if not openid:
-        raise ValueError("client_hash needs the user's openid; leave `client` empty when it is unknown")
-    return hmac.digest(key, openid.encode(), "sha256").hex()[:CLIENT_HASH_DIGITS]
-
-
-def to_json(event: CloudEvent) -> bytes:
-    """The bytes of an event as they travel."""
-    return _encoder.encode(event)
-
-
-def refusal(value: bytes, *, now_ms: int | None) -> Rejection | None:
-    """Why an event must not be sent, if it must not: what the stream would reject, and personal data."""
-    event = check(value, now_ms=now_ms)
-    return event if isinstance(event, Rejection) else None
-
-
-def authorization_succeeded(
-    *,
-    appid: str,
-    code: str,
-    capability: Capability,
-    time: datetime,
-    scene: str = "",
-    store: str = "",
-    env: str = "release",
-    client: str = "",
-    source: str = SOURCE,
-) -> CloudEvent:
-    """A user gave the number: exactly one call.
-
-    Args:
-        appid: the mini-program.
-        code: the `code` that the component's success callback gave; it is hashed and does not travel.
-        capability: which component was tapped; the platform's answer does not tell.
-        time: when the client got the success callback, with a zone: the moment of the charge (DESIGN rule 1).
-        scene: the entry page, such as `card_claim`.
-        store: the store whose code was scanned, if any.
-        env: the mini-program's build: `release`, `trial` or `develop`.
-        client: `client_hash` of the user.
-        source: which of your back ends says so.
-    """
-    data = {"capability": capability, "scene": scene, "store": store, "env": env, "client": client}
-    return _event(
-        "phone.authorization.succeeded", event_id(appid, code), appid, time, source=source, data=data
-    )
-
-
-def authorization_denied(
-    *,
-    appid: str,
-    capability: Capability,
-    time: datetime,
-    errno: int = ERRNO_DENIED,
-    tap: str = "",
-    scene: str = "",
-    store: str = "",
-    env: str = "release",
-    client: str = "",
-    source: str = SOURCE,
-) -> CloudEvent:
-    """A user refused: counted, never charged. A denied tap has no code: `tap` is any text unique to it.
-
-    Without a `tap` the id is random: to retry, publish the same dict again instead of building another one.
-    """
-    data = {
-        "errno": errno,
-        "capability": capability,
-        "scene": scene,
-        "store": store,
-        "env": env,
-        "client": client,
-    }
-    return _event("phone.authorization.denied", _tap_id(appid, tap), appid, time, source=source, data=data)
-
-
-def authorization_failed(
-    *,
-    appid: str,
-    capability: Capability,
-    time: datetime,
-    errno: int,
-    tap: str = "",
-    scene: str = "",
-    store: str = "",
-    env: str = "release",
-    client: str = "",
-    source: str = SOURCE,
-) -> CloudEvent:
-    """The component failed, with its `errno` (1400001: the quota is exhausted): counted, never charged.
-
-    `tap` as for a denied tap.
-    """
-    data = {
-        "errno": errno,
-        "capability": capability,
-        "scene": scene,
-        "store": store,
-        "env": env,
-        "client": client,
-    }
-    return _event("phone.authorization.failed", _tap_id(appid, tap), appid, time, source=source, data=data)
+__all__ = [
+    "ERRNO_DENIED",
+    "ERRNO_QUOTA_EXHAUSTED",
+    "SOURCE",
+    "CloudEvent",
+    "authorization_decrypted",
+    "authorization_denied",
+    "authorization_failed",
+    "authorization_succeeded",
+    "client_hash",
+    "cloud_event",
+    "event_id",
+    "named_id",
+    "refusal",
+    "to_json",
+]
 
 
 def pack_purchased(
@@ -167,6 +53,8 @@ def pack_purchased(
     paid_at: datetime,
     order_id: str = "",
     starts_at: datetime | None = None,
+    price_basis: PriceBasis = "paid",
+    used_before: int = 0,
     time: datetime | None = None,
     source: str = SOURCE,
 ) -> CloudEvent:
@@ -182,8 +70,10 @@ def pack_purchased(
         paid_at: when it was paid, with a zone.
         order_id: the order that bought it.
         starts_at: when it begins, if an agency assigned it to begin later.
+        price_basis: where the price is from; `unknown` with a price of 0.
+        used_before: how many of its calls were used before the first event was published.
         time: when this is recorded; `paid_at` unless given.
-        source: which of your back ends says so.
+        source: the name of your back end.
     """
     data: dict[str, Any] = {
         "pack_id": pack_id,
@@ -196,15 +86,100 @@ def pack_purchased(
     }
     if starts_at is not None:
         data["starts_at"] = _timestamp(starts_at)
+    if price_basis != "paid":
+        data["price_basis"] = price_basis
+    if used_before:
+        data["used_before"] = used_before
     kind = "pack.purchased"
     return _event(kind, named_id(kind, appid, pack_id), appid, time or paid_at, source=source, data=data)
 
 
-def pack_refunded(*, appid: str, pack_id: str, time: datetime, source: str = SOURCE) -> CloudEvent:
-    """A refund of a pack was asked for at `time`."""
-    kind = "pack.refunded"
-    identifier = named_id(kind, appid, pack_id, _timestamp(time))
-    return _event(kind, identifier, appid, time, source=source, data={"pack_id": pack_id})
+def pack_assigned(
+    *,
+    appid: str,
+    pack_id: str,
+    capability: Capability,
+    calls: int,
+    validity_days: int,
+    price_micro_yuan: int,
+    assigned_at: datetime,
+    paid_at: datetime | None = None,
+    order_id: str = "",
+    starts_at: datetime | None = None,
+    price_basis: PriceBasis = "paid",
+    used_before: int = 0,
+    time: datetime | None = None,
+    source: str = SOURCE,
+) -> CloudEvent:
+    """An agency assigned a pack to an app.
+
+    Args:
+        appid: the mini-program that has it from then on.
+        pack_id: the platform's name of the pack.
+        capability: the capability it serves.
+        calls: its size.
+        validity_days: 90, 180 or 365 on the platform.
+        price_micro_yuan: what the agency paid or charges for it, in micro-yuan.
+        assigned_at: when it was assigned, with a zone; the 7 days of a cancellation count from then.
+        paid_at: when the agency paid it; `assigned_at` where that is not known.
+        order_id: the order that bought it.
+        starts_at: when it begins, if not with its assignment.
+        price_basis: where the price is from; `unknown` with a price of 0.
+        used_before: how many of its calls this app used before the first event was published.
+        time: when this is recorded; `assigned_at` unless given.
+        source: the name of your back end.
+    """
+    bought = pack_purchased(
+        appid=appid,
+        pack_id=pack_id,
+        capability=capability,
+        calls=calls,
+        validity_days=validity_days,
+        price_micro_yuan=price_micro_yuan,
+        paid_at=paid_at or assigned_at,
+        order_id=order_id,
+        starts_at=starts_at,
+        price_basis=price_basis,
+        used_before=used_before,
+        source=source,
+    )
+    at = _timestamp(assigned_at)
+    kind, data = "pack.assigned", {**bought["data"], "assigned_at": at}
+    return _event(
+        kind, named_id(kind, appid, pack_id, at), appid, time or assigned_at, source=source, data=data
+    )
+
+
+def pack_refunded(
+    *,
+    appid: str,
+    pack_id: str,
+    time: datetime,
+    by: Literal["owner", "platform"] = "owner",
+    source: str = SOURCE,
+) -> CloudEvent:
+    """A refund of a pack was asked for at `time`; `by="platform"`: the platform took the pack back then."""
+    return _given_back("pack.refunded", appid, pack_id, time, by, source)
+
+
+def pack_assignment_cancelled(
+    *,
+    appid: str,
+    pack_id: str,
+    time: datetime,
+    by: Literal["owner", "platform"] = "owner",
+    source: str = SOURCE,
+) -> CloudEvent:
+    """The cancellation of an assignment was asked for at `time`; `by="platform"`: it was done then."""
+    return _given_back("pack.assignment_cancelled", appid, pack_id, time, by, source)
+
+
+def _given_back(kind: str, appid: str, pack_id: str, time: datetime, by: str, source: str) -> CloudEvent:
+    data, names = {"pack_id": pack_id}, [kind, appid, pack_id, _timestamp(time)]
+    if by != "owner":
+        data["by"] = by
+        names.append(by)
+    return _event(kind, named_id(*names), appid, time, source=source, data=data)
 
 
 def account_registered(
@@ -216,10 +191,85 @@ def account_registered(
     category: str = "",
     source: str = SOURCE,
 ) -> CloudEvent:
-    """Who owns an app from `time` on, which decides whether it is exempt (DESIGN rule 9)."""
+    """The owner of an app from `time` on, who decides whether it is exempt (rule 9)."""
     kind = "account.registered"
     data = {"name": name, "entity_type": entity_type, "category": category}
     return _event(kind, named_id(kind, appid, _timestamp(time)), appid, time, source=source, data=data)
+
+
+def account_opened(
+    *,
+    appid: str,
+    trial_used: int,
+    time: datetime,
+    capability: Capability | None = None,
+    source: str = SOURCE,
+) -> CloudEvent:
+    """An app that is in use already is taken up: calls of its trial quota were used before (rule 16).
+
+    Args:
+        appid: the mini-program.
+        trial_used: how many calls of the trial quota were used before the first event was published.
+        time: the moment as of which that was so.
+        capability: needed where each capability has a trial quota of its own (`trial_scope`).
+        source: the name of your back end.
+    """
+    kind = "account.opened"
+    data: dict[str, Any] = {"trial_used": trial_used}
+    if capability is not None:
+        data["capability"] = capability
+    identifier = named_id(kind, appid, capability or "", str(trial_used), _timestamp(time))
+    return _event(kind, identifier, appid, time, source=source, data=data)
+
+
+def fact_corrected(
+    *,
+    appid: str,
+    event_id: str,
+    time: datetime,
+    void: bool = False,
+    changed: Mapping[str, object] | None = None,
+    note: str = "",
+    correction_id: str = "",
+    source: str = SOURCE,
+) -> CloudEvent:
+    """An earlier fact of the app was wrong: it is void, or some of its fields are others (rule 15).
+
+    Args:
+        appid: the mini-program.
+        event_id: the id of the fact, which may be a correction as well: the whole id, as it was published.
+        time: the moment of the correction; of several of one fact the later one counts.
+        void: the fact never was.
+        changed: the fields of its data as they should have been, and its `time`; moments with a zone.
+        note: why, for people.
+        correction_id: an id of your own, under which it may be sent again; the same fact, fields and time
+            have the same one otherwise.
+        source: the name of your back end.
+    """
+    kind = "fact.corrected"
+    fields = {
+        name: _timestamp(value) if isinstance(value, datetime) else value
+        for name, value in sorted((changed or {}).items())
+    }
+    data: dict[str, Any] = {"event_id": event_id}
+    if void:
+        data["void"] = True
+    if fields:
+        data["set"] = fields
+    if note:
+        data["note"] = note
+    told = to_json(dict(fields)).decode() if fields else "void"
+    identifier = correction_id or named_id(kind, appid, event_id, told, _timestamp(time))
+    return _event(kind, identifier, appid, time, source=source, data=data)
+
+
+def account_migrated(*, appid: str, to: str, time: datetime, source: str = SOURCE) -> CloudEvent:
+    """An app has another appid from `time` on: what its packs and its trial quota hold leaves it (rule 16).
+
+    `phonemeter migrate` also carries it over to the other app.
+    """
+    kind = "account.migrated"
+    return _event(kind, named_id(kind, appid, to), appid, time, source=source, data={"to": to})
 
 
 def account_alerting_set(
@@ -248,6 +298,66 @@ def account_alerting_set(
     return _event(kind, named_id(kind, appid, _timestamp(time)), appid, time, source=source, data=data)
 
 
+def account_agreement_set(
+    *, appid: str, policy: Literal["report", "follow"], time: datetime, source: str = SOURCE
+) -> CloudEvent:
+    """An app's policy on differences to WeChat's count that stay: show them, or book them as well."""
+    kind = "account.agreement_set"
+    identifier = named_id(kind, appid, policy, _timestamp(time))
+    return _event(kind, identifier, appid, time, source=source, data={"policy": policy})
+
+
+def account_routing_set(
+    *,
+    appid: str,
+    capability: Capability,
+    time: datetime,
+    mode: RoutingMode | None = None,
+    reserve_calls: int | None = None,
+    lead_minutes: int | None = None,
+    sms_left: int | None = None,
+    ask_known_members: bool | None = None,
+    store_budgets: Mapping[str, int] | None = None,
+    when_stale: StaleAnswer | None = None,
+    refusal_pause_s: int | None = None,
+    source: str = SOURCE,
+) -> CloudEvent:
+    """The routing policy of an app, to WeChat or elsewhere (rule 20); what is not given stays as it is.
+
+    Args:
+        appid: the app.
+        capability: the capability that it is about.
+        time: the moment from which it holds.
+        mode: a fixed answer, or `balance`.
+        reserve_calls: calls left at which nobody is sent to WeChat any more.
+        lead_minutes: a run-out nearer than this sends nobody either; 0 turns it off.
+        sms_left: short messages that can still be sent.
+        ask_known_members: whether members whose number is on file are asked, too.
+        store_budgets: calls a day by store, in place of all before; the empty store is each other one.
+        when_stale: the answer while what is known of the balance is stale.
+        refusal_pause_s: seconds after a refusal by WeChat in which nobody is sent to it.
+        source: the name of your back end.
+    """
+    kind = "account.routing_set"
+    budgets = None
+    if store_budgets is not None:
+        budgets = [{"store": store, "calls": calls} for store, calls in sorted(store_budgets.items())]
+    given: dict[str, Any] = {
+        "capability": capability,
+        "mode": mode,
+        "reserve_calls": reserve_calls,
+        "lead_minutes": lead_minutes,
+        "sms_left": sms_left,
+        "ask_known_members": ask_known_members,
+        "store_budgets": budgets,
+        "when_stale": when_stale,
+        "refusal_pause_s": refusal_pause_s,
+    }
+    data = {name: value for name, value in given.items() if value is not None}
+    identifier = named_id(kind, appid, to_json(data).decode(), _timestamp(time))
+    return _event(kind, identifier, appid, time, source=source, data=data)
+
+
 def usage_observed(
     *,
     appid: str,
@@ -258,7 +368,7 @@ def usage_observed(
     pack_id: str = "",
     source: str = SOURCE,
 ) -> CloudEvent:
-    """What the platform's usage interface said of one pack, or of the trial when `pack_id` is empty."""
+    """The count of the platform's usage interface for one pack, or for the trial if `pack_id` is empty."""
     kind = "platform.usage_observed"
     identifier = named_id(kind, appid, capability, pack_id, _timestamp(time))
     data = {"capability": capability, "pack_id": pack_id, "used": used, "size": size}
@@ -269,43 +379,3 @@ def clock_ticked(*, time: datetime, source: str = SOURCE) -> CloudEvent:
     """Time passed for every app; the producer sends it to every partition."""
     kind = "clock.ticked"
     return _event(kind, named_id(kind, _timestamp(time)), CLOCK_KEY, time, source=source, data=None)
-
-
-def cloud_event(
-    kind: str, identifier: str, subject: str, time: str, *, source: str, data: dict[str, Any] | None
-) -> CloudEvent:
-    """The envelope of an event, unchecked."""
-    event: CloudEvent = {
-        "specversion": "1.0",
-        "id": identifier,
-        "source": source,
-        "type": kind,
-        "subject": subject,
-        "time": time,
-    }
-    if data is not None:
-        event["datacontenttype"] = "application/json"
-        event["data"] = data
-    return event
-
-
-def _event(
-    kind: str, identifier: str, subject: str, time: datetime, *, source: str, data: dict[str, Any] | None
-) -> CloudEvent:
-    event = cloud_event(kind, identifier, subject, _timestamp(time), source=source, data=data)
-    rejection = refusal(to_json(event), now_ms=None)
-    if rejection is not None:
-        raise RefusedError(rejection)
-    return event
-
-
-def _timestamp(moment: datetime) -> str:
-    if moment.tzinfo is None:
-        raise RefusedError(
-            Rejection("invalid_field", f"The time {moment.isoformat()} has no time zone; add one.")
-        )
-    return format_time(to_ms(moment))
-
-
-def _tap_id(appid: str, tap: str) -> str:
-    return event_id(appid, tap or secrets.token_hex(16))

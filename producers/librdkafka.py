@@ -1,17 +1,17 @@
-"""Reaching Kafka with librdkafka, and what its errors mean to whoever sent the events."""
+"""Connections to Kafka by librdkafka, with its errors as sentences."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from metering.topics import EVENTS
 from producers.errors import DeliveryError
-from producers.reaching import no_kafka, no_topic, not_confirmed, wait_for_listener
+from producers.reachability import no_kafka, no_topic, not_confirmed, wait_for_listener
 from producers.settings import ProducerSettings
 
 BATCH_BYTES: Final = 131_072
-"""What travels to a partition in one piece, at most; larger ones were slower."""
+"""Largest batch per partition; larger ones were slower."""
 
 REQUEST_TIMEOUT_S_MAX: Final = 10.0
 RECONNECT_MS_MAX: Final = 2_000
@@ -20,7 +20,7 @@ UNLIMITED: Final = 2_147_483_647
 OPEN: Final = frozenset(
     getattr(KafkaError, name) for name in ("_MSG_TIMED_OUT", "_TIMED_OUT", "_PURGE_QUEUE", "_PURGE_INFLIGHT")
 )
-"""The time was over, or we had it given up: nobody knows."""
+"""Errors after which the outcome is unknown: a timeout, or the event was given up."""
 
 NO_TOPIC: Final = frozenset(
     getattr(KafkaError, name)
@@ -33,12 +33,18 @@ NO_TOPIC: Final = frozenset(
 )
 
 
-def connect(settings: ProducerSettings, on_error: Callable[[KafkaError], None]) -> tuple[Producer, int]:
-    """A connected, idempotent producer, and the number of partitions of `phone-events`.
+class ConnectedProducer(NamedTuple):
+    """A connected, idempotent producer, the number of partitions of `phone-events`, and the cluster's id."""
 
-    Args:
-        settings: where Kafka is, and the limits.
-        on_error: told what is wrong with Kafka as a whole, whenever the producer is served.
+    producer: Producer
+    partitions: int
+    cluster: str
+
+
+def connect(settings: ProducerSettings, on_error: Callable[[KafkaError], None]) -> ConnectedProducer:
+    """Connect to Kafka.
+
+    `on_error` is called with errors of the connection, whenever the producer is served.
 
     Raises:
         UnavailableError: no broker answers, or it has no `phone-events`.
@@ -46,21 +52,19 @@ def connect(settings: ProducerSettings, on_error: Callable[[KafkaError], None]) 
     wait_for_listener(settings)
     producer = Producer(_configuration(settings) | {"error_cb": on_error})
     try:
-        topic = producer.list_topics(EVENTS, timeout=settings.producer_block_s).topics[EVENTS]
+        found = producer.list_topics(EVENTS, timeout=settings.producer_block_s)
     except KafkaException as error:
         raise no_kafka(settings, _words(error.args[0])) from None
+    topic = found.topics[EVENTS]
     if topic.error is not None or not topic.partitions:
         raise no_topic(settings, EVENTS, _words(topic.error) if topic.error else "it has no partitions")
-    return producer, len(topic.partitions)
+    return ConnectedProducer(producer, len(topic.partitions), found.cluster_id or "")
 
 
 def explain(error: KafkaError, settings: ProducerSettings, fatal: str) -> DeliveryError:
-    """Turn the outcome of an event into a sentence for whoever sent it.
+    """Turn the reason why an event was not confirmed into a sentence for its sender.
 
-    Args:
-        error: why it was not confirmed.
-        settings: where it was sent.
-        fatal: what librdkafka gave up about before, if it did: its later errors only say that it did.
+    `fatal` is the fatal error of the client, if it had one; later errors only refer to it.
     """
     if error.code() in OPEN:
         return not_confirmed(settings.kafka)
@@ -82,7 +86,7 @@ def _configuration(settings: ProducerSettings) -> dict[str, object]:
         "acks": "all",
         "enable.idempotence": True,
         "allow.auto.create.topics": False,
-        # The Java client's default, like that of every other client of ours (producers.partitioning).
+        # The Java client's default, like that of every other client of ours (producers.partitioner).
         "partitioner": "murmur2_random",
         "compression.type": settings.producer_compression,
         "linger.ms": settings.producer_linger_ms,
@@ -95,10 +99,10 @@ def _configuration(settings: ProducerSettings) -> dict[str, object]:
         "socket.timeout.ms": round(request_timeout_s * 1_000),
         "socket.keepalive.enable": True,
         "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
-        # How much may wait is bounded by whoever publishes; a second bound would refuse events of a batch.
+        # The publisher limits the memory; a second limit would refuse events of a batch.
         "queue.buffering.max.messages": 0,
         "queue.buffering.max.kbytes": UNLIMITED,
-        # What it would log to stderr is told in sentences.
+        # Errors are reported in sentences instead of on stderr.
         "log_level": 0,
     }
 

@@ -1,4 +1,4 @@
-"""What a run of `phonemeter emit` tells Prometheus while it lasts."""
+"""Metrics of a running `phonemeter emit`."""
 
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -13,7 +13,7 @@ MetricName = Literal["phonemeter_emit_events_total", "phonemeter_emit_waiting_ev
 
 
 class Metrics:
-    """The metrics of one emission, in a registry of their own; `totals` is asked when Prometheus asks."""
+    """The metrics of one emission in a registry of their own, read from `totals` at each scrape."""
 
     def __init__(self, totals: Callable[[], Totals]) -> None:
         self.registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""How simulated owners buy: they watch what is left, and order in time or too late, too much, or twice."""
+"""Simulated owners: they watch what is left, and buy in time or too late, too much, or twice."""
 
 import math
 from random import Random
@@ -24,7 +24,7 @@ OFFERS: Final = tuple(sorted(DEFAULT, key=lambda offer: offer.calls))
 
 
 class Habits(NamedTuple):
-    """How an owner buys: `careless` waits until nothing is left; shares are chances per purchase."""
+    """Buying habits: `careless` owners wait until nothing is left; shares are chances per purchase."""
 
     careless: bool
     oversize_share: float
@@ -32,14 +32,14 @@ class Habits(NamedTuple):
 
 
 class Order(NamedTuple):
-    """An event of the owner, and when it reaches the log."""
+    """An event of the owner, and its arrival in the log."""
 
     arrives_ms: int
     event: CloudEvent
 
 
 class _Stock:
-    """What an owner believes to have left of one capability."""
+    """The calls of one capability that an owner believes to have left."""
 
     __slots__ = ("calls", "first_ms", "packs", "sequence", "waiting_until_ms")
 
@@ -52,7 +52,7 @@ class _Stock:
 
 
 class Owner:
-    """One app's purchasing. It keeps its own rough books; the metering alone decides what a call takes."""
+    """The purchasing of one app, with rough books of its own; only the metering decides what a call takes."""
 
     def __init__(self, appid: str, habits: Habits, rng: Random) -> None:
         self._appid = appid
@@ -79,7 +79,7 @@ class Owner:
         return False
 
     def orders(self, capability: Capability, now_ms: int) -> list[Order]:
-        """What the owner does about the stock now: nothing mostly."""
+        """Return the orders that the owner makes now: mostly none."""
         stock = self._stocks[capability]
         if now_ms < max(stock.waiting_until_ms, BILLING_START_MS):
             return []

@@ -1,16 +1,12 @@
-"""What must never enter a topic: phone numbers, openids and session secrets (DESIGN section 5)."""
+"""The search for phone numbers, openids and session secrets, which must not enter a topic."""
 
-from functools import lru_cache
 from typing import Final
 
 import msgspec
 
-from metering.events import PERSON_ADVICE, PLATFORM_NAMES, Rejection, looks_like_phone_number
-
-FORBIDDEN_NAMES: Final = frozenset(
-    {"phone", "phonenumber", "purephonenumber", "mobile", "openid", "unionid", "sessionkey", "accesstoken"}
-)
-"""Names of fields that carry a person or a secret, compared without case, hyphens and underscores."""
+from metering.forbidden_fields import is_forbidden_field
+from metering.personal_identifiers import IDENTIFIER_ADVICE, find_identifier, identifier_problem
+from metering.rejections import Rejection
 
 NUMBER_NAMES: Final = frozenset({"calls", "errno", "price_micro_yuan", "size", "used", "validity_days"})
 """Numbers of known meaning: 15,000 yuan in micro-yuan has the form of a phone number."""
@@ -20,25 +16,40 @@ NESTING_MAX: Final = 8
 
 
 def find_personal_data(value: bytes) -> Rejection | None:
-    """Say which field of an event, given as valid JSON, names or holds a person's phone number or openid."""
+    """Return the rejection of an event, given as valid JSON, that names or holds a phone number or openid."""
     found = _search({"": msgspec.json.decode(value)}, "", 0)
     return None if found is None else Rejection("phone_number", found)
 
 
 def _search(fields: dict[str, object], path: str, depth: int) -> str | None:
     for name, value in fields.items():
-        if _is_forbidden_name(name):
-            return f"{_joined(path, name)} may not enter; {PERSON_ADVICE}"
-        if isinstance(value, str):
-            if name not in PLATFORM_NAMES and looks_like_phone_number(value):
-                return f"{_joined(path, name)} looks like a phone number; {PERSON_ADVICE}"
-        elif type(value) is int:
-            if name not in NUMBER_NAMES and looks_like_phone_number(str(value)):
-                return f"{_joined(path, name)} looks like a phone number; {PERSON_ADVICE}"
-        elif isinstance(value, dict | list):
-            found = _search_inside(value, _joined(path, name), depth + 1)
-            if found is not None:
-                return found
+        found = _named(name, path) or _held(name, _joined(path, name), value, depth)
+        if found is not None:
+            return found
+    return None
+
+
+def _named(name: str, path: str) -> str | None:
+    """Describe a field name that is forbidden or is personal data itself, which is not repeated."""
+    if is_forbidden_field(name):
+        return f"{_joined(path, name)} may not enter; {IDENTIFIER_ADVICE}."
+    person = find_identifier(name)
+    return (
+        None
+        if person is None
+        else f"A name in {path or 'the event'} holds what looks like {person}; {IDENTIFIER_ADVICE}."
+    )
+
+
+def _held(name: str, path: str, value: object, depth: int) -> str | None:
+    if isinstance(value, str):
+        return identifier_problem(path, value)
+    if isinstance(value, dict | list):
+        return _search_inside(value, path, depth + 1)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and name not in NUMBER_NAMES:
+        return identifier_problem(path, str(value))
     return None
 
 
@@ -54,8 +65,3 @@ def _search_inside(value: dict[str, object] | list[object], path: str, depth: in
 
 def _joined(path: str, name: str) -> str:
     return f"{path}{name}" if not path or name.startswith("[") else f"{path}.{name}"
-
-
-@lru_cache(maxsize=1_024)
-def _is_forbidden_name(name: str) -> bool:
-    return name.replace("_", "").replace("-", "").lower() in FORBIDDEN_NAMES

@@ -1,8 +1,8 @@
 """Seeded traffic of many mini-programs: the same plan gives the same events, byte for byte. No clock, no I/O.
 
-Events come in the order in which they reach the log. What it contains is what the metering has to cope with:
-busy and idle hours, large and small apps, bots, repeated and late events, packs bought in time, too late, too
-large, twice; exempt owners; refusals of the platform when nothing is left.
+Events come in the order in which they reach the log: busy and idle hours, large and small apps, bots,
+duplicates and late events, packs bought in time, too late, too large or twice, exempt owners, and refusals of
+the platform when nothing is left.
 """
 
 import hashlib
@@ -51,12 +51,7 @@ REFUSED_WHEN_EMPTY_SHARE: Final = 0.9
 
 
 class PlanError(ValueError):
-    """A plan that makes no sense: which of its fields, and what to say of them.
-
-    Attributes:
-        fields: the names of the fields.
-        complaint: what is wrong, to be read behind them, by whatever names the reader knows them.
-    """
+    """An invalid plan: the invalid fields, and the mistake, which follows their names in a sentence."""
 
     def __init__(self, complaint: str, *names: str) -> None:
         super().__init__(f"{' and '.join(names)} {complaint}")
@@ -65,12 +60,12 @@ class PlanError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to simulate. Either `taps` over a duration, or a rate for a duration, for `taps`, or without end.
+class TrafficPlan:
+    """The traffic to simulate: `taps` over a duration, or a rate for a duration, for `taps`, or without end.
 
     Attributes:
-        start_ms: when it begins.
-        duration_ms: how long it lasts.
+        start_ms: its beginning.
+        duration_ms: its length.
         taps: taps of ordinary users; bots, duplicates and purchases come on top.
         rate_per_s: such taps per second, as the mean of a whole week.
         seed: another seed, other events.
@@ -85,8 +80,8 @@ class Plan:
         careless_share: share of owners who buy only when nothing is left.
         oversize_share: share of purchases far too large, which lapse in the end.
         refund_share: share of purchases made twice by mistake and given back.
-        purchases: whether owners buy at all.
-        flat: the same activity always, instead of Shanghai's days and weeks.
+        purchases: False for owners who never buy.
+        flat: the same activity at all times, instead of Shanghai's days and weeks.
 
     Raises:
         PlanError: a field has a value that it can't have.
@@ -145,18 +140,18 @@ class Plan:
 
 
 class Arrival(NamedTuple):
-    """One event as its JSON bytes, and when it reaches the log."""
+    """One event as its JSON bytes, and its arrival in the log."""
 
     arrives_ms: int
     value: bytes
 
 
-def simulate(plan: Plan) -> Iterator[Arrival]:
+def simulate(plan: TrafficPlan) -> Iterator[Arrival]:
     """The events of a plan, in the order of the log; without end if the plan has none."""
     return _Simulation(plan).run()
 
 
-class _App(NamedTuple):
+class _SimulatedApp(NamedTuple):
     appid: str
     name: str
     entity_type: str
@@ -170,7 +165,7 @@ class _App(NamedTuple):
 
 
 class _Simulation:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: TrafficPlan) -> None:
         self._plan = plan
         self._rng = Random(plan.seed)  # noqa: S311 - reproducible traffic, no secret
         self._apps = [self._app(number) for number in range(1, plan.apps + 1)]
@@ -222,7 +217,7 @@ class _Simulation:
             arrives_ms += rng.randint(*BOT_PAUSE_MS)
             self._tap(app, arrives_ms, client, scene)
 
-    def _tap(self, app: _App, arrives_ms: int, client: str, scene: str) -> None:
+    def _tap(self, app: _SimulatedApp, arrives_ms: int, client: str, scene: str) -> None:
         rng, plan = self._rng, self._plan
         self._taps += 1
         capability: Capability = "realtime" if rng.random() < app.realtime_share else "quick"
@@ -247,7 +242,7 @@ class _Simulation:
             for order in app.owner.orders(capability, arrives_ms):
                 self._place(order)
 
-    def _outcome(self, app: _App, capability: Capability, now_ms: int) -> tuple[str, int]:
+    def _outcome(self, app: _SimulatedApp, capability: Capability, now_ms: int) -> tuple[str, int]:
         drawn = self._rng.random()
         if drawn < self._plan.denied_share:
             return "denied", ERRNO_DENIED
@@ -266,22 +261,22 @@ class _Simulation:
         self._queued += 1
         heapq.heappush(self._waiting, (arrives_ms, self._queued, value))
 
-    def _any_app(self) -> _App:
+    def _any_app(self) -> _SimulatedApp:
         return self._apps[bisect(self._cumulated, self._rng.randrange(self._cumulated[-1]))]
 
-    def _client(self, app: _App, number: int) -> str:
+    def _client(self, app: _SimulatedApp, number: int) -> str:
         return hashlib.blake2b(f"{app.appid}:{number}".encode(), digest_size=8).hexdigest()
 
     def _log_uniform(self, shortest_ms: int, longest_ms: int) -> int:
         return round(math.exp(self._rng.uniform(math.log(shortest_ms), math.log(longest_ms))))
 
-    def _app(self, number: int) -> _App:
+    def _app(self, number: int) -> _SimulatedApp:
         rng, plan = self._rng, self._plan
         appid = "wx" + hashlib.blake2b(f"{plan.seed}:{number}".encode(), digest_size=8).hexdigest()
         exempt = rng.random() < plan.exempt_share
         entity_type, category = rng.choice(EXEMPT_OWNERS) if exempt else (rng.choice(OWNERS), "")
         habits = Habits(rng.random() < plan.careless_share, plan.oversize_share, plan.refund_share)
-        return _App(
+        return _SimulatedApp(
             appid=appid,
             name=f"Simulated app {number}",
             entity_type=entity_type,
@@ -294,7 +289,7 @@ class _Simulation:
             realtime_share=min(1.0, plan.realtime_share * rng.uniform(0, 2)),
         )
 
-    def _registration(self, app: _App) -> CloudEvent:
+    def _registration(self, app: _SimulatedApp) -> CloudEvent:
         kind = "account.registered"
         data = {"name": app.name, "entity_type": app.entity_type, "category": app.category}
         time = format_time(self._plan.start_ms)

@@ -1,4 +1,4 @@
-"""When taps happen: the shape of a week of mini-program traffic, cut into slots with exact counts."""
+"""The times of taps: the shape of a week of mini-program traffic, in slots with exact counts."""
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -34,7 +34,7 @@ WEEK: Final = _week()
 
 
 class Slot(NamedTuple):
-    """A stretch of at most a minute, with the number of taps that fall into it."""
+    """A period of at most a minute, with its number of taps."""
 
     start_ms: int
     length_ms: int
@@ -42,7 +42,7 @@ class Slot(NamedTuple):
 
 
 FLAT: Final = (1,) * MINUTES_PER_WEEK
-"""The same activity always, for load and for watching at night."""
+"""The same activity at all times, for load tests and for demonstrations at night."""
 
 
 def slots_of_total(

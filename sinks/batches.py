@@ -1,34 +1,39 @@
-"""What the sink holds and when it writes it: decisions only, from the time passed in. Pure.
+"""Batches of entries that wait for their INSERT, and the decision when a batch is written. Pure.
 
-Exactness rests on one rule: within a source partition lines are stored in ascending order without a hole, so
-that the highest stored position says of every line whether it is stored. Hence a batch takes only lines that
-come after all it knows, refuses a hole it can see, and is dropped or kept from the front only.
+Within a source partition, entries are stored in ascending order without a hole, so that the highest stored
+position shows of every entry whether it is stored. Hence a batch adds only entries that follow its last one,
+refuses a hole that it can see, and drops entries from its front only.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from sinks.entry_columns import EntryColumns
 from sinks.errors import PoisonError
-from sinks.lines import Lines, Position
+from sinks.position import Position
 
-PATIENCE: Final = 8.0
-"""How many times longer than its age allows a batch of many lines may be held, because they come fast."""
+REBUILD: Final = (
+    "stop worker and sink, and rebuild the ledger with `phonemeter replay --confirm --new-ledger`"
+)
+
+AGE_FACTOR_MAX: Final = 8.0
+"""Factor by which a batch of many rows may be older than the limit, because its rows arrive fast."""
 
 FEW_ROWS: Final = 1_000
 MANY_ROWS: Final = 10_000
-"""Between these patience grows: an INSERT costs the engine as much as some thousand lines do."""
+"""Between these the factor grows: an INSERT costs the engine as much as some thousand rows do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a batch is written: as soon as it reaches one of these.
+    """Limits of a batch: it is written as soon as it reaches one of them.
 
     Attributes:
-        rows: lines of one partition.
+        rows: entries of one partition.
         bytes: encoded size of one partition's records.
-        total_bytes: encoded size of all partitions' records together; the largest batch goes first.
-        age_s: how long its oldest line has been held; up to `PATIENCE` times that while it fills quickly.
+        total_bytes: encoded size of all partitions' records; the largest batch is written first.
+        age_s: age of the oldest entry; up to `AGE_FACTOR_MAX` times that while the batch fills quickly.
     """
 
     rows: int
@@ -37,14 +42,14 @@ class Limits:
     age_s: float
 
 
-class Batch:
-    """The lines of one source partition that are held and not stored yet.
+class InsertBatch:
+    """Entries of one source partition that are held and not stored yet.
 
     Attributes:
-        partition: the source partition, which is the partition of `phone-ledger` as well.
+        partition: the source partition, which has the same number in `phone-ledger`.
         stored: the highest position known to be stored.
-        next_offset: offset in `phone-ledger` of the next record to take.
-        bytes: encoded size of the records whose lines are held.
+        next_offset: offset in `phone-ledger` of the next record to add.
+        bytes: encoded size of the records whose entries are held.
     """
 
     def __init__(self, partition: int, stored: Position, next_offset: int) -> None:
@@ -52,7 +57,7 @@ class Batch:
         self.stored = stored
         self.next_offset = next_offset
         self.bytes = 0
-        self._pieces: list[Lines] = []
+        self._pieces: list[EntryColumns] = []
         self._rows = 0
         self._held_since_s = 0.0
 
@@ -60,30 +65,46 @@ class Batch:
         return self._rows
 
     @property
-    def pieces(self) -> tuple[Lines, ...]:
-        """What is held, in order."""
+    def pieces(self) -> tuple[EntryColumns, ...]:
+        """Held entries, in order."""
         return tuple(self._pieces)
 
     @property
     def first(self) -> Position:
-        """Identity of the first line held. Not to be asked of an empty batch."""
+        """Position of the first entry held; the batch must not be empty."""
         return self._pieces[0].first
 
     @property
     def last(self) -> Position:
-        """The highest position known: of the last line held, or else stored."""
+        """The highest position known: of the last entry held, or else the stored one."""
         return self._pieces[-1].last if self._pieces else self.stored
 
-    def take(self, lines: Lines, size_bytes: int, now_s: float) -> int:
-        """Hold what is new of the next record, and move on to the one after it.
+    def refuse_another_log(self, offset: int, entries: EntryColumns, *, verifying: bool) -> None:
+        """Make sure that a record is of the log that was read before.
 
-        Returns:
-            How many lines were left out because they are stored or held already.
+        A record that is read twice must have no new entries the second time; a log that is read again from
+        its beginning (`verifying`) must not skip any.
 
         Raises:
-            PoisonError: lines are missing between the last one known and the record's first new one.
+            PoisonError: the record is of another log.
         """
-        new = lines.after(self.last)
+        read_twice = offset < self.next_offset and entries.last > self.last
+        if read_twice or (verifying and entries.first > self.last):
+            raise PoisonError(
+                f"entries begin at {entries.first} where those up to {self.last} were expected again: the "
+                f"topic was recreated, or lost its head or its end; {REBUILD}"
+            )
+
+    def add(self, entries: EntryColumns, size_bytes: int, now_s: float) -> int:
+        """Hold the new entries of the next record, and move on to the one after it.
+
+        Returns:
+            Number of entries left out because they are stored or held already.
+
+        Raises:
+            PoisonError: entries are missing between the last one known and the record's first new one.
+        """
+        new = entries.after(self.last)
         if len(new):
             self._refuse_hole(new.first)
             if not self._pieces:
@@ -92,10 +113,14 @@ class Batch:
             self._rows += len(new)
             self.bytes += size_bytes
         self.next_offset += 1
-        return len(lines) - len(new)
+        return len(entries) - len(new)
 
-    def drop_through(self, stored: Position) -> int:
-        """Take note that everything up to `stored` is stored; returns how many held lines that was."""
+    def advance_to(self, next_offset: int) -> None:
+        """Move on to an offset before which there is nothing else to add."""
+        self.next_offset = max(self.next_offset, next_offset)
+
+    def drop_stored(self, stored: Position) -> int:
+        """Drop the entries up to `stored`, as they are stored; returns how many were held."""
         held = self._rows
         self.stored = max(self.stored, stored)
         kept = [rest for piece in self._pieces if len(rest := piece.after(self.stored))]
@@ -106,36 +131,36 @@ class Batch:
         return held - self._rows
 
     def age_s(self, now_s: float) -> float:
-        """For how long the oldest line has been held; 0 if none is."""
+        """Time for which the oldest entry has been held; 0 if there is none."""
         return now_s - self._held_since_s if self._pieces else 0.0
 
     def _refuse_hole(self, first: Position) -> None:
         known = self.last
         if first.line > 0 and first != Position(known.offset, known.line + 1):
-            raise PoisonError(f"its first new line is {first}, but the last one known is {known}")
+            raise PoisonError(f"its first new entry is {first}, but the last one known is {known}")
 
 
-def due(batches: Iterable[Batch], limits: Limits, now_s: float) -> list[Batch]:
-    """The batches to write now, oldest first: those at a limit, or the largest if all are too much."""
+def due(batches: Iterable[InsertBatch], limits: Limits, now_s: float) -> list[InsertBatch]:
+    """Select the batches to write now, oldest first: those at a limit, or else the largest one."""
     held = [batch for batch in batches if len(batch)]
-    ripe = [
+    at_limit = [
         batch
         for batch in held
         if len(batch) >= limits.rows
         or batch.bytes >= limits.bytes
-        or batch.age_s(now_s) >= _patience_s(batch, limits)
+        or batch.age_s(now_s) >= _age_limit_s(batch, limits)
     ]
-    if not ripe and sum(batch.bytes for batch in held) >= limits.total_bytes:
-        ripe = [max(held, key=lambda batch: batch.bytes)]
-    return sorted(ripe, key=lambda batch: -batch.age_s(now_s))
+    if not at_limit and sum(batch.bytes for batch in held) >= limits.total_bytes:
+        at_limit = [max(held, key=lambda batch: batch.bytes)]
+    return sorted(at_limit, key=lambda batch: -batch.age_s(now_s))
 
 
-def pause_s(batches: Iterable[Batch], limits: Limits, now_s: float) -> float:
-    """How long may be waited for more before a batch is due by its age."""
-    left_s = (_patience_s(batch, limits) - batch.age_s(now_s) for batch in batches if len(batch))
+def pause_s(batches: Iterable[InsertBatch], limits: Limits, now_s: float) -> float:
+    """Time until the next batch is due because of its age."""
+    left_s = (_age_limit_s(batch, limits) - batch.age_s(now_s) for batch in batches if len(batch))
     return max(0.0, min(left_s, default=limits.age_s))
 
 
-def _patience_s(batch: Batch, limits: Limits) -> float:
+def _age_limit_s(batch: InsertBatch, limits: Limits) -> float:
     many = min(1.0, max(0, len(batch) - FEW_ROWS) / (MANY_ROWS - FEW_ROWS))
-    return limits.age_s * (1 + (PATIENCE - 1) * many)
+    return limits.age_s * (1 + (AGE_FACTOR_MAX - 1) * many)

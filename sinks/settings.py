@@ -1,4 +1,4 @@
-"""What the ClickHouse sink can be told, and how: environment variables named `PHONEMETER_` plus the field."""
+"""Settings of the sink, and those of other services too: variables named `PHONEMETER_` plus the field."""
 
 from typing import Annotated
 
@@ -6,8 +6,8 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class SinkSettings(BaseSettings):
-    """Settings of the sink. Frozen."""
+class ServiceSettings(BaseSettings):
+    """Settings of every service of the stage. Frozen."""
 
     model_config = SettingsConfigDict(
         env_prefix="PHONEMETER_", env_ignore_empty=True, frozen=True, extra="forbid"
@@ -18,6 +18,16 @@ class SinkSettings(BaseSettings):
         description="Kafka bootstrap servers.",
         json_schema_extra={"expected": "HOST:PORT, several of them separated by commas"},
     )
+    listen_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address that health and metrics are served on; 0.0.0.0 inside a container.",
+    )
+
+
+class LedgerSettings(ServiceSettings):
+    """Settings of a service that uses the ledger in ClickHouse."""
+
     clickhouse: Annotated[
         str, Field(pattern=r"^clickhouses?://[^\s]+/[A-Za-z_][A-Za-z0-9_]*(\?[^\s]*)?$")
     ] = Field(
@@ -29,6 +39,11 @@ class SinkSettings(BaseSettings):
             "secret": True,
         },
     )
+
+
+class SinkSettings(LedgerSettings):
+    """Settings of the sink."""
+
     sink_batch_rows: int = Field(
         100_000, ge=1, le=1_000_000, description="Rows after which the sink writes what it holds."
     )
@@ -57,9 +72,4 @@ class SinkSettings(BaseSettings):
     )
     sink_metrics_port: int = Field(
         9465, ge=1, le=65_535, description="Port of the sink's metrics and health."
-    )
-    listen_host: str = Field(
-        "127.0.0.1",
-        min_length=1,
-        description="Address that health and metrics are served on; 0.0.0.0 inside a container.",
     )

@@ -2,20 +2,25 @@
 
 import gc
 import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
+from http import HTTPStatus
 from time import time
 from typing import Any, cast
 
 from aiokafka.errors import KafkaError
 from faust import Stream
+from faust.cli.faust import cli
 from faust.types import StreamT
 from faust.web import Request, Response, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from metering import topics
 from metering.events import CLOCK_KEY
-from streams import metrics
-from streams.publishing import Publisher, connect
+from metering.health import HEALTH_PATHS, health_page
+from streams import metrics, preconditions
+from streams.log_view import LogViewer
+from streams.publisher import Publisher, connect
 from streams.record_batches import CODEC, RecordBatchApp
 from streams.settings import WorkerSettings
 from streams.telemetry import FaustSensor, observe
@@ -27,35 +32,35 @@ logger = logging.getLogger(__name__)
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 POLL_RECORDS_MAX = 40_000
 WAITING_BATCHES_MAX = 1_000
-"""Batches per partition that may wait, however small; their records are limited by `RECORDS_MAX`."""
+"""Batches per partition that may wait; `streams.record_batches.RECORDS_MAX` limits their records."""
 
 YOUNG_OBJECTS_MAX = 50_000
-"""Objects made before garbage is looked for; at Python's default of 700 it is looked for all the time."""
+"""New objects before a garbage collection; at Python's default of 700 it would run all the time."""
 
 METADATA_AGE_MS = 5_000
 
 
 def create_app(settings: WorkerSettings) -> RecordBatchApp:
-    """The application for these settings, not started yet."""
+    """Create the application for these settings; Faust starts it."""
     app = RecordBatchApp(
         topics.WORKER_GROUP,
         broker=";".join(f"kafka://{server}" for server in settings.kafka.split(",")),
         store="memory://",
         value_serializer="raw",
         processing_guarantee="at_least_once",
-        # One partition count for all topics is the stack's to create and check, not a worker's to declare.
+        # `phonemeter` creates the topics, all with the same number of partitions.
         topic_allow_declare=False,
         topic_disable_leader=True,
-        # A killed worker's partitions are taken over after the session time-out.
+        # The partitions of a killed worker are reassigned after the session time-out.
         broker_session_timeout=6.0,
         broker_heartbeat_interval=2.0,
         broker_commit_interval=0.5,
         broker_max_poll_records=POLL_RECORDS_MAX,
         consumer_max_fetch_size=FETCH_BYTES_MAX,
         consumer_auto_offset_reset="earliest",
-        # How soon a topic that was deleted, made anew or given more partitions is noticed, and refused.
+        # A topic that was deleted, created again or given more partitions is noticed within this time.
         consumer_metadata_max_age_ms=METADATA_AGE_MS,
-        # Batches are acked once they are in the state: there is nothing to wait for when partitions go.
+        # Batches are acked with a checkpoint: there is nothing to wait for when partitions are revoked.
         stream_wait_empty=False,
         stream_buffer_maxsize=WAITING_BATCHES_MAX,
         producer_acks=-1,
@@ -63,8 +68,10 @@ def create_app(settings: WorkerSettings) -> RecordBatchApp:
         web_host="127.0.0.1",
         web_port=settings.worker_port,
     )
+    app.preconditions = preconditions.create(settings.kafka)
+    metrics.HEALTH.watch(app.preconditions, lambda: app.consumer_generation_id)
     publisher = Publisher(partial(connect, settings.kafka))
-    worker = Worker(app, settings.kafka, settings.rules(), publisher)
+    worker = Worker(app, settings.kafka, settings.terms(), publisher, LogViewer(settings.kafka))
     _attach(app, worker, settings)
     return app
 
@@ -83,7 +90,7 @@ def _attach(app: RecordBatchApp, worker: Worker, settings: WorkerSettings) -> No
     async def finish(*_: object, **__: object) -> None:
         await worker.finish()
 
-    app.on_worker_init.connect(_look_for_garbage_rarely)
+    app.on_worker_init.connect(_tune_garbage_collection)
     app.sensors.add(FaustSensor())
     app.task(partial(observe, app))
 
@@ -91,8 +98,19 @@ def _attach(app: RecordBatchApp, worker: Worker, settings: WorkerSettings) -> No
     async def show_metrics(view: View, _request: Request) -> Response:
         return view.bytes(generate_latest(metrics.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    for path in HEALTH_PATHS:
+        app.page(path)(_health_view(path))
 
-def _look_for_garbage_rarely(*_: object, **__: object) -> None:
+
+def _health_view(path: str) -> Callable[[View, Request], Awaitable[Response]]:
+    async def show_health(view: View, _request: Request) -> Response:
+        page = health_page(path, metrics.HEALTH.verdict)
+        return view.json(page.document, status=HTTPStatus.OK if page.ok else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    return show_health
+
+
+def _tune_garbage_collection(*_: object, **__: object) -> None:
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS_MAX, 10, 10)
 
@@ -111,4 +129,14 @@ async def _write_ticks(app: RecordBatchApp) -> None:
                 )
 
 
-app = create_app(WorkerSettings())
+def run(settings: WorkerSettings) -> None:
+    """Run a worker with these settings until it is stopped."""
+    cli(["--loglevel", "info", "worker"], prog_name="phonemeter worker", app=create_app(settings))
+
+
+def __getattr__(name: str) -> RecordBatchApp:
+    """Create `app`, which `faust -A streams.app` looks for, with the settings of the environment."""
+    if name != "app":
+        raise AttributeError(name)
+    app: RecordBatchApp = globals().setdefault(name, create_app(WorkerSettings()))
+    return app

@@ -1,14 +1,14 @@
-"""The order of work for a batch, on which "nothing lost, nothing counted twice" rests (DESIGN section 4).
+"""The order of work for a batch, which makes metering effectively once.
 
-1. Meter. A working state is changed by it, so if one of the next steps fails, it is read back.
-2. Publish what the batch did (ledger, alerts, dead letters); wait until the broker has all of it.
-3. Now and then, with a batch or without one, publish what changed of the state since the last time. These
-   items are not valid yet: that takes their header, which is published once the broker has them and the
-   outcome of every batch that they contain. So the stored state is never ahead of the ledger.
-4. Only then may these batches be acked, which lets their offsets be committed.
+1. Meter. This changes a working state, so if a later step fails, the state is restored.
+2. Publish what the batch did (ledger, alerts, dead letters) and wait for all acknowledgements.
+3. Every few seconds, publish a checkpoint: the items of the state that changed since the last one. They are
+   valid with their header, which is published once the broker has them and the outcome of every batch that
+   they contain. So the stored state is never ahead of the ledger.
+4. Ack these batches, so that their offsets are committed.
 
-A crash meters the records since the newest header again, from the state that it stands for, and publishes
-the same lines again; whoever stores them knows them by their identity. What the header has is skipped.
+After a crash the records since the newest header are metered again from its state. That publishes the same
+ledger entries, which consumers know by their identity. Records that the state contains are skipped.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -20,13 +20,16 @@ import msgspec
 from metering import dead_letters, topics
 from metering.alerts import alert_of
 from metering.ledger import encode_records
-from metering.partition import Changes, Metered, PartitionState, Record, meter
+from metering.log_identity import Mark, fingerprint
+from metering.partition import MeteringResult, StateChanges, meter
+from metering.partition_state import PartitionState
+from metering.records import Record
 from metering.rules import Rules
 from metering.state_items import changed_items
-from streams.state_log import Placement, StateRecord
+from streams.state_log import StateLayout, StateRecord
 
 
-class Outgoing(NamedTuple):
+class OutputRecord(NamedTuple):
     """A record to publish."""
 
     topic: str
@@ -35,151 +38,174 @@ class Outgoing(NamedTuple):
     value: bytes | None
 
 
-Publish = Callable[[Sequence[Outgoing]], Awaitable[None]]
+Publish = Callable[[Sequence[OutputRecord]], Awaitable[None]]
 """Publishes records, in order per partition, and returns once the broker has acknowledged all of them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unstored:
-    """What happened to a state since its newest checkpoint.
+class UncommittedChanges:
+    """The changes of a state since its newest checkpoint.
 
     Attributes:
-        since: the state of that checkpoint, as far as it is needed to see what changed.
-        changes: what each batch changed.
+        base: the state of that checkpoint, as far as it is needed to find what changed.
+        changes: of each batch.
     """
 
-    since: PartitionState
-    changes: tuple[Changes, ...] = ()
+    base: PartitionState
+    changes: tuple[StateChanges, ...] = ()
 
     @staticmethod
-    def nothing(state: PartitionState) -> "Unstored":
-        """What holds of a state that is stored. It does not keep what the state goes on without."""
+    def none_since(state: PartitionState) -> "UncommittedChanges":
+        """No changes since a state. It does not keep in memory what later states drop."""
         ids = msgspec.structs.replace(state.ids, segments=())
-        return Unstored(
+        return UncommittedChanges(
             PartitionState(state.partition, state.next_offset, uncovered=state.uncovered, ids=ids)
         )
 
-    def grown(self, metered: Metered) -> "Unstored":
-        """With one more batch."""
+    def with_batch(self, metered: MeteringResult) -> "UncommittedChanges":
+        """These and the changes of one more batch."""
         return replace(self, changes=(*self.changes, metered.changes))
 
     def changed_items(self, state: PartitionState) -> dict[str, bytes | None]:
-        """The items of the state that are to be stored."""
-        return changed_items(self.since, state, Changes.all_of(self.changes))
+        """The items of the state that a checkpoint has to store."""
+        return changed_items(self.base, state, StateChanges.all_of(self.changes))
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What a worker holds of a partition: its state, where the state topic has it, what it has not yet."""
+class PartitionProgress:
+    """The progress of metering a partition: its state, and what of it no checkpoint has yet.
+
+    Attributes:
+        state: of the partition.
+        layout: of the newest checkpoint in the state topic.
+        uncommitted: the changes since that checkpoint.
+        mark: of the log at the state's next offset.
+    """
 
     state: PartitionState
-    placement: Placement
-    unstored: Unstored
+    layout: StateLayout
+    uncommitted: UncommittedChanges
+    mark: Mark
 
     @staticmethod
-    def stored(state: PartitionState, placement: Placement) -> "Held":
-        """A state that the topic has all of."""
-        return Held(state, placement, Unstored.nothing(state))
+    def at_checkpoint(state: PartitionState, layout: StateLayout) -> "PartitionProgress":
+        """The progress when the state topic has all of the state."""
+        return PartitionProgress(state, layout, UncommittedChanges.none_since(state), layout.mark)
 
     @property
-    def unstored_records(self) -> int:
-        """How many records would be metered again after a crash."""
-        return self.state.next_offset - self.stored_offset
+    def uncommitted_records(self) -> int:
+        """Number of records that are metered again after a crash."""
+        return self.state.next_offset - self.checkpoint_offset
 
     @property
-    def stored_offset(self) -> int:
+    def checkpoint_offset(self) -> int:
         """The next offset of the newest checkpoint."""
-        return self.unstored.since.next_offset
+        return self.uncommitted.base.next_offset
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What is to be published, in one step or two, and what holds once it is.
+class Plan:
+    """The records to publish, in one step or two, and the progress after them.
 
     Attributes:
         outcome: the first step.
-        header: the second, which makes a checkpoint valid; None if there is none.
-        after: what is held then.
+        header: the second, which makes a checkpoint valid; None without one.
+        after: the progress once both are acknowledged.
     """
 
-    outcome: tuple[Outgoing, ...]
-    header: Outgoing | None
-    after: Held
+    outcome: tuple[OutputRecord, ...]
+    header: OutputRecord | None
+    after: PartitionProgress
 
 
 @dataclass(frozen=True, slots=True)
-class BatchWork(Work):
-    """The work of a batch, and what the batch did."""
+class BatchPlan(Plan):
+    """The plan for a batch, and what the batch did."""
 
-    metered: Metered
+    metered: MeteringResult
 
 
-def plan(held: Held, records: Iterable[Record], rules: Rules, *, store: bool = True) -> BatchWork | None:
-    """Meter a batch and lay out what is to be published; None where the state has all of it already.
+def plan_batch(
+    progress: PartitionProgress, records: Sequence[Record], rules: Rules, *, store: bool = True
+) -> BatchPlan | None:
+    """Meter a batch and plan what to publish; None if the state contains all of it.
 
-    Args:
-        held: of the partition; if its state is a working one, what comes after takes its place whatever
-            becomes of the work.
-        records: of the batch, in the order of their offsets.
-        rules: to meter by.
-        store: whether to store the state as well.
+    A working state in `progress` is used up, whatever becomes of the plan. `store` includes a checkpoint.
 
     Raises:
         metering.partition.OffsetGapError: records are missing before the batch.
     """
-    metered = meter(held.state, records, rules)
-    if metered.state.next_offset == held.state.next_offset:
+    metered = meter(progress.state, records, rules)
+    if metered.state.next_offset == progress.state.next_offset:
         return None
-    partition = held.state.partition
+    partition = progress.state.partition
     outcome = (*_ledger(partition, metered), *_alerts(partition, metered), *_dead_letters(partition, metered))
-    after = Held(metered.state, held.placement, held.unstored.grown(metered))
+    after = PartitionProgress(
+        metered.state,
+        progress.layout,
+        progress.uncommitted.with_batch(metered),
+        _mark_after(progress.mark, records[-1:]),
+    )
     if not store:
-        return BatchWork(outcome, None, after, metered)
-    stored = _stored(after)
-    return BatchWork((*outcome, *stored.outcome), stored.header, stored.after, metered)
+        return BatchPlan(outcome, None, after, metered)
+    stored = _checkpoint(after)
+    return BatchPlan((*outcome, *stored.outcome), stored.header, stored.after, metered)
 
 
-def checkpoint(held: Held) -> Work | None:
-    """Lay out the checkpoint of a state; None if the topic has it already."""
-    return _stored(held) if held.unstored_records else None
+def plan_checkpoint(progress: PartitionProgress) -> Plan | None:
+    """Plan a checkpoint; None if the state topic has all of the state."""
+    return _checkpoint(progress) if progress.uncommitted_records else None
 
 
-def _stored(held: Held) -> Work:
-    state = held.state
-    laid_out = held.placement.checkpoint(state, held.unstored.changed_items(state))
-    items = tuple(_state(state.partition, record) for record in laid_out.items)
-    return Work(items, _state(state.partition, laid_out.header), Held.stored(state, laid_out.after))
+def _checkpoint(progress: PartitionProgress) -> Plan:
+    state = progress.state
+    layout = replace(progress.layout, mark=progress.mark)
+    records = layout.checkpoint(state, progress.uncommitted.changed_items(state))
+    return Plan(
+        tuple(_state(state.partition, record) for record in records.items),
+        _state(state.partition, records.header),
+        PartitionProgress.at_checkpoint(state, records.after),
+    )
 
 
-def claim(held: Held) -> Outgoing:
-    """The record that a worker publishes before anything else for a partition that it has taken over."""
-    return _state(held.state.partition, held.placement.header(held.state))
+def fencing_record(progress: PartitionProgress) -> OutputRecord:
+    """The first record that is published after a takeover; it fences off the last owner."""
+    layout = replace(progress.layout, mark=progress.mark)
+    return _state(progress.state.partition, layout.header(progress.state))
 
 
-async def carry_out(work: Work, publish: Publish) -> Held:
-    """Publish the outcome and then, when all of it is acknowledged, the header if there is one."""
-    if work.outcome:
-        await publish(work.outcome)
-    if work.header is not None:
-        await publish((work.header,))
-    return work.after
+async def carry_out(plan: Plan, publish: Publish) -> PartitionProgress:
+    """Publish the outcome and, when all of it is acknowledged, the header."""
+    if plan.outcome:
+        await publish(plan.outcome)
+    if plan.header is not None:
+        await publish((plan.header,))
+    return plan.after
 
 
-def _ledger(partition: int, metered: Metered) -> Iterable[Outgoing]:
+def _mark_after(mark: Mark, last: Sequence[Record]) -> Mark:
+    """The mark after a batch with this last record, if any. Its leader epoch is not known yet."""
+    if not last or last[0].offset <= mark.offset:
+        return mark
+    known_by = fingerprint(last[0].key, last[0].value, last[0].recorded_at_ms)
+    return Mark(mark.topic_id, last[0].offset, known_by)
+
+
+def _ledger(partition: int, metered: MeteringResult) -> Iterable[OutputRecord]:
     for value in encode_records(partition, metered.entries):
-        yield Outgoing(topics.LEDGER, partition, None, value)
+        yield OutputRecord(topics.LEDGER, partition, None, value)
 
 
-def _alerts(partition: int, metered: Metered) -> Iterable[Outgoing]:
+def _alerts(partition: int, metered: MeteringResult) -> Iterable[OutputRecord]:
     for entry in metered.alerts:
         value = msgspec.json.encode(alert_of(partition, entry))
-        yield Outgoing(topics.ALERTS, partition, entry.appid.encode(), value)
+        yield OutputRecord(topics.ALERTS, partition, entry.appid.encode(), value)
 
 
-def _dead_letters(partition: int, metered: Metered) -> Iterable[Outgoing]:
+def _dead_letters(partition: int, metered: MeteringResult) -> Iterable[OutputRecord]:
     for letter in metered.dead_letters:
-        yield Outgoing(topics.DEAD_LETTERS, partition, None, dead_letters.encode(letter))
+        yield OutputRecord(topics.DEAD_LETTERS, partition, None, dead_letters.encode(letter))
 
 
-def _state(partition: int, record: StateRecord) -> Outgoing:
-    return Outgoing(topics.STATE, partition, record.key, record.value)
+def _state(partition: int, record: StateRecord) -> OutputRecord:
+    return OutputRecord(topics.STATE, partition, record.key, record.value)

@@ -1,54 +1,56 @@
-"""A small extension of Faust: a stream whose items are all the records that one poll gave of a partition.
+"""An extension of Faust whose stream has one item per poll and partition, with all its records.
 
-Faust's cost is per item, several times that of metering a record. So `Consumer` folds what a poll fetched
-from a partition of the events topic into one message: its value is the `RecordBatch`, its offset the last
-record's. Everything else is Faust's: groups, flow control, acks, commits. Written against faust-streaming
+Faust spends several times as long on an item as metering spends on a record. So `Consumer` puts what a poll
+fetched from a partition of the events topic into one message: its value is the `RecordBatch`, its offset the
+last one of the batch. Groups, flow control, acks and commits are Faust's. Written against faust-streaming
 0.15.3, which is pinned for that reason; `tests/streams/test_record_batches.py` checks what this relies on.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import gc
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 from weakref import finalize
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import CommitFailedError, IllegalStateError
 from aiokafka.structs import ConsumerRecord
 from faust import App
+from faust.app.base import BootStrategy
 from faust.serializers.codecs import Codec, register
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.transports import ConsumerT, TransportT
+from mode import ServiceT
 
 from metering import topics
-from metering.partition import Record
+from streams.fetch_buffer import EventsDamagedError, FetchBuffer, RecordBatch, keep_raw_records
+from streams.preconditions import Preconditions
+
+logger = logging.getLogger(__name__)
 
 CODEC = "record_batch"
 
-
 RECORDS_MAX = 80_000
-"""Records in memory, waiting or in work, beyond which no more are fetched: about 50 MB."""
+BYTES_MAX = 64 * 1024 * 1024
+"""The limits of back-pressure: with so many records, or bytes of values, in memory, no more are fetched."""
 
+FETCH_BYTES_MAX = 32 * 1024 * 1024
+"""The limit of one response of a broker, compressed, of all partitions together."""
 
 LINGER_S = 0.05
-"""How soon after few records more are fetched: a fetch and a batch cost as much for one as for many."""
+"""The pause after a fetch of few records: a fetch and a batch cost the same for one record and for many."""
 
 FEW_RECORDS = 1_000
 
-
 FETCH_WAIT_MS = 50
-"""How long a broker may wait with an answer that is empty. Meanwhile it is asked for nothing else: partitions
-that are at their end would hold up those that are behind."""
-
-
-class RecordBatch(list[Record]):
-    """The records of one partition, as one poll gave them, in the order of their offsets."""
+"""The time that a broker may delay an empty response. Until then it is asked for nothing else, so partitions
+without a backlog would delay those with one."""
 
 
 class _PassThrough(Codec):
-    """The batch is made of Python values already; there are no bytes to decode."""
+    """The codec of batches, which are Python objects already."""
 
     def _loads(self, s: object) -> object:
         return s
@@ -58,11 +60,20 @@ register(CODEC, _PassThrough())
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Has what was fetched of the events topic unpacked to records of ours at once, which costs half."""
+    """Reads committed records only; those of the events topic come in record batches."""
+
+    async def on_start(self) -> None:
+        """Put the buffer of record batches in place; Faust calls this in the thread."""
+        keep_raw_records()
+        await super().on_start()
+        self._ensure_consumer()._fetcher._records = FetchBuffer()  # noqa: SLF001 - no public way, and pinned
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - Faust has no setting for it, and pinned
+        # Faust has no settings for these, and it is pinned.
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - as above
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 - as above
+        consumer._fetch_max_bytes = FETCH_BYTES_MAX  # noqa: SLF001 - as above
         return consumer
 
     async def _fetch_records(
@@ -72,18 +83,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109 - the signature is Faust's
         max_records: int | None = None,
     ) -> Mapping[TP, list[Any]]:
-        # What comes while this waits is unpacked to aiokafka's records; then there is little of it.
-        for tp, fetched in consumer._fetcher._records.items():  # noqa: SLF001 - no public way, and pinned
-            if tp.topic == topics.EVENTS and isinstance(fetched, FetchResult) and fetched.has_more():
-                fetched._partition_records._consumer_record = _unpacked  # noqa: SLF001 - as above
+        consumer._fetcher._records.begin_poll()  # noqa: SLF001 - see `on_start`
         return await super()._fetch_records(consumer, active_partitions, timeout, max_records)
 
     async def seek_here(self, partition: TP, offset: int) -> None:
-        """Seek in this thread: from another one that would take away what this one is unpacking."""
+        """Seek in this thread; from another one it would drop a response while this one unpacks it."""
         await self.call_thread(self._ensure_consumer().seek, partition, offset)
 
     async def commit_if_known(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit, and tell whether the group took it; Faust's own leaves out what is no longer assigned."""
+        """Commit offsets; True if the group accepted them. Faust's commit skips partitions that it lost."""
         asked = {driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items()}
         try:
             await self.call_thread(self._ensure_consumer().commit, asked)
@@ -93,24 +101,30 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class Consumer(driver.Consumer):
-    """Gives the events topic in record batches, and commits as far as the newest acked batch.
+    """Delivers the events topic in record batches, and commits up to the newest acked batch.
 
-    What is in memory is bounded in records. Faust bounds the messages that wait, and pauses a partition that
-    has enough of them, also if they are small, as they are while the worker keeps up; and a partition that
-    was paused waits for up to a second behind the fetch of the others.
+    Back-pressure here is by records and bytes in memory. Faust's is by messages, and would pause partitions
+    with many small batches, as they come while the worker keeps up; a partition that was paused then waits
+    up to a second for the fetch of the others.
     """
 
-    _records = 0
-    _some_gone: asyncio.Event | None = None
-    _lingers_until_s = 0.0
+    _records = _bytes = 0
+    _room: asyncio.Event | None = None
+    _next_fetch_s = 0.0
 
     async def still_owns(self, next_offsets: Mapping[TP, int]) -> bool:
-        """Ask the group whether it still gives these partitions to this worker.
+        """Ask the group whether these partitions are still assigned to this worker.
 
-        That is done by a commit of what comes next, which the broker refuses to a member of the past. If it
-        takes it, nobody has been given the partitions later than this worker when it does.
+        This commits their next offsets, which the broker refuses from a member of an older generation. If it
+        accepts them, no later owner exists at that moment.
         """
         return await cast("ConsumerThread", self._thread).commit_if_known(next_offsets)
+
+    def held_up(self, tp: TP) -> int:
+        """The number of records behind an open transaction, as of the last fetch."""
+        consumer = cast("ConsumerThread", self._thread)._ensure_consumer()  # noqa: SLF001 - ours
+        end, stable = consumer.highwater(tp), consumer.last_stable_offset(tp)
+        return 0 if end is None or stable is None else max(0, end - stable)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -120,51 +134,62 @@ class Consumer(driver.Consumer):
         active_partitions: set[TP] | None,
         timeout: float,  # noqa: ASYNC109 - the signature is Faust's
     ) -> Mapping[TP, list[Any]]:
-        await self._wait_for_room(timeout)
+        if not await self._wait_for_room(timeout):
+            return {}
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(self._lingers_until_s - loop.time())
-        fetched = await super()._getmany(active_partitions, timeout)
-        if sum(map(len, fetched.values())) < FEW_RECORDS:
-            self._lingers_until_s = loop.time() + LINGER_S
-        return {
-            tp: [self._folded(tp, records)] if tp.topic == topics.EVENTS and records else records
-            for tp, records in fetched.items()
-        }
+        await asyncio.sleep(self._next_fetch_s - loop.time())
+        try:
+            fetched = await super()._getmany(active_partitions, timeout)
+        except EventsDamagedError as error:
+            logger.critical("the worker stops: %s", error)
+            await self.app.crash(error)
+            return {}
+        # Popped, because Faust keeps these lists until its next calls are done.
+        batches = {tp: found.pop() for tp, found in fetched.items() if tp.topic == topics.EVENTS and found}
+        if sum(map(len, batches.values())) < FEW_RECORDS:
+            self._next_fetch_s = loop.time() + LINGER_S
+        return {**fetched, **{tp: [self._message(tp, batch)] for tp, batch in batches.items()}}
 
-    async def _wait_for_room(self, timeout_s: float) -> None:
-        """Wait until some of many records are gone, but not for ever: what keeps them may wait for others."""
-        if self._records > RECORDS_MAX:
-            self._some_gone = asyncio.Event()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._some_gone.wait(), timeout_s)
-            self._some_gone = None
+    async def _wait_for_room(self, timeout_s: float) -> bool:
+        """Wait until there is room for more records, up to the time-out after which Faust has other work."""
+        if self._has_room():
+            return True
+        self._room = asyncio.Event()
+        try:
+            await asyncio.wait_for(self._room.wait(), timeout_s)
+        except TimeoutError:
+            # Batches in reference cycles are not in use, but automatic collections are rare.
+            gc.collect()
+        self._room = None
+        return self._has_room()
 
-    def _folded(self, tp: TP, records: Sequence[Record | ConsumerRecord]) -> ConsumerRecord:
-        if isinstance(records[0], Record):
-            batch = RecordBatch(cast("Sequence[Record]", records))
-        else:
-            batch = RecordBatch(_unpacked(tp, record) for record in records)
+    def _has_room(self) -> bool:
+        return self._records <= RECORDS_MAX and self._bytes <= BYTES_MAX
+
+    def _message(self, tp: TP, batch: RecordBatch) -> ConsumerRecord:
         self._records += len(batch)
-        finalize(batch, self._is_gone, len(batch))
-        last = batch[-1]
+        self._bytes += batch.bytes
+        finalize(batch, self._release, len(batch), batch.bytes)
+        newest_ms = batch[-1].recorded_at_ms or 0 if batch else 0
         return ConsumerRecord(
-            tp.topic, tp.partition, last.offset, last.recorded_at_ms or 0, 0, None, batch, None, -1, -1, ()
+            tp.topic, tp.partition, batch.end - 1, newest_ms, 0, None, batch, None, -1, -1, ()
         )
 
-    def _is_gone(self, records: int) -> None:
-        """Take note that a batch was metered or dropped, by whoever held it last."""
+    def _release(self, records: int, size: int) -> None:
+        """Subtract a batch that was metered or dropped."""
         self._records -= records
-        if self._some_gone is not None and self._records <= RECORDS_MAX:
-            self._some_gone.set()
+        self._bytes -= size
+        if self._room is not None and self._has_room():
+            self._room.set()
 
     async def _seek(self, partition: TP, offset: int) -> None:
         await cast("ConsumerThread", self._thread).seek_here(partition, offset)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Ignore gaps: the offsets inside a batch never appear as messages of their own."""
+        """Ignore gaps: only the last offset of a batch is that of a message."""
 
     def _new_offset(self, tp: TP) -> int | None:
-        """The offset to commit: batches are acked in order and only once applied, so the newest ack tells."""
+        """The offset to commit: batches are acked in order, so it follows the newest acked one."""
         acked = self._acked[tp]
         if not acked:
             return None
@@ -180,16 +205,36 @@ class Transport(driver.Transport):
     Consumer = cast("type[ConsumerT]", Consumer)
 
 
+class HealthFirstBoot(BootStrategy):
+    """Starts the web server with the health pages first, and clients of Kafka after the preconditions."""
+
+    def server(self) -> Iterable[ServiceT]:
+        """The services of a worker, in the order in which they start."""
+        app = cast("RecordBatchApp", self.app)
+        return self._chain(
+            self.sensors(),
+            self.web_server(),
+            [app.preconditions] if app.preconditions else [],
+            self.kafka_producer(),
+            self.kafka_consumer(),
+            self.agents(),
+            self.kafka_conductor(),
+            self.tables(),
+        )
+
+
 class RecordBatchApp(App):
-    """A Faust application that receives the events topic in record batches."""
+    """A Faust application that receives the events topic in record batches.
+
+    It checks its preconditions, if any, before it joins its group.
+    """
+
+    BootStrategy = HealthFirstBoot
+    preconditions: Preconditions | None = None
 
     async def still_owns(self, next_offsets: Mapping[TP, int]) -> bool:
-        """See `Consumer.still_owns`."""
+        """Ask the group, as `Consumer.still_owns` does."""
         return await cast("Consumer", self.consumer).still_owns(next_offsets)
 
     def _new_transport(self) -> TransportT:
         return cast("TransportT", Transport(self.conf.broker_consumer, self))
-
-
-def _unpacked(_tp: object, record: Any) -> Record:  # noqa: ANN401 - any of aiokafka's kinds of record
-    return Record(record.offset, record.timestamp, record.key, record.value)

@@ -1,25 +1,25 @@
-"""The durable state of a partition: a compacted topic that holds checkpoints which are whole or not there.
+"""The stored state of a partition: checkpoints in a compacted topic, each read whole or not at all.
 
-A batch changes several items, but Kafka writes records one after the other. So each item has two slots (two
-record keys) that take turns: a checkpoint writes the changed items into the slots that do not hold their
-valid versions, and last of all the header that names the checkpoint, by the next offset of the log. Reading
-back takes the header, and of each item the newest version that is not newer than the header. A checkpoint
-without its header is as if it had never been begun.
+A batch changes several items, but Kafka writes one record at a time. So each item has two slots (two record
+keys) that take turns: a checkpoint writes the changed items into the slots that do not hold their valid
+versions, and then the header, which names the checkpoint by the next offset of the log. A reader takes the
+header, and of each item the newest version that is not newer than the header. Items without their header are
+ignored.
 
-Every takeover of a partition begins an epoch, and slots and headers belong to an epoch. What a worker
-that has lost the partition still has in flight can therefore never overwrite what its successor wrote,
-neither in the topic nor when compaction keeps only the last record of a key. A takeover's first record is
-its claim: a header in the new epoch for the checkpoint it found. Before each checkpoint a worker asks the
-consumer group whether it still knows it. So whoever gets the partition later finds its claim and all its
-checkpoints but one that may still be on its way, and that one writes over nothing which was found. The
-newest epoch that has a checkpoint of its own is in force; a bare claim is if nothing older went further,
-so that neither a late claim nor a late header of a worker that lost the partition can undo its
-successor's. Headers also say which epochs the last ones were that they build on, and where each began: of
-epochs before it, what is newer than that was never valid, however late it arrives, nor is anything of an
-epoch that nothing was built on.
+Zombies are fenced off by epochs. Every takeover of a partition begins an epoch, and slots and headers belong
+to an epoch. So a record of a zombie that is still in flight never overwrites a record of its successor,
+neither in the topic nor through compaction. The first record of a takeover is its fence: a header in the new
+epoch for the checkpoint that was found. Before each checkpoint a worker asks the consumer group whether it is
+still a member. So the next owner finds the fence and all checkpoints but one that may still be in flight, and
+that one overwrites nothing that was found.
 
-The header also carries a fingerprint of all valid versions, so that a state with a piece missing is noticed
-instead of metered with.
+The newest epoch with a checkpoint of its own is valid. An epoch that has only a fence is valid if no older
+epoch got further. So neither a late fence nor a late header of a zombie undoes a checkpoint of its successor.
+A header also lists the last epochs that it builds on, with the offset at which each began. In an older epoch,
+versions beyond the beginning of the next one are invalid, however late they arrive, and so are all versions
+of an epoch that nothing was built on.
+
+The header carries a fingerprint of all valid versions, which detects a state with a missing item.
 """
 
 import struct
@@ -32,33 +32,38 @@ import msgspec
 from msgspec import Struct
 from xxhash import xxh3_64_intdigest
 
-from metering.partition import PartitionState
-from metering.state_items import Header, header_of, restore
+from metering.log_identity import Mark
+from metering.partition_state import PartitionState
+from metering.rules import Terms
+from metering.state_items import StateHeader, header_of, restore
 
 _HEADER: Final = "header"
+HEADER_PREFIX: Final = b"header#"
+"""The prefix of the record keys of headers; their epoch follows."""
+
 _VERSION: Final = struct.Struct("<Q?")
-_FORMAT: Final = 3
-"""Of the stored items and what guards them; a state of another one is not read but rebuilt."""
+_FORMAT: Final = 8
+"""The format of items and headers; a state in another format is not read but rebuilt."""
 
 _EPOCHS_MAX: Final = 16
-"""Takeovers whose beginnings a header tells; no record is on its way for longer than so many take."""
+"""Epochs that a header lists; no record stays in flight for longer than so many takeovers."""
 
 
 _GENERATIONS: Final = 1 << 32
-"""More than a group can have: Kafka counts them in 31 bits."""
+"""More generations than a group can have: Kafka counts them in 31 bits."""
 
 _NO_VERSION: Final = -1
 
 
 class StateRecord(NamedTuple):
-    """One record for the state topic; a value of None lets compaction remove the key."""
+    """A record of the state topic; with a value of None compaction removes the key."""
 
     key: bytes
     value: bytes | None
 
 
-class Placed(NamedTuple):
-    """Where an item's valid version is: epoch and slot say in which record, version as of which offset."""
+class ItemVersion(NamedTuple):
+    """A version of an item: epoch and slot of its record, and the offset that it is valid for."""
 
     epoch: int
     version: int
@@ -70,134 +75,173 @@ class StateDamagedError(Exception):
 
 
 class _StoredHeader(Struct, frozen=True, array_like=True):
-    header: Header
+    header: StateHeader
     items: int
     fingerprint: int
-    begun: tuple[tuple[int, int], ...] = ()
+    epochs: tuple[tuple[int, int], ...] = ()
     partitions: int = 0
     format: int = 0
+    terms: Terms | None = None
+    mark: Mark = Mark()
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The records that make one checkpoint: `items` first, and once they are acknowledged, `header`."""
+class CheckpointRecords:
+    """The records of one checkpoint: `items` first, and `header` once they are acknowledged.
+
+    Attributes:
+        items: what changed, and deletions of obsolete keys.
+        header: makes the checkpoint valid.
+        after: the layout of the state topic once all of them are stored.
+    """
 
     items: tuple[StateRecord, ...]
     header: StateRecord
-    after: "Placement"
+    after: "StateLayout"
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """Where the valid version of each item is.
+class StateLayout:
+    """The layout of the newest checkpoint in the state topic: the valid version of each item.
 
     Attributes:
-        epoch: of the worker that holds the partition, larger than that of any before it.
-        placed: by item key.
-        litter: record keys that hold nothing valid, to be cleared by the next checkpoint, in this order.
-        gone: where the newest checkpoint says of items that they are gone; part of the litter.
-        fingerprint: of all items and where they are, independent of order.
-        stands_at: the next offset of the newest checkpoint.
-        begun: the last epochs that this one builds on, and itself, oldest first, each with the next offset of
-            the checkpoint it began from.
-        partitions: how many partitions the log has, which decides where an app's records are; 0 if unknown.
+        epoch: of the worker that owns the partition, larger than every earlier one.
+        versions: by item key.
+        obsolete_keys: record keys without a valid version, in the order in which the next checkpoint deletes
+            them.
+        fingerprint: of all items and their versions, independent of order.
+        removals: the records by which the newest checkpoint removed items; their keys are obsolete.
+        next_offset: of the newest checkpoint.
+        epochs: the last epochs that this one builds on and itself, oldest first, each with the next offset of
+            the checkpoint that it began from.
+        partitions: of the log, which decide where an app's records are; 0 if unknown.
+        terms: that the log is metered by; None if unknown.
+        mark: of the log at the newest checkpoint.
     """
 
     epoch: int = 0
-    placed: Mapping[str, Placed] = field(default_factory=dict)
-    litter: tuple[bytes, ...] = ()
+    versions: Mapping[str, ItemVersion] = field(default_factory=dict)
+    obsolete_keys: tuple[bytes, ...] = ()
     fingerprint: int = 0
-    gone: Mapping[str, Placed] = field(default_factory=dict)
-    stands_at: int = 0
-    begun: tuple[tuple[int, int], ...] = ()
+    removals: Mapping[str, ItemVersion] = field(default_factory=dict)
+    next_offset: int = 0
+    epochs: tuple[tuple[int, int], ...] = ()
     partitions: int = 0
+    terms: Terms | None = None
+    mark: Mark = field(default_factory=Mark)
 
-    def taken_over(self, generation: int) -> "Placement":
-        """The same, for the worker that a generation of the consumer group gives the partition to.
+    def begin_epoch(self, generation: int) -> "StateLayout":
+        """The layout for the worker that a generation of the consumer group assigns the partition to.
 
-        Takeovers are counted in the upper half of an epoch's number. The lower half is the generation, of
-        which each gives a partition to one worker: so two that know nothing of each other do not share an
-        epoch, and the later one has the larger.
+        The upper half of an epoch's number counts takeovers; the lower half is the generation, in which one
+        worker owns the partition. So two workers that do not know of each other never share an epoch, and
+        the later one has the larger number.
         """
         epoch = (self.epoch // _GENERATIONS + 1) * _GENERATIONS + generation
-        return replace(self, epoch=epoch, begun=(*self.begun, (epoch, self.stands_at))[-_EPOCHS_MAX:])
+        return replace(self, epoch=epoch, epochs=(*self.epochs, (epoch, self.next_offset))[-_EPOCHS_MAX:])
 
-    def checkpoint(self, state: PartitionState, changes: Mapping[str, bytes | None]) -> Checkpoint:
+    def checkpoint(self, state: PartitionState, changes: Mapping[str, bytes | None]) -> CheckpointRecords:
         """Lay out the checkpoint that brings the stored state to `state`, given what changed."""
         records: list[StateRecord] = []
-        litter: list[bytes] = []
-        gone: dict[str, Placed] = {}
-        placed = dict(self.placed)
+        obsolete_keys: list[bytes] = []
+        removals: dict[str, ItemVersion] = {}
+        versions = dict(self.versions)
         fingerprint = self.fingerprint
         version = state.next_offset
-        slots = Placed(self.epoch, version, 0), Placed(self.epoch, version, 1)
-        kept, removed = (_VERSION.pack(version, is_gone) for is_gone in (False, True))
+        slots = ItemVersion(self.epoch, version, 0), ItemVersion(self.epoch, version, 1)
+        kept, removed = (_VERSION.pack(version, is_removed) for is_removed in (False, True))
         for key, value in changes.items():
-            was = placed.get(key)
-            # What says that the item is gone must stay until this checkpoint is whole, as a version would.
-            now = slots[self._free_slot(was or self.gone.get(key))]
+            before = versions.get(key)
+            # A removal is kept until this checkpoint is whole, like a version.
+            now = slots[self._free_slot(before or self.removals.get(key))]
             record_key = _record_key(key, now)
-            if was is not None:
-                old_key = _record_key(key, was)
-                fingerprint ^= _mark(old_key, was.version)
-                if was.epoch != self.epoch or value is None:
-                    litter.append(old_key)
+            if before is not None:
+                old_key = _record_key(key, before)
+                fingerprint ^= _item_fingerprint(old_key, before.version)
+                if before.epoch != self.epoch or value is None:
+                    obsolete_keys.append(old_key)
             if value is not None:
                 records.append(StateRecord(record_key, kept + value))
-                placed[key] = now
-                fingerprint ^= _mark(record_key, version)
+                versions[key] = now
+                fingerprint ^= _item_fingerprint(record_key, version)
             else:
                 records.append(StateRecord(record_key, removed))
-                placed.pop(key, None)
-                gone[key] = now
-                litter.append(record_key)
-        older = self._not_among(records)
-        if self._has_begun():
-            # Nothing is cleared before this epoch has a checkpoint of its own: until then a header of an
+                versions.pop(key, None)
+                removals[key] = now
+                obsolete_keys.append(record_key)
+        still_obsolete = self._not_overwritten_by(records)
+        if self._at_epoch_start():
+            # Nothing is deleted before this epoch has a checkpoint of its own: until then a header of an
             # older epoch may turn out to be the valid one.
-            litter = older + litter
+            obsolete_keys = still_obsolete + obsolete_keys
         else:
-            records += [StateRecord(key, None) for key in older]
+            records += [StateRecord(key, None) for key in still_obsolete]
         after = replace(
             self,
-            placed=placed,
-            litter=tuple(litter),
+            versions=versions,
+            obsolete_keys=tuple(obsolete_keys),
             fingerprint=fingerprint,
-            gone=gone,
-            stands_at=state.next_offset,
+            removals=removals,
+            next_offset=state.next_offset,
         )
-        return Checkpoint(tuple(records), after.header(state), after)
+        return CheckpointRecords(tuple(records), after.header(state), after)
 
-    def _not_among(self, records: Iterable[StateRecord]) -> list[bytes]:
-        """The litter that these records do not write over."""
-        if not self.litter:
+    def _not_overwritten_by(self, records: Iterable[StateRecord]) -> list[bytes]:
+        if not self.obsolete_keys:
             return []
         written = {record.key for record in records}
-        return [key for key in self.litter if key not in written]
+        return [key for key in self.obsolete_keys if key not in written]
 
-    def _has_begun(self) -> bool:
-        """Whether the newest checkpoint is still the one that this epoch began from."""
-        return bool(self.begun) and self.begun[-1] == (self.epoch, self.stands_at)
+    def _at_epoch_start(self) -> bool:
+        return bool(self.epochs) and self.epochs[-1] == (self.epoch, self.next_offset)
 
     def header(self, state: PartitionState) -> StateRecord:
-        """The record that makes `state`, stored as this says, the valid one; a claim if it was so already."""
+        """The record that makes `state` in this layout valid; a fence if an older epoch stored it."""
         header = _StoredHeader(
-            header_of(state), len(self.placed), self.fingerprint, self.begun, self.partitions, _FORMAT
+            header_of(state),
+            len(self.versions),
+            self.fingerprint,
+            self.epochs,
+            self.partitions,
+            _FORMAT,
+            self.terms,
+            self.mark,
         )
         return StateRecord(f"{_HEADER}#{self.epoch}".encode(), msgspec.msgpack.encode(header))
 
-    def _free_slot(self, was: Placed | None) -> int:
-        return 1 - was.slot if was is not None and was.epoch == self.epoch else 0
+    def _free_slot(self, before: ItemVersion | None) -> int:
+        return 1 - before.slot if before is not None and before.epoch == self.epoch else 0
 
 
-class _Version(NamedTuple):
-    placed: Placed
-    gone: bool
+class LogSummary(NamedTuple):
+    """The facts about the log in a header: its terms, next offset, clock tick, mark and horizon."""
+
+    terms: Terms
+    next_offset: int
+    tick_ms: int
+    mark: Mark = Mark()
+    horizon_ms: int = 0
+
+
+def log_summary(record: StateRecord) -> LogSummary | None:
+    """Read the facts about the log from a header; None for other records and headers of older formats."""
+    if record.value is None or not record.key.startswith(HEADER_PREFIX):
+        return None
+    stored = msgspec.msgpack.decode(record.value, type=_StoredHeader)
+    header = stored.header
+    if stored.terms is None:
+        return None
+    return LogSummary(stored.terms, header.next_offset, header.tick_ms, stored.mark, header.horizon_ms)
+
+
+class _StoredItem(NamedTuple):
+    version: ItemVersion
+    removed: bool
     value: bytes
 
 
 class StateReader:
-    """Collects the records of one partition of the state topic, and gives the newest whole checkpoint."""
+    """Collects the records of one partition of the state topic and returns its newest checkpoint."""
 
     def __init__(self, partition: int) -> None:
         self._partition = partition
@@ -211,17 +255,18 @@ class StateReader:
             else:
                 self._records[key] = value
 
-    def finished(self) -> tuple[PartitionState, Placement]:
-        """The newest whole state; an empty one where nothing was ever stored. Can be asked once.
+    def newest(self) -> tuple[PartitionState, StateLayout]:
+        """The newest checkpoint; an empty state if nothing was ever stored. To be called once.
 
         Raises:
-            StateDamagedError: items are missing or of another version than the header's, or the format is.
+            StateDamagedError: items are missing or of other versions than the header lists, or the format is
+                another one.
         """
-        headers, versions = self._read()
+        headers, items = self._decode()
         if not headers:
-            empty = Placement(self._newest_epoch(), litter=tuple(self._records))
+            empty = StateLayout(self._newest_epoch(), obsolete_keys=tuple(self._records))
             return PartitionState(self._partition), empty
-        epoch = _epoch_in_force(headers)
+        epoch = _valid_epoch(headers, items)
         stored = headers[epoch]
         if stored.format != _FORMAT:
             raise StateDamagedError(
@@ -229,112 +274,132 @@ class StateReader:
                 f"version reads format {_FORMAT}; `phonemeter replay --confirm` rebuilds it from the log "
                 "of events"
             )
-        valid = _valid(versions, epoch, stored)
-        kept = {key: version for key, version in valid.items() if not version.gone}
-        fingerprint = 0
-        for key, version in kept.items():
-            fingerprint ^= _mark(_record_key(key, version.placed), version.placed.version)
+        valid = _valid_items(items, epoch, stored)
+        kept, fingerprint = _kept(valid)
         if (len(kept), fingerprint) != (stored.items, stored.fingerprint):
             raise StateDamagedError(
                 f"the stored state of partition {self._partition} is damaged: {len(kept)} of "
                 f"{stored.items} items of the checkpoint at {stored.header.next_offset} were found whole; "
                 "`phonemeter replay --confirm` rebuilds it from the log of events"
             )
-        state = restore(self._partition, stored.header, {key: version.value for key, version in kept.items()})
-        placed = {key: version.placed for key, version in kept.items()}
-        litter = self._litter(valid)
-        next_offset = stored.header.next_offset
-        return state, Placement(
-            self._newest_epoch(),
-            placed,
-            litter,
-            fingerprint,
-            {},
-            next_offset,
-            stored.begun,
-            stored.partitions,
+        state = restore(self._partition, stored.header, {key: item.value for key, item in kept.items()})
+        layout = StateLayout(
+            epoch=self._newest_epoch(),
+            versions={key: item.version for key, item in kept.items()},
+            obsolete_keys=self._obsolete_keys(valid),
+            fingerprint=fingerprint,
+            next_offset=stored.header.next_offset,
+            epochs=stored.epochs,
+            partitions=stored.partitions,
+            terms=stored.terms,
+            mark=stored.mark,
         )
+        return state, layout
 
-    def _read(self) -> tuple[dict[int, _StoredHeader], dict[str, list[_Version]]]:
+    def _decode(self) -> tuple[dict[int, _StoredHeader], dict[str, list[_StoredItem]]]:
         headers: dict[int, _StoredHeader] = {}
-        versions: dict[str, list[_Version]] = {}
+        items: dict[str, list[_StoredItem]] = {}
         for record_key, value in self._records.items():
-            # A large state must not lie in memory twice; of what was read, the keys are still needed.
+            # The keys are needed later; the values of a large state must not be in memory twice.
             self._records[record_key] = b""
             key, _, place = record_key.decode().rpartition("#")
             if key == _HEADER:
                 headers[int(place)] = msgspec.msgpack.decode(value, type=_StoredHeader)
             else:
                 epoch, _, slot = place.partition(".")
-                version, gone = _VERSION.unpack_from(value)
-                placed = Placed(int(epoch), version, int(slot))
-                versions.setdefault(key, []).append(_Version(placed, gone, value[_VERSION.size :]))
-        return headers, versions
+                offset, removed = _VERSION.unpack_from(value)
+                version = ItemVersion(int(epoch), offset, int(slot))
+                items.setdefault(key, []).append(_StoredItem(version, removed, value[_VERSION.size :]))
+        return headers, items
 
     def _newest_epoch(self) -> int:
-        """The newest epoch that anything was written in, whether or not it came to a header."""
+        """The newest epoch of any record, with or without a header."""
         return max((_epoch_of(key) for key in self._records), default=0)
 
-    def _litter(self, valid: Mapping[str, _Version]) -> tuple[bytes, ...]:
-        """All but what is valid; what says that an item is gone comes last, so that it never comes back.
+    def _obsolete_keys(self, valid: Mapping[str, _StoredItem]) -> tuple[bytes, ...]:
+        """All keys without a valid version; removals come last, so that no older version becomes valid again.
 
-        The headers are among it: the claim of a new epoch is written before any of it is cleared.
+        Headers are among them: the fence of a new epoch is written before any of them is deleted.
         """
-        needed = {_record_key(key, version.placed) for key, version in valid.items()}
-        gone = [_record_key(key, version.placed) for key, version in valid.items() if version.gone]
-        return (*(key for key in self._records if key not in needed), *gone)
+        needed = {_record_key(key, item.version) for key, item in valid.items()}
+        removals = [_record_key(key, item.version) for key, item in valid.items() if item.removed]
+        return (*(key for key in self._records if key not in needed), *removals)
 
 
-def _epoch_in_force(headers: Mapping[int, _StoredHeader]) -> int:
-    """The newest epoch that got beyond its claim, unless a claim was laid to what that one came to."""
+def _valid_epoch(headers: Mapping[int, _StoredHeader], items: Mapping[str, Iterable[_StoredItem]]) -> int:
+    """The newest epoch with a checkpoint of its own, or a newer one whose fence is for that checkpoint.
 
-    def is_claim(epoch: int) -> bool:
+    A fence of a zombie may be for a late checkpoint that its successor has deleted as obsolete. It is passed
+    over then: the successor's own checkpoint is whole, and gives the same ledger again.
+    """
+
+    def is_fence(epoch: int) -> bool:
         header = headers[epoch]
-        return header.begun[-1:] == ((epoch, header.header.next_offset),)
+        return header.epochs[-1:] == ((epoch, header.header.next_offset),)
 
-    own = max((epoch for epoch in headers if not is_claim(epoch)), default=-1)
+    own = max((epoch for epoch in headers if not is_fence(epoch)), default=-1)
     reached = headers[own].header.next_offset if own >= 0 else 0
-    claims = [epoch for epoch in headers if epoch > own and headers[epoch].header.next_offset >= reached]
-    return max(claims, default=own)
+    fences = [epoch for epoch in headers if epoch > own and headers[epoch].header.next_offset >= reached]
+    newest = max(fences, default=own)
+    if newest == own or own < 0 or _is_whole(items, newest, headers[newest]):
+        return newest
+    return own if _is_whole(items, own, headers[own]) else newest
 
 
-def _valid(
-    versions: Mapping[str, Iterable[_Version]], epoch: int, stored: _StoredHeader
-) -> dict[str, _Version]:
-    newest_of = cache(partial(_newest_of, stored))
-    valid: dict[str, _Version] = {}
-    for key, candidates in versions.items():
+def _is_whole(items: Mapping[str, Iterable[_StoredItem]], epoch: int, stored: _StoredHeader) -> bool:
+    """Return whether all items of a checkpoint are there."""
+    if stored.format != _FORMAT:
+        return False
+    kept, fingerprint = _kept(_valid_items(items, epoch, stored))
+    return (len(kept), fingerprint) == (stored.items, stored.fingerprint)
+
+
+def _kept(valid: Mapping[str, _StoredItem]) -> tuple[dict[str, _StoredItem], int]:
+    """The valid items that are not removed, and their fingerprint."""
+    kept = {key: item for key, item in valid.items() if not item.removed}
+    fingerprint = 0
+    for key, item in kept.items():
+        fingerprint ^= _item_fingerprint(_record_key(key, item.version), item.version.version)
+    return kept, fingerprint
+
+
+def _valid_items(
+    items: Mapping[str, Iterable[_StoredItem]], epoch: int, stored: _StoredHeader
+) -> dict[str, _StoredItem]:
+    newest_version = cache(partial(_newest_version, stored))
+    valid: dict[str, _StoredItem] = {}
+    for key, candidates in items.items():
         whole = [
             candidate
             for candidate in candidates
-            if candidate.placed.epoch <= epoch
-            and candidate.placed.version <= newest_of(candidate.placed.epoch)
+            if candidate.version.epoch <= epoch
+            and candidate.version.version <= newest_version(candidate.version.epoch)
         ]
         if whole:
-            valid[key] = max(whole, key=lambda candidate: candidate.placed)
+            valid[key] = max(whole, key=lambda candidate: candidate.version)
     return valid
 
 
-def _newest_of(stored: _StoredHeader, epoch: int) -> int:
-    """The newest version of an epoch that can be valid: where the next one began, or the newest of all.
+def _newest_version(stored: _StoredHeader, epoch: int) -> int:
+    """The newest valid version of an epoch: the beginning of the next one, or the header's own offset.
 
-    There is none of an epoch that the header passes over: it came to no checkpoint, and the next takeover
-    began from an older epoch's.
+    An epoch that the header does not list has none: it came to no checkpoint, and the next takeover began
+    from an older epoch's.
     """
-    begun = [begun for begun, _ in stored.begun]
-    if begun and epoch > begun[0] and epoch not in begun:
+    listed = [number for number, _ in stored.epochs]
+    if listed and epoch > listed[0] and epoch not in listed:
         return _NO_VERSION
-    return next((began_at for begun, began_at in stored.begun if begun > epoch), stored.header.next_offset)
+    return next((begin for number, begin in stored.epochs if number > epoch), stored.header.next_offset)
 
 
-def _record_key(key: str, placed: Placed) -> bytes:
-    return f"{key}#{placed.epoch}.{placed.slot}".encode()
+def _record_key(key: str, version: ItemVersion) -> bytes:
+    return f"{key}#{version.epoch}.{version.slot}".encode()
 
 
 def _epoch_of(record_key: bytes) -> int:
     return int(record_key.rpartition(b"#")[2].partition(b".")[0])
 
 
-def _mark(record_key: bytes, version: int) -> int:
-    """A number for an item in its place; it guards against loss, not against malice, so it may be cheap."""
+def _item_fingerprint(record_key: bytes, version: int) -> int:
+    """A cheap hash of an item and its version: it detects loss, not tampering."""
     return xxh3_64_intdigest(record_key, version)

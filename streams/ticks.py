@@ -1,4 +1,4 @@
-"""Clock ticks: the worker writes the time into the partitions that it owns (DESIGN section 4)."""
+"""Clock ticks, which a worker writes into the partitions that it owns."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from metering.times import format_time
 
 
 def tick(partition: int, now_ms: int) -> bytes:
-    """The event that tells a partition the time."""
+    """The event that moves the time of a partition forward."""
     return msgspec.json.encode(
         {
             "specversion": "1.0",

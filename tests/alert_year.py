@@ -2,9 +2,10 @@
 
 import heapq
 import json
-from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
+
+from tests.metering.building import text_of
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -19,7 +20,7 @@ PACKS = ((30, 30), (60, 90), (90, 90), (150, 180), (400, 90), (250, 365))
 
 
 class Habit(NamedTuple):
-    """How an owner buys: at how many calls left, how long after noticing, and how often that is forgotten."""
+    """The buying habits of an owner: calls left, delay after noticing, and how often it is forgotten."""
 
     at_calls: int
     hours: int
@@ -27,11 +28,6 @@ class Habit(NamedTuple):
 
 
 HABITS = (Habit(30, 1, 0), Habit(8, 5, 0), Habit(0, 20, 3), Habit(0, 2, 25), Habit(200, 1, 0))
-
-
-def text_of(time_ms: int) -> str:
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def year(seed: int, apps: int = 50) -> list[bytes]:
@@ -59,7 +55,7 @@ class App:
         self.events: list[tuple[int, bytes]] = []
 
     def live(self) -> list[tuple[int, bytes]]:
-        """What reaches the log, and when."""
+        """The records that reach the log, with their times."""
         if self.chance.random() < 0.3:
             self.set_alerting()
         closed = range(0)

@@ -1,33 +1,52 @@
-"""The real parts that tests share: ports, the broker, the engine, the whole stack. None outlives it."""
+"""The real parts that tests share: ports, the broker, the engine, the whole stack, for one session."""
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from metering.topics import ALL, NOTIFIER_GROUP, SINK_GROUP, WORKER_GROUP
+from phonemeter.kafka_admin import admin
 from phonemeter.settings import Settings, load
 from phonemeter.stack import services
 from phonemeter.stack.background import BackgroundLoop
 from phonemeter.stack.directory import StackDirectory
-from phonemeter.stack.kafka.topics import admin, ensure_topics
+from phonemeter.stack.kafka.topics import ensure_topics
 from phonemeter.stack.probes import HOST
 from phonemeter.stack.stack import Stack
-from phonemeter.stack.supervisor import Service, Supervised
-from tests import ports
+from phonemeter.stack.supervisor import ServiceSpec, Supervised
+from producers import interface
+from tests import ports, real_parts
+from tests.groups import remove_members
+from tests.real_parts import starts_real_parts
 from tests.waiting import blocking_until
 
 PARTITIONS = 4
 
-REAL_PARTS = {"kafka", "engine", "own_engine", "stack", "stack_settings"}
+# The same few examples every time, or many new ones on request. The time of one shows nothing.
+_UNTIMED = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("quick", _UNTIMED, max_examples=60, derandomize=True, database=None)
+hypothesis.settings.register_profile("thorough", _UNTIMED, max_examples=5_000)
+hypothesis.settings.load_profile(os.environ.get("PHONEMETER_HYPOTHESIS_PROFILE", "quick"))
 
 
-def pytest_configure() -> None:
-    """Prepare what the programs that tests start inherit."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare what the programs that tests start inherit, and the name by which pages import the client."""
+    sys.modules["phonemeter_client"] = interface
+    # Where no bytecode may lie beside the code, hundreds of programs would each compile all that they import.
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(config.rootpath / "build" / "bytecode")
+        sys.dont_write_bytecode = False
+    # Settings of a stack that a shell still has would lead tests to its topics and data.
+    for name in [name for name in os.environ if name.startswith("PHONEMETER_")]:
+        if name != "PHONEMETER_HYPOTHESIS_PROFILE":
+            del os.environ[name]
     # What a shell starts in the background is deaf to Ctrl-C; they must hear it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -35,10 +54,27 @@ def pytest_configure() -> None:
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have files with real parts first: where processes share the files, the long ones must not be last."""
-    real = {item.path for item in items if REAL_PARTS & set(getattr(item, "fixturenames", ()))}
-    items.sort(key=lambda item: item.path not in real)
+    """Mark the tests that use real parts, and order the files: the long ones must not be last.
+
+    Those with the session's stack come late among those with real parts: once it runs, it takes of the time
+    of all others. The short ones without any keep both processes busy at the end.
+    """
+    real_parts.mark(items)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    marked = {item.path for item in items if item.get_closest_marker(real_parts.MARKER)}
+    on_stack = {item.path for item in items if real_parts.is_for_the_session(item, "stack")}
+    items.sort(key=lambda item: (item.path not in slow, item.path not in marked, item.path in on_stack))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Refuse real parts to tests without the marker."""
+    if item.get_closest_marker(real_parts.MARKER):
+        return (yield)
+    with real_parts.none_may_start():
+        return (yield)
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +105,7 @@ class RunningEngine:
 
 
 @contextmanager
-def _supervised(service: Service) -> Iterator[Supervised]:
+def _supervised(service: ServiceSpec) -> Iterator[Supervised]:
     with BackgroundLoop() as loop:
         supervised = Supervised(service)
         try:
@@ -80,6 +116,7 @@ def _supervised(service: Service) -> Iterator[Supervised]:
 
 
 @pytest.fixture(scope="session")
+@starts_real_parts
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningKafka]:
     """A real broker for the session, without any topic of ours; its jars come from the user's cache."""
     directory = StackDirectory(tmp_path_factory.mktemp("kafka"))
@@ -91,13 +128,14 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningKafka]:
 
 
 @pytest.fixture(scope="session")
+@starts_real_parts
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     """A real embedded ClickHouse for the session. Tests that write make a database of their own."""
     directory = StackDirectory(tmp_path_factory.mktemp("engine"))
     settings = load(
         data_dir=directory.path, engine_native_port=ports.free_port(), engine_http_port=ports.free_port()
     )
-    with _supervised(services.ours("engine", settings, directory)) as supervised:
+    with _supervised(services.program("engine", settings, directory)) as supervised:
         yield RunningEngine(settings.engine_native_port, settings.engine_http_port, supervised)
 
 
@@ -112,6 +150,7 @@ def stack_settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
+@starts_real_parts
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole stack, for the session, in events' time: Kafka, engine, worker and sink, all real.
 
@@ -124,14 +163,26 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def topics(kafka: RunningKafka) -> RunningKafka:
-    """The session's broker with all of phonemeter's topics empty, and its consumer groups forgotten."""
+    """The session's broker with all of phonemeter's topics empty and without its consumer groups."""
+    return emptied(kafka, PARTITIONS)
+
+
+@pytest.fixture
+def undivided_topics(kafka: RunningKafka) -> RunningKafka:
+    """The same with one partition."""
+    return emptied(kafka, 1)
+
+
+def emptied(kafka: RunningKafka, partitions: int) -> RunningKafka:
+    """Delete and create all topics of a broker."""
     with admin(kafka.bootstrap) as client:
         names = {topic.name for topic in ALL}
         client.delete_topics(list(names), raise_errors=False)
-        blocking_until(lambda: not names & set(client.list_topics()), within_s=30)
+        blocking_until(lambda: not names & set(client.list_topics()))
         ours = {WORKER_GROUP, SINK_GROUP, NOTIFIER_GROUP}
-        groups = {group["group_id"] for group in client.list_groups()} & ours
-        if groups:
-            client.delete_groups(list(groups))
-    ensure_topics(kafka.bootstrap, PARTITIONS)
+        for group in {group["group_id"] for group in client.list_groups()} & ours:
+            # A group that has members cannot be deleted.
+            remove_members(client, group)
+            client.delete_groups([group])
+    ensure_topics(kafka.bootstrap, partitions)
     return kafka

@@ -13,7 +13,7 @@ FIRST, LAST = 20_000, 32_000
 
 
 def free_port() -> int:
-    """A port that nobody has now, and that nobody else of this run will be given."""
+    """A port that is free now and that is given once in this run."""
     while True:
         port = next(_PORTS)
         with socket.socket() as probe:

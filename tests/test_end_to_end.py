@@ -16,11 +16,12 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from metering.rating import COUNTERS
-from phonemeter.stack.services import Name
+from phonemeter.stack.services import ServiceName
 from phonemeter.stack.stack import Stack
+from phonemeter.stack.supervisor import ServiceState
 from tests.waiting import blocking_until
 
-VICTIMS: tuple[Name, ...] = ("worker", "sink", "worker", "engine")
+VICTIMS: tuple[ServiceName, ...] = ("worker", "sink", "worker", "engine")
 
 
 def phonemeter(stack: Stack, *arguments: str | Path) -> str:
@@ -31,7 +32,7 @@ def phonemeter(stack: Stack, *arguments: str | Path) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -135,15 +136,16 @@ def test_services_killed_during_a_run_come_back_and_the_ledger_is_what_the_rules
         killed = stack.pid(victim)
         assert killed is not None
         os.kill(killed, signal.SIGKILL)
-        blocking_until(partial(_is_back, stack, victim, killed), 30)
+        blocking_until(partial(_is_back, stack, victim, killed))
     apps = rated(stack, file)
     wanted = rated_figures(apps)
-    blocking_until(lambda: nonzero(stored(clickhouse, list(apps))) == wanted, 60)
+    blocking_until(lambda: nonzero(stored(clickhouse, list(apps))) == wanted)
     assert packs_stored(clickhouse, list(apps)) == rated_packs(apps)
     assert len(rated_packs(apps)) > 5
     repeated = "SELECT count() - uniqExact(source_partition, source_offset, line) FROM ledger"
     assert clickhouse.query(repeated).result_rows == [(0,)]
 
 
-def _is_back(stack: Stack, name: Name, killed: int) -> bool:
-    return stack.pid(name) not in {None, killed} and stack.ready_within(0.5)
+def _is_back(stack: Stack, name: ServiceName, killed: int) -> bool:
+    """Return true once another process of the service is ready: `ready_within` tells of the first start."""
+    return stack.pid(name) not in {None, killed} and stack.state(name) is ServiceState.READY

@@ -1,4 +1,4 @@
-"""Questions that analysts ask, each as one query on the views: the source of docs/cookbook.md.
+"""Questions that analysts ask, each as one query on the views: the source of docs/how-to/cookbook.md.
 
 A file is comment lines first, of which the first is the question and the others say how to read the answer,
 and then the query. After a change: python -m dashboards.cookbook

@@ -1,21 +1,21 @@
-"""Write docs/cookbook.md from the recipes: python -m dashboards.cookbook."""
+"""Write docs/how-to/cookbook.md from the recipes: python -m dashboards.cookbook."""
 
 from pathlib import Path
 from typing import Final
 
 from dashboards.cookbook import recipes
 
-FILE: Final = Path(__file__).parents[2] / "docs" / "cookbook.md"
+FILE: Final = Path(__file__).parents[2] / "docs" / "how-to" / "cookbook.md"
 
 HEAD: Final = """# Questions to the ledger
 
-Fifteen questions that analysts ask, each with a query that runs as it stands, on the views of
-[the ledger in ClickHouse](clickhouse.md). They read every app; add `WHERE appid = '...'` for one. "Now" is
-the newest line of the ledger, so that a replayed past answers as well. Days, months and hours are Shanghai's;
-money in the views is in micro-yuan, in the answers in yuan.
+Fifteen questions that analysts ask, each with a query on the views of
+[the ledger in ClickHouse](../reference/clickhouse.md) that runs as it is. They cover every app; add
+`WHERE appid = '...'` for one. "Now" is [the view `clock`](../reference/clickhouse.md#now). Days, months and
+hours are in Shanghai time. Money is in micro-yuan in the views and in yuan in the answers.
 
-This page is written by `python -m dashboards.cookbook` from `dashboards/cookbook/`. The tests run each query
-on half a year of simulated traffic against the real engine, and hold most figures to a computation in plain
+`python -m dashboards.cookbook` writes this page from `dashboards/cookbook/`. The tests run each query on
+half a year of simulated traffic in the real engine, and compare most figures with a computation in plain
 Python.
 """
 

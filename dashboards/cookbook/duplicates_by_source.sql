@@ -4,7 +4,7 @@
 SELECT
     source,
     countIf(kind = 'duplicate') AS duplicates,
-    countIf(kind != 'duplicate' AND calls >= 0 AND reason != 'taken_over') AS authorizations,
+    countIf(kind != 'duplicate' AND calls >= 0 AND reason NOT IN ('taken_over', 'settled')) AS authorizations,
     round(100 * duplicates / (duplicates + authorizations), 2) AS duplicate_percent,
     maxIf(time, kind = 'duplicate') AS newest
 FROM ledger

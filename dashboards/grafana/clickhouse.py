@@ -22,7 +22,7 @@ def statement(name: str) -> str:
     return (resources.files(__package__) / "queries" / f"{name}.sql").read_text(encoding="utf-8").strip()
 
 
-class Query(Dataquery):
+class ClickHouseQuery(Dataquery):
     """One SQL query; `query_type` is `timeseries` or `table`."""
 
     def __init__(self, raw_sql: str, query_type: str = "table", ref_id: str = "A") -> None:
@@ -48,22 +48,22 @@ class Query(Dataquery):
         return cls(data["rawSql"], data["queryType"], data["refId"])
 
 
-class Ask(Builder[Query]):
+class ClickHouseTarget(Builder[ClickHouseQuery]):
     """Builds the query of a panel or an annotation from a file of the folder `queries`."""
 
     def __init__(self, name: str, ref_id: str = "A") -> None:
-        self._query = Query(statement(name), ref_id=ref_id)
+        self._query = ClickHouseQuery(statement(name), ref_id=ref_id)
 
     def by_time(self) -> Self:
         """Have the plugin make time series of it: one for each value of the text columns."""
         self._query.query_type = "timeseries"
         return self
 
-    def build(self) -> Query:
+    def build(self) -> ClickHouseQuery:
         """The query."""
         return self._query
 
 
 def variant() -> DataqueryConfig:
-    """How the SDK reads such a query back."""
-    return DataqueryConfig(PLUGIN, Query.from_json)
+    """Make a query from JSON, as the SDK expects it."""
+    return DataqueryConfig(PLUGIN, ClickHouseQuery.from_json)

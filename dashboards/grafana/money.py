@@ -1,19 +1,20 @@
-"""Money: what was spent, what a used call cost, what lapses, and how each month closes."""
+"""The page of money: spending, cost of a used call, lapses, month close."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from dashboards.grafana.fleet import CAPABILITY
-from dashboards.grafana.page import app_link, choice, note, row, start
+from dashboards.grafana.fleet import APPID, CAPABILITY, app_column
+from dashboards.grafana.page import choice, note, start
 from dashboards.grafana.panels import (
+    NUMBER,
+    TEXT,
+    TIME,
     YUAN,
-    Column,
+    Page,
+    ResultColumn,
     ask,
-    bars_panel,
     expiry_days,
     from_steps,
     plain,
-    stat_panel,
-    table_panel,
 )
 from dashboards.grafana.words import Words
 
@@ -23,17 +24,19 @@ def build(t: Words) -> Dashboard:
     about = (
         "What packs cost, what a used call cost with what lapsed, what will lapse, and how each month closes."
     )
-    board = start(t, "money", about, since="now-365d")
-    board.variables([choice(t, "app", "App", multi=True), choice(t, "capability", "Capability", multi=True)])
-    board.annotation(note(t, "note_purchases")).annotation(note(t, "note_expiries"))
-    _figures(t, board)
-    _months(t, board)
-    _risk(t, board)
-    _close(t, board)
-    return board
+    page = start(t, "money", about, since="now-365d")
+    page.board.variables(
+        [choice(t, "app", "App", multi=True), choice(t, "capability", "Capability", multi=True)]
+    )
+    page.board.annotation(note(t, "note_purchases")).annotation(note(t, "note_expiries"))
+    _figures(page)
+    _months(page)
+    _risk(page)
+    _close(page)
+    return page.board
 
 
-def _figures(t: Words, board: Dashboard) -> None:
+def _figures(page: Page) -> None:
     lost = from_steps("green", (0.01, "orange"))
     for title, about, query, column, unit, decimals, steps in (
         (
@@ -72,7 +75,7 @@ def _figures(t: Words, board: Dashboard) -> None:
             2,
             lost,
         ),
-        ("Calls that will lapse", "How many these are.", "money_will_lapse_calls", "calls", t.calls, 0, lost),
+        ("Calls that will lapse", "How many these are.", "money_will_lapse_calls", "calls", NUMBER, 0, lost),
         (
             "Uncovered, at pack prices",
             (
@@ -86,150 +89,132 @@ def _figures(t: Words, board: Dashboard) -> None:
             lost,
         ),
     ):
-        board.with_panel(
-            stat_panel(
-                t,
-                title,
-                about,
-                ask(query),
-                unit=unit,
-                decimals=decimals,
-                steps=steps,
-                width=4,
-                columns=(Column(column, title),),
-            )
+        page.stat(
+            title,
+            about,
+            ask(query),
+            unit=unit,
+            decimals=decimals,
+            steps=steps,
+            width=4,
+            columns=(ResultColumn(column, title),),
         )
 
 
-def _months(t: Words, board: Dashboard) -> None:
-    board.with_row(row(t, "By month"))
-    month = Column("month", "Month")
-    board.with_panel(
-        bars_panel(
-            t,
-            "Bought, used, lapsed",
-            "Used and lapsed at the price of the packs they came from; bought less refunds.",
-            ask("money_by_month"),
-            x=month,
-            unit=YUAN,
-            width=12,
-            lying=False,
-            decimals=2,
-            columns=(
-                Column("bought", "Bought", color="blue"),
-                Column("used", "Used", color="green"),
-                Column("lapsed", "Lapsed", color="orange"),
-            ),
-        )
+def _months(page: Page) -> None:
+    page.row("By month")
+    month = ResultColumn("month", "Month", unit=TEXT)
+    page.bars(
+        "Bought, used, lapsed",
+        "Used and lapsed at the price of the packs they came from; bought less refunds.",
+        ask("money_by_month"),
+        x=month,
+        unit=YUAN,
+        width=12,
+        lying=False,
+        decimals=2,
+        columns=(
+            ResultColumn("bought", "Bought", color="blue"),
+            ResultColumn("used", "Used", color="green"),
+            ResultColumn("lapsed", "Lapsed", color="orange"),
+        ),
     )
-    board.with_panel(
-        bars_panel(
-            t,
-            "Cost of a used call",
-            "What a charged call cost, and what it cost with what lapsed in that month: the difference is the"
-            " price of packs that were too large.",
-            ask("money_per_call_by_month"),
-            x=month,
-            unit=YUAN,
-            width=12,
-            lying=False,
-            decimals=4,
-            columns=(
-                Column("list_price", "Its own price", color="green"),
-                Column("with_lapses", "With lapsed calls", color="orange"),
-            ),
-        )
+    page.bars(
+        "Cost of a used call",
+        "What a charged call cost, and what it cost with what lapsed in that month: the difference is the"
+        " price of packs that were too large.",
+        ask("money_per_call_by_month"),
+        x=month,
+        unit=YUAN,
+        width=12,
+        lying=False,
+        decimals=4,
+        columns=(
+            ResultColumn("list_price", "Its own price", color="green"),
+            ResultColumn("with_lapses", "With lapsed calls", color="orange"),
+        ),
     )
 
 
-def _risk(t: Words, board: Dashboard) -> None:
-    board.with_row(row(t, "Lapses to come"))
-    board.with_panel(
-        bars_panel(
-            t,
-            "Will lapse, by month of the expiry",
-            "At the expected pace, if nothing is bought; independent of the time range.",
-            ask("money_lapsing_by_month"),
-            x=Column("month", "Month"),
-            columns=(Column("yuan", "Worth", color="orange"),),
-            unit=YUAN,
-            width=8,
-            lying=False,
-            decimals=2,
-        )
+def _risk(page: Page) -> None:
+    page.row("Lapses to come")
+    page.bars(
+        "Will lapse, by month of the expiry",
+        "At the expected pace, if nothing is bought; independent of the time range.",
+        ask("money_lapsing_by_month"),
+        x=ResultColumn("month", "Month", unit=TEXT),
+        columns=(ResultColumn("yuan", "Worth", color="orange"),),
+        unit=YUAN,
+        width=8,
+        lying=False,
+        decimals=2,
     )
-    board.with_panel(
-        table_panel(
-            t,
-            "Packs that will lose calls",
-            "The most expensive loss first. Use them earlier, or buy smaller ones.",
-            ask("money_lapsing_packs"),
-            width=16,
-            columns=(
-                Column("appid", "App", width=190, link=app_link(t, "${__value.raw}")),
-                CAPABILITY,
-                Column("pack_id", "Pack"),
-                Column("expires_at", "Expires", unit="dateTimeAsIso"),
-                Column("remaining", "Left", unit=t.calls),
-                Column("lapsing", "Will lapse", unit=t.calls),
-                Column(
-                    "yuan",
-                    "Worth",
-                    unit=YUAN,
-                    decimals=2,
-                    steps=from_steps("text", (100, "orange"), (1000, "red")),
-                ),
+    page.table(
+        "Packs that will lose calls",
+        "The most expensive loss first. Use them earlier, or buy smaller ones.",
+        ask("money_lapsing_packs"),
+        width=16,
+        columns=(
+            app_column(page.t),
+            APPID,
+            CAPABILITY,
+            ResultColumn("pack_id", "Pack", unit=TEXT),
+            ResultColumn("expires_at", "Expires", unit=TIME),
+            ResultColumn("remaining", "Left", unit=NUMBER),
+            ResultColumn("lapsing", "Will lapse", unit=NUMBER),
+            ResultColumn(
+                "yuan",
+                "Worth",
+                unit=YUAN,
+                decimals=2,
+                steps=from_steps("text", (100, "orange"), (1000, "red")),
             ),
-        )
+        ),
     )
-    board.with_panel(
-        table_panel(
-            t,
-            "Next expiries",
-            "Packs that hold calls, the nearest expiry first; colored at the days that alert by default: 15,"
-            " 7, 3, 1 and 0.",
-            ask("money_expiring"),
-            width=24,
-            height=7,
-            columns=(
-                Column("appid", "App", width=190, link=app_link(t, "${__value.raw}")),
-                CAPABILITY,
-                Column("pack_id", "Pack"),
-                Column("days", "Days left", decimals=1, steps=expiry_days()),
-                Column("expires_at", "Expires", unit="dateTimeAsIso"),
-                Column("remaining", "Left", unit=t.calls),
-                Column("yuan", "Worth", unit=YUAN, decimals=2),
-            ),
-        )
+    page.table(
+        "Next expiries",
+        "Packs that hold calls, the nearest expiry first; colored at the days that alert by default: 15,"
+        " 7, 3, 1 and 0.",
+        ask("money_expiring"),
+        width=24,
+        height=7,
+        columns=(
+            app_column(page.t),
+            APPID,
+            CAPABILITY,
+            ResultColumn("pack_id", "Pack", unit=TEXT),
+            ResultColumn("days", "Days left", decimals=1, steps=expiry_days()),
+            ResultColumn("expires_at", "Expires", unit=TIME),
+            ResultColumn("remaining", "Left", unit=NUMBER),
+            ResultColumn("yuan", "Worth", unit=YUAN, decimals=2),
+        ),
     )
 
 
-def _close(t: Words, board: Dashboard) -> None:
-    board.with_row(row(t, "Month close"))
-    board.with_panel(
-        table_panel(
-            t,
-            "Month close by app",
-            "Calls in packs: opening and bought are charged, lapsed, refunded and closing, in each row. Late"
-            " events change the month in which they happened.",
-            ask("money_close"),
-            width=24,
-            height=10,
-            columns=(
-                Column("month", "Month", width=90),
-                Column("appid", "App", width=190, link=app_link(t, "${__value.raw}")),
-                CAPABILITY,
-                Column("opening", "Opening"),
-                Column("bought", "Bought"),
-                Column("charged", "Used"),
-                Column("lapsed", "Lapsed"),
-                Column("refunded", "Refunded"),
-                Column("closing", "Closing"),
-                Column("trial_charged", "From the trial quota"),
-                Column("uncovered", "Uncovered", steps=from_steps("text", (1, "red"))),
-                Column("yuan_bought", "Bought for", unit=YUAN, decimals=2),
-                Column("yuan_used", "Used for", unit=YUAN, decimals=2),
-                Column("yuan_lapsed", "Lost", unit=YUAN, decimals=2),
-            ),
-        )
+def _close(page: Page) -> None:
+    page.row("Month close")
+    page.table(
+        "Month close by app",
+        "Calls in packs: opening and bought are charged, lapsed, refunded and closing, in each row. Late"
+        " events change the month in which they happened.",
+        ask("money_close"),
+        width=24,
+        height=10,
+        columns=(
+            ResultColumn("month", "Month", unit=TEXT, width=90),
+            app_column(page.t),
+            APPID,
+            CAPABILITY,
+            ResultColumn("opening", "Opening"),
+            ResultColumn("bought", "Bought"),
+            ResultColumn("charged", "Used"),
+            ResultColumn("lapsed", "Lapsed"),
+            ResultColumn("refunded", "Refunded"),
+            ResultColumn("closing", "Closing"),
+            ResultColumn("trial_charged", "From the trial quota"),
+            ResultColumn("uncovered", "Uncovered", steps=from_steps("text", (1, "red"))),
+            ResultColumn("yuan_bought", "Bought for", unit=YUAN, decimals=2),
+            ResultColumn("yuan_used", "Used for", unit=YUAN, decimals=2),
+            ResultColumn("yuan_lapsed", "Lost", unit=YUAN, decimals=2),
+        ),
     )

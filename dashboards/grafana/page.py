@@ -1,4 +1,4 @@
-"""What all pages have in common: time zone, variables, annotations, and links to each other."""
+"""The common parts of all pages: time zone, variables, annotations, and links to each other."""
 
 from typing import Final
 
@@ -7,7 +7,6 @@ from grafana_foundation_sdk.builders.dashboard import (
     Dashboard,
     DashboardLink,
     QueryVariable,
-    Row,
 )
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
@@ -17,7 +16,8 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from dashboards.grafana.clickhouse import SOURCE, Ask, statement
+from dashboards.grafana.clickhouse import SOURCE, ClickHouseTarget, statement
+from dashboards.grafana.panels import Page
 from dashboards.grafana.words import LANGUAGES, Words
 
 TITLES: Final = {
@@ -40,7 +40,7 @@ def uid(page: str, language: str) -> str:
     return f"phonemeter-{page}-{language}"
 
 
-def start(t: Words, page: str, about: str, *, since: str, until: str = "now") -> Dashboard:
+def start(t: Words, page: str, about: str, *, since: str, until: str = "now") -> Page:
     """An empty page."""
     board = (
         Dashboard(f"phonemeter · {t(TITLES[page])}")
@@ -54,17 +54,12 @@ def start(t: Words, page: str, about: str, *, since: str, until: str = "now") ->
     for language, name in LANGUAGES.items():
         if language != t.language:
             board.link(_link(name, uid(page, language), variables=True))
-    return board
+    return Page(t, board)
 
 
-def row(t: Words, title: str) -> Row:
-    """A heading; what follows it belongs to it."""
-    return Row(t(title))
-
-
-def app_link(t: Words, appid: str) -> str:
-    """The address of an app's page, with the time range kept; `appid` is Grafana's word for the value."""
-    return f"/d/{uid('app', t.language)}?var-app={appid}&${{__url_time_range}}"
+def app_link(t: Words) -> str:
+    """The address of the page of a row's app, with the time range kept; the row says which in its `appid`."""
+    return f"/d/{uid('app', t.language)}?var-app=${{__data.fields.appid}}&${{__url_time_range}}"
 
 
 def choice(t: Words, name: str, label: str, *, multi: bool) -> QueryVariable:
@@ -82,7 +77,7 @@ def choice(t: Words, name: str, label: str, *, multi: bool) -> QueryVariable:
 
 
 def note(t: Words, name: str) -> AnnotationQuery:
-    """Marks in the curves: what happened when."""
+    """Annotations of the curves: purchases, expiries, alerts."""
     title, color = _NOTES[name]
     return (
         AnnotationQuery()
@@ -90,7 +85,7 @@ def note(t: Words, name: str) -> AnnotationQuery:
         .datasource(SOURCE)
         .enable(enable=True)
         .icon_color(color)
-        .target(Ask(name))
+        .target(ClickHouseTarget(name))
     )
 
 

@@ -14,16 +14,6 @@ class Words:
     def __init__(self, language: str) -> None:
         self.language = language
 
-    @property
-    def calls(self) -> str:
-        """Grafana's unit for calls."""
-        return "suffix: 次" if self.language == "zh" else "locale"
-
-    @property
-    def count(self) -> str:
-        """Grafana's unit for what has no unit."""
-        return "locale"
-
     def __call__(self, english: str) -> str:
         """The words for an English text.
 

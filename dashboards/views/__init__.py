@@ -1,4 +1,4 @@
-"""The views on the ledger: what analysts, Grafana and `phonemeter balance` read, one file each or by `usage`.
+"""The views on the ledger, for analysts, Grafana and `phonemeter balance`: one file each or by `usage`.
 
 They are replaced at every start of the sink, so they need no migrations. The sink does not know them; the
 program hands them to it.
@@ -10,18 +10,22 @@ from typing import Final
 from dashboards.views.usage import USAGE, statement
 
 NAMES: Final = (
+    "clock",
     "usage_hourly",
     "usage_daily",
     "usage_monthly",
     "usage_monthly_by_app",
     "usage_curve",
+    "corrections",
     "authorizations",
     "funnel",
     "apps",
+    "lineage",
     "orders",
     "packs",
     "pack_burndown",
     "balances_now",
+    "unsettled",
     "uncovered",
     "lapses",
     "alerts",
@@ -31,6 +35,8 @@ NAMES: Final = (
     "forecast_daily",
     "forecast_packs",
     "platform_usage",
+    "agreement",
+    "routing",
     "rejections",
 )
 """Every view, each after those it reads."""

@@ -1,8 +1,11 @@
--- An app is given its trial quota with the first record of it, registered or not.
+-- An app is given its trial quota with the first record of it, registered or not. The registration that holds is the one
+-- of the latest time, not the one that arrived last. Where a correction changed that, a settlement says which one holds
+-- (`of`, empty if none does), and only what came since counts beside it.
 CREATE OR REPLACE VIEW apps
 (
     appid String COMMENT 'The app',
-    name String COMMENT 'As registered last; empty if it never was',
+    name String COMMENT 'As registered last by time; empty if it never was',
+    label String COMMENT 'What pages call it: its name; its appid if it has none; both if several apps have that name',
     entity_type String COMMENT 'Kind of owner, as registered last',
     category String COMMENT 'Category, as registered last',
     exempt Bool COMMENT 'Whether it is exempt: its calls are counted and never charged',
@@ -11,19 +14,36 @@ CREATE OR REPLACE VIEW apps
 ) AS
 SELECT
     appid,
-    JSONExtractString(argMaxIf(told, (source_offset, line), of_kind = 'registration'), 'name') AS name,
-    JSONExtractString(argMaxIf(told, (source_offset, line), of_kind = 'registration'), 'entity_type') AS entity_type,
-    JSONExtractString(argMaxIf(told, (source_offset, line), of_kind = 'registration'), 'category') AS category,
-    argMaxIf(why, (source_offset, line), of_kind = 'registration') = 'exempt' AS exempt,
-    argMaxOrNullIf(at, (source_offset, line), of_kind = 'registration') AS registered_at,
-    min(arrived) AS first_recorded_at
+    name,
+    multiIf(name = '', appid, count() OVER (PARTITION BY name) = 1, name, concat(name, ' ', appid)) AS label,
+    entity_type,
+    category,
+    exempt,
+    registered_at,
+    first_recorded_at
 FROM
 (
     SELECT
-        appid, kind AS of_kind, reason AS why, time AS at, recorded_at AS arrived, details AS told,
-        source_offset, line
-    FROM ledger
-    WHERE kind IN ('trial_grant', 'registration')
+        appid,
+        argMaxIf(told, (at, id), holds) AS owner,
+        JSONExtractString(owner, 'name') AS name,
+        JSONExtractString(owner, 'entity_type') AS entity_type,
+        JSONExtractString(owner, 'category') AS category,
+        argMaxIf(why, (at, id), holds) = 'exempt' AS exempt,
+        argMaxOrNullIf(if(id = '', NULL, at), (at, id), holds) AS registered_at,
+        min(arrived) AS first_recorded_at
+    FROM
+    (
+        SELECT
+            appid, reason AS why, time AS at, recorded_at AS arrived, details AS told,
+            (source_offset, line) AS place,
+            kind = 'registration' AND reason != '' AS is_owner,
+            JSONHas(details, 'of') AS is_settled,
+            if(is_settled, JSONExtractString(details, 'of'), event_id) AS id,
+            is_owner AND place >= max(if(is_settled, place, (0, 0))) OVER (PARTITION BY appid) AS holds
+        FROM ledger
+        WHERE kind IN ('trial_grant', 'registration')
+    )
+    GROUP BY appid
 )
-GROUP BY appid
 COMMENT 'Every app with a line in the ledger, and what it is registered as'

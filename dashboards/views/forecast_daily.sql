@@ -2,7 +2,7 @@ CREATE OR REPLACE VIEW forecast_daily
 (
     appid String COMMENT 'The app',
     capability String COMMENT 'quick or realtime',
-    day Date COMMENT 'The day, in Shanghai; the first is that of the newest line, from that line on',
+    day Date COMMENT 'The day, in Shanghai; the first is today, from now on',
     expected Float64 COMMENT 'Calls that are expected',
     calls_left Float64 COMMENT 'What trial quota and active packs are expected to hold at its end'
 ) AS

@@ -1,4 +1,4 @@
--- What metering/forecasting.py plays forward, in SQL and in the same integers (expected pace only, without the interval):
+-- What metering/forecast.py plays forward, in SQL and in the same integers (expected pace only, without the interval):
 -- time is cut at midnights in Shanghai and where a pack starts or expires; the trial quota goes first, then the active
 -- pack with the earliest expiry. `play` walks through the cuts up to the last expiry; its state is what each pack holds,
 -- the run-out, and what the packs held before each cut.
@@ -15,7 +15,7 @@ CREATE OR REPLACE VIEW forecasts
     calls_left Array(Int64) COMMENT 'What trial quota and active packs hold at its end, in millionths of a call'
 ) AS
 WITH
-    assumeNotNull((SELECT toUnixTimestamp64Milli(max(time)) FROM ledger)) AS now_ms,
+    assumeNotNull((SELECT toUnixTimestamp64Milli(now) FROM clock)) AS now_ms,
     toInt64(86400000) AS day_ms,
     now_ms + 1100 * day_ms AS horizon_ms,
     (time_ms, micro_calls, shape) -> intDiv(micro_calls * shape[toDayOfWeek(toDate(intDiv(time_ms, 1000), 'Asia/Shanghai'))], 1000) AS of_day
@@ -60,7 +60,7 @@ FROM
             arrayCumSum(demand_of_quota) AS used_of_trial,
             arrayMap(used -> greatest(0, trial_micro_calls - used), used_of_trial) AS trial_after,
             arrayMap((from_ms, to_ms, calls, used) -> if(used <= trial_micro_calls, to_ms,
-                from_ms + toInt64(intDiv(toInt128(to_ms - from_ms) * greatest(0, trial_micro_calls - used + calls), calls))),
+                from_ms + toInt64(intDiv(toInt128(to_ms - from_ms) * greatest(0, trial_micro_calls - used + calls), greatest(1, calls)))),
                 from_all, to_all, demand_of_quota, used_of_trial) AS free_from,
             arrayMap((from_ms, to_ms) -> toInt64(intDiv(toInt128(of_day(from_ms, micro_calls_a_day, shape_permille)) * (to_ms - from_ms), day_ms)),
                 free_from, to_all) AS wanted,

@@ -7,7 +7,13 @@ CREATE OR REPLACE VIEW lapses
     calls Int64 COMMENT 'Calls that were lost with it',
     amount_micro_yuan Int64 COMMENT 'What they had cost, in millionths of a yuan'
 ) AS
-SELECT appid, capability, pack_id, time AS expired_at, calls, amount_micro_yuan
-FROM ledger
-WHERE kind = 'lapse'
-COMMENT 'Packs that expired with calls left'
+SELECT appid, capability, pack_id, expired_at, lost AS calls, money AS amount_micro_yuan
+FROM
+(
+    SELECT appid, capability, pack_id, max(time) AS expired_at, sum(calls) AS lost, sum(amount_micro_yuan) AS money
+    FROM ledger
+    WHERE kind = 'lapse'
+    GROUP BY appid, capability, pack_id
+)
+WHERE lost > 0
+COMMENT 'Packs that expired with calls left; a lapse that was reversed is none'

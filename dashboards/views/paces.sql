@@ -1,10 +1,10 @@
--- The pace of metering/forecasting.py in SQL, in the same integers; tests/dashboards/test_forecast_views.py holds the two
+-- The pace of metering/forecast.py in SQL, in the same integers; tests/dashboards/test_forecast_views.py holds the two
 -- together. 128 bits where a product of millionths of calls could outgrow 64.
 CREATE OR REPLACE VIEW paces
 (
     appid String COMMENT 'The app',
     capability LowCardinality(String) COMMENT 'quick or realtime',
-    last_day Date COMMENT 'The newest complete Shanghai day, that of the newest line not included',
+    last_day Date COMMENT 'The newest complete Shanghai day: yesterday',
     days Int64 COMMENT 'From how many complete days the pace was taken',
     calls_a_day Float64 COMMENT 'Expected calls of a mean day',
     micro_calls_a_day Int64 COMMENT 'The same in millionths of a call',
@@ -55,7 +55,7 @@ FROM
             FROM
             (
                 SELECT
-                    appid, capability, day, assumeNotNull((SELECT toDate(max(time), 'Asia/Shanghai') - 1 FROM ledger)) AS newest_complete,
+                    appid, capability, day, assumeNotNull((SELECT toDate(now, 'Asia/Shanghai') - 1 FROM clock)) AS newest_complete,
                     sum(usage_daily.charged + usage_daily.trial_charged + usage_daily.uncovered) AS calls
                 FROM usage_daily
                 GROUP BY appid, capability, day

@@ -1,5 +1,4 @@
--- Days without any use are there, because each pack brings its own days: from its start to its expiry or the newest line
--- of the ledger. A day outside of these, such as that of a refund before the start, comes with its move.
+-- Days without any use are there, because each pack brings its own days: from its start to its expiry or to today. A day outside of these, such as that of a refund before the start, comes with its move. What was used before this log was so from the first day on.
 CREATE OR REPLACE VIEW pack_burndown
 (
     appid String COMMENT 'The app',
@@ -7,6 +6,7 @@ CREATE OR REPLACE VIEW pack_burndown
     pack_id String COMMENT 'The pack',
     day Date COMMENT 'The day, in Shanghai',
     calls Int64 COMMENT 'Size of the pack',
+    used_before Int64 COMMENT 'Calls of it that were used before this log, the same on every day',
     charged Int64 COMMENT 'Calls taken from it on that day',
     lapsed Int64 COMMENT 'Calls that it lost on that day, which is that of its expiry',
     refunded Int64 COMMENT 'Calls given back with it on that day',
@@ -18,10 +18,11 @@ SELECT
     pack_id,
     day,
     size AS calls,
+    before AS used_before,
     day_charged AS charged,
     day_lapsed AS lapsed,
     day_refunded AS refunded,
-    size - gone AS remaining
+    size - before - gone AS remaining
 FROM
 (
     SELECT
@@ -33,6 +34,7 @@ FROM
         day_lapsed,
         day_refunded,
         max(day_size) OVER (PARTITION BY appid, capability, pack_id) AS size,
+        max(day_before) OVER (PARTITION BY appid, capability, pack_id) AS before,
         sum(day_charged + day_lapsed + day_refunded) OVER (PARTITION BY appid, capability, pack_id ORDER BY day) AS gone
     FROM
     (
@@ -42,6 +44,7 @@ FROM
             pack_id,
             day,
             max(pack_size) AS day_size,
+            max(pack_before) AS day_before,
             sum(moved_charged) AS day_charged,
             sum(moved_lapsed) AS day_lapsed,
             sum(moved_refunded) AS day_refunded
@@ -52,9 +55,10 @@ FROM
                 capability,
                 pack_id,
                 arrayJoin(arrayMap(n -> toDate(starts_at, 'Asia/Shanghai') + n, range(toUInt64(greatest(0, 1
-                    + least(toDate(expires_at, 'Asia/Shanghai'), (SELECT toDate(max(time), 'Asia/Shanghai') FROM ledger))
+                    + least(toDate(expires_at, 'Asia/Shanghai'), assumeNotNull((SELECT toDate(now, 'Asia/Shanghai') FROM clock)))
                     - toDate(starts_at, 'Asia/Shanghai')))))) AS day,
                 calls AS pack_size,
+                used_before AS pack_before,
                 toInt64(0) AS moved_charged,
                 toInt64(0) AS moved_lapsed,
                 toInt64(0) AS moved_refunded
@@ -66,6 +70,7 @@ FROM
                 pack_id,
                 toDate(time, 'Asia/Shanghai') AS day,
                 toInt64(0) AS pack_size,
+                toInt64(0) AS pack_before,
                 if(kind = 'charge', calls, 0) AS moved_charged,
                 if(kind = 'lapse', calls, 0) AS moved_lapsed,
                 if(kind = 'refund', calls, 0) AS moved_refunded

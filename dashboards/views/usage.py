@@ -20,7 +20,7 @@ class Usage:
         period, type, meaning: the column of time.
         moment: what the inner query groups by.
         shown: what the view makes of that, which is called `moment`.
-        by_place: whether it tells scenes and stores apart; if not, its projection has the kinds side by side.
+        by_place: True to separate scenes and stores; otherwise its projection has the kinds side by side.
     """
 
     period: str

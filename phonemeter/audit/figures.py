@@ -1,4 +1,4 @@
-"""What lines add up to: figures per app, day and pack, and fingerprints per stretch of offsets. Pure."""
+"""Sums over ledger entries: figures per app, day and pack, and fingerprints per range of offsets. Pure."""
 
 from datetime import date, timedelta
 from hashlib import md5
@@ -7,23 +7,24 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from metering.ledger import Entry
+from metering.ledger import MOVED_REASONS, Entry
 from metering.times import shanghai_day
 
-Identity = tuple[int, int]
-"""Source offset and line: what a line is called within its source partition."""
+EntryId = tuple[int, int]
+"""The id of an entry within its source partition: source offset and line."""
 
-STRETCH_OFFSETS: Final = 10_000
+RANGE_OFFSETS: Final = 10_000
 """Source offsets that share a fingerprint."""
 
 FIELD_SEPARATOR: Final = "\x1f"
 
+_CONSEQUENCES: Final = frozenset({"lapse", "unsettled"})
 _CHARGED: Final = frozenset({"charge", "trial_charge"})
 _UINT64: Final = (1 << 64) - 1
 
 
-class Cell(NamedTuple):
-    """What figures are added up by: app, Shanghai day (days since 1970-01-01), pack (empty for the trial)."""
+class FigureCell(NamedTuple):
+    """The key of figures: app, Shanghai day (days since 1970-01-01), pack (empty for the trial)."""
 
     appid: str
     day: int
@@ -35,25 +36,25 @@ class Cell(NamedTuple):
         return date(1970, 1, 1) + timedelta(days=self.day)
 
 
-class Figures(Struct):
-    """Sums over lines: events that have their outcome here, lines, calls charged, and what those cost."""
+class LedgerFigures(Struct):
+    """Sums over entries: events with their outcome here, entries, calls charged, and their cost."""
 
     events: int = 0
     entries: int = 0
     calls: int = 0
     micro_yuan: int = 0
 
-    def add(self, other: "Figures", times: int = 1) -> None:
-        """Add another sum, so many times."""
+    def add(self, other: "LedgerFigures", times: int = 1) -> None:
+        """Add another sum, `times` times."""
         self.events += times * other.events
         self.entries += times * other.entries
         self.calls += times * other.calls
         self.micro_yuan += times * other.micro_yuan
 
     def count(self, entry: Entry) -> None:
-        """Add one line."""
+        """Add one entry."""
         self.entries += 1
-        if entry.event_id and entry.reason != "taken_over":
+        if entry.event_id and not _is_consequence(entry):
             self.events += 1
         if entry.kind in _CHARGED:
             self.calls += entry.calls
@@ -61,36 +62,47 @@ class Figures(Struct):
                 self.micro_yuan += entry.amount_micro_yuan
 
 
-def identity_of(entry: Entry) -> Identity:
-    """The identity of a line within its source partition."""
+def _is_consequence(entry: Entry) -> bool:
+    """True for an entry beside its event's outcome, such as what a late pack or a settlement moved."""
+    return (
+        entry.reason in MOVED_REASONS
+        or entry.kind in _CONSEQUENCES
+        or (entry.kind == "opening" and (entry.pack_id != "" or entry.reason == "observed"))
+    )
+
+
+def entry_id(entry: Entry) -> EntryId:
+    """The id of an entry within its source partition."""
     return (entry.offset, entry.line)
 
 
-def figures_of(entry: Entry) -> Figures:
-    """The figures of one line."""
-    figures = Figures()
+def figures_of(entry: Entry) -> LedgerFigures:
+    """The figures of one entry."""
+    figures = LedgerFigures()
     figures.count(entry)
     return figures
 
 
-def cell_of(entry: Entry) -> Cell:
-    """The cell that a line belongs to; a rejection belongs to no app."""
-    return Cell(entry.appid, shanghai_day(entry.time_ms), entry.pack_id)
+def cell_of(entry: Entry) -> FigureCell:
+    """The cell of an entry; a rejection belongs to no app."""
+    return FigureCell(entry.appid, shanghai_day(entry.time_ms), entry.pack_id)
 
 
-class Stretch(NamedTuple):
-    """The lines of so many source offsets in a row: how many there are, and their fingerprint.
+class RangeFingerprint(NamedTuple):
+    """The number of entries of `RANGE_OFFSETS` consecutive source offsets, and their fingerprint.
 
     The fingerprint is the sum, modulo 2^64, of the first eight bytes (little-endian) of the MD5 of each
-    line's fields, written in decimal or as they are and joined by U+001F. The order of the lines does not
-    matter; a line that is there twice does.
+    entry's fields, in decimal or as they are, joined by U+001F. The order of the entries does not matter; an
+    entry that is there twice does.
     """
 
     lines: int = 0
     fingerprint: int = 0
 
-    def plus(self, entry: Entry) -> "Stretch":
-        """With one more line."""
+    def plus(self, entry: Entry) -> "RangeFingerprint":
+        """The fingerprint with one more entry."""
         text = FIELD_SEPARATOR.join(map(str, msgspec.structs.astuple(entry)))
         digest = md5(text.encode(), usedforsecurity=False).digest()
-        return Stretch(self.lines + 1, (self.fingerprint + int.from_bytes(digest[:8], "little")) & _UINT64)
+        return RangeFingerprint(
+            self.lines + 1, (self.fingerprint + int.from_bytes(digest[:8], "little")) & _UINT64
+        )

@@ -1,4 +1,4 @@
-"""What an audit came to."""
+"""The result of an audit."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -7,22 +7,22 @@ import msgspec
 from msgspec import Struct
 
 from phonemeter.audit.differences import Difference
-from phonemeter.audit.figures import Figures
-from phonemeter.audit.stored import Repeated
+from phonemeter.audit.figures import LedgerFigures
+from phonemeter.audit.shared_packs import SharedPack
+from phonemeter.audit.stored_ledger import RepeatedEvent
 
 Place = Literal["phone-ledger", "ClickHouse", "phone-dead-letters"]
 PLACES: Final[tuple[Place, ...]] = ("phone-ledger", "ClickHouse", "phone-dead-letters")
 
 
-class CellDifference(Struct, frozen=True):
-    """One app, Shanghai day and pack whose figures are not what the rules say.
+LATE_FACTS_MAX: Final = 1_000
+"""Limit of late facts that a report names."""
 
-    Attributes:
-        place: where.
-        partition: the source partition.
-        appid, date, pack_id: what the figures are of; the pack is empty for the trial and what has none.
-        expected: what the rules say.
-        found: what is there.
+
+class CellDifference(Struct, frozen=True):
+    """One app, Shanghai day and pack whose figures in a place differ from the rules.
+
+    The pack is empty for the trial and without a pack.
     """
 
     place: Place
@@ -30,42 +30,38 @@ class CellDifference(Struct, frozen=True):
     appid: str
     date: str
     pack_id: str
-    expected: Figures
-    found: Figures
+    expected: LedgerFigures
+    found: LedgerFigures
 
 
 class PlaceReport(Struct):
-    """What one place came to.
+    """The result for one place, with its first differences and the first figures that differ.
 
     Attributes:
-        items: lines or letters that it has, each once.
-        repeated: how often one was published again (which is no difference if it is identical).
-        kinds: differences by kind.
-        drift: how far off it is; too much and too little do not cancel.
-        differences: the first ones.
-        cells: the first figures that differ.
+        items: number of distinct entries or letters.
+        repeated: number of identical repetitions, which are no differences.
+        kinds: number of differences by kind.
+        drift: sums of all deviations; surplus and deficit do not cancel.
     """
 
     items: int = 0
     repeated: int = 0
     kinds: dict[str, int] = {}
-    drift: Figures = msgspec.field(default_factory=Figures)
+    drift: LedgerFigures = msgspec.field(default_factory=LedgerFigures)
     differences: list[Difference] = []
     cells: list[CellDifference] = []
 
 
 class PartitionReport(Struct):
-    """How far a partition was audited, and what its log came to by the rules.
+    """The extent of the audit of a partition, and its figures by the rules.
 
     Attributes:
-        partition: its number.
         log_end: the offset at which the log ended.
-        audited_to: up to before this offset: so far the worker had come.
-        stored_offset, stored_line: up to this line ClickHouse was audited: so far the sink had come.
-        records: audited records of the log, clock ticks and what is no event included.
-        figures: what the rules make of them.
-        dead_letters: how many of them are no events.
-        not_stored: lines of them that the sink had not stored yet.
+        audited_to: the offset before which the log was audited: the worker's progress.
+        stored_offset, stored_line: the last entry audited in ClickHouse: the sink's progress.
+        records: number of audited records of the log, clock ticks and non-events included.
+        dead_letters: number of non-events among them.
+        not_stored: number of their entries that the sink had not stored yet.
     """
 
     partition: int
@@ -74,55 +70,66 @@ class PartitionReport(Struct):
     stored_offset: int
     stored_line: int
     records: int = 0
-    figures: Figures = msgspec.field(default_factory=Figures)
+    figures: LedgerFigures = msgspec.field(default_factory=LedgerFigures)
     dead_letters: int = 0
     not_stored: int = 0
 
     @property
     def in_flight(self) -> int:
-        """Records that the worker had not done yet."""
+        """Number of records that the worker had not processed yet."""
         return self.log_end - self.audited_to
 
 
+class LateFact(Struct, frozen=True):
+    """A late fact beyond the settlement horizon: what it changed of earlier decisions is not settled."""
+
+    appid: str
+    event_id: str
+    partition: int
+    offset: int
+    time_ms: int
+
+
 @dataclass(slots=True)
-class Report:
-    """What an audit came to.
+class AuditReport:
+    """The result of an audit, and that of each place for all partitions together.
 
     Attributes:
-        partitions: by number.
-        places: what each place came to, all partitions together.
         repeated: event ids that were counted as a call more than once.
-        took_s: how long it took.
+        shared_packs: packs that were in two apps at once.
+        beyond_horizon: number of late facts that are too old to be settled; `late_facts` has the first ones.
+        settings_note: a sentence if the settings are not those that the log was metered by.
+        another_log: a sentence if the log is not the one that was metered.
     """
 
     partitions: list[PartitionReport] = field(default_factory=list)
     places: dict[Place, PlaceReport] = field(
         default_factory=lambda: {place: PlaceReport() for place in PLACES}
     )
-    repeated: list[Repeated] = field(default_factory=list)
+    repeated: list[RepeatedEvent] = field(default_factory=list)
+    shared_packs: list[SharedPack] = field(default_factory=list)
+    beyond_horizon: int = 0
+    late_facts: list[LateFact] = field(default_factory=list)
     took_s: float = 0.0
+    settings_note: str = ""
+    another_log: str = ""
 
     @property
     def clean(self) -> bool:
-        """Whether every place is as the rules say; an id that came back beyond the window is."""
-        return not any(place.kinds for place in self.places.values())
+        """True if every place agrees with the rules, as may repeated ids and shared packs."""
+        return not self.another_log and not any(place.kinds for place in self.places.values())
 
     @property
-    def figures(self) -> Figures:
-        """What the rules make of all audited records."""
-        total = Figures()
+    def figures(self) -> LedgerFigures:
+        """Figures of all audited records by the rules."""
+        total = LedgerFigures()
         for partition in self.partitions:
             total.add(partition.figures)
         return total
 
 
-class Repaired(Struct):
-    """What a repair did.
-
-    Attributes:
-        lines: how many the new table was filled with.
-        looked_again: whether the end of the ledger was damaged, so that a sink had to restore it.
-    """
+class RepairReport(Struct):
+    """The number of entries in the repaired table, and whether a sink had to restore its missing end."""
 
     lines: int = 0
-    looked_again: bool = False
+    end_restored: bool = False

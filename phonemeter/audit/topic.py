@@ -1,66 +1,68 @@
-"""A topic that the worker publishes to, followed beside the rules."""
+"""A topic that the worker publishes to, compared with the rules."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, NamedTuple
 
-from aiokafka.structs import ConsumerRecord
-
+from metering.records import Record
 from phonemeter.audit.differences import Item
-from phonemeter.audit.figures import Identity
-from phonemeter.audit.log import Log
-from phonemeter.audit.published import Published
-from phonemeter.replay.reading import Span
+from phonemeter.audit.figures import EntryId
+from phonemeter.audit.published_items import PublishedItems
+from phonemeter.topic_reader import OffsetSpan, TopicReader
 
-Read = Callable[[bytes | None], Sequence[tuple[Identity, Item]]]
+ReadItems = Callable[[bytes | None], Sequence[tuple[EntryId, Item]]]
 """The items of a record's value, in order; raises ValueError."""
 
 
 class _Arrived(NamedTuple, Generic[Item]):
-    """A record that is next: its own offset, and what it says of audited events."""
+    """The next record: its own offset, and its items about audited events."""
 
     offset: int
-    items: list[tuple[Identity, Item]]
+    items: list[tuple[EntryId, Item]]
 
 
 class TopicAudit(Generic[Item]):
-    """One partition of a topic, whose items are held against the rules.
+    """One partition of a topic, whose items are compared with the rules.
 
     Attributes:
-        later: offsets of records that repeat what is too old to be compared in this pass.
+        postponed: offsets of records that repeat items too old to be compared in this pass.
     """
 
-    def __init__(self, published: Published[Item], read: Read[Item], until: int, log_end: int) -> None:
-        self.published: Published[Item] = published
-        self.later: list[int] = []
-        self._read: Read[Item] = read
+    def __init__(
+        self, published: PublishedItems[Item], read: ReadItems[Item], until: int, log_end: int
+    ) -> None:
+        self.published: PublishedItems[Item] = published
+        self.postponed: list[int] = []
+        self._read: ReadItems[Item] = read
         self._until = until
         self._log_end = log_end
         self._arrivals: Iterator[_Arrived[Item]] = iter(())
         self._next: _Arrived[Item] | None = None
 
-    def begin(self, log: Log, topic: str, partition: int, span: Span) -> None:
+    def begin(self, log: TopicReader, topic: str, partition: int, span: OffsetSpan) -> None:
         """Read the topic from its beginning."""
-        self._begin(record for batch in log.batches(topic, partition, span) for record in batch)
+        self._begin(
+            record for batch in log.batches(topic, partition, span, self._damaged) for record in batch
+        )
 
-    def begin_again(self, log: Log, topic: str, partition: int) -> None:
-        """Go back to the records that were left for later."""
-        wanted, self.later = frozenset(self.later), []
-        self.published.go_back()
+    def restart(self, log: TopicReader, topic: str, partition: int) -> None:
+        """Go back to the postponed records."""
+        wanted, self.postponed = frozenset(self.postponed), []
+        self.published.rewind()
         if not wanted:
             self._begin(iter(()))
             return
-        span = Span(min(wanted), max(wanted) + 1)
+        span = OffsetSpan(min(wanted), max(wanted) + 1)
         self._begin(
             record
-            for batch in log.batches(topic, partition, span)
+            for batch in log.batches(topic, partition, span, lambda _offset: None)
             for record in batch
             if record.offset in wanted
         )
 
     def follow(self, reached: int | None) -> None:
-        """See what was published of the events before an offset, or all that is left.
+        """Compare what was published of the events before an offset, or everything that is left.
 
-        A record waits until all events are expected that it is about.
+        A record waits until all its events are expected.
         """
         while self._next is not None:
             if reached is not None and self._next.items[-1][0][0] >= reached:
@@ -69,19 +71,22 @@ class TopicAudit(Generic[Item]):
             self._next = next(self._arrivals, None)
         self.published.trim()
 
-    def _begin(self, records: Iterator[ConsumerRecord]) -> None:
-        self._arrivals = self._arriving(records)
+    def _begin(self, records: Iterator[Record]) -> None:
+        self._arrivals = self._read_arrivals(records)
         self._next = next(self._arrivals, None)
 
+    def _damaged(self, offset: int) -> None:
+        self.published.differences.unreadable(offset, "the topic is damaged there: the checksum is wrong")
+
     def _see(self, arrived: _Arrived[Item]) -> None:
-        if not self.published.reaches(arrived.items[0][0]):
-            self.later.append(arrived.offset)
+        if not self.published.is_comparable(arrived.items[0][0]):
+            self.postponed.append(arrived.offset)
             return
         for identity, item in arrived.items:
-            self.published.see(identity, item)
+            self.published.observe(identity, item)
 
-    def _arriving(self, records: Iterator[ConsumerRecord]) -> Iterator[_Arrived[Item]]:
-        """What is about events that are audited; the others are in flight, or beyond the end of the log."""
+    def _read_arrivals(self, records: Iterator[Record]) -> Iterator[_Arrived[Item]]:
+        """The records about audited events; the others are in flight, or beyond the end of the log."""
         for record in records:
             try:
                 items = self._read(record.value)

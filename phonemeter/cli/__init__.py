@@ -1,4 +1,4 @@
-"""Where the command `phonemeter` begins: so light that Ctrl-C finds it ready while the rest is imported."""
+"""The commands of `phonemeter`. The entry point is small, so Ctrl-C works while the rest is imported."""
 
 import sys
 
@@ -7,7 +7,7 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line. Ctrl-C while it is being loaded ends it as later: without a word."""
+    """Run the command line. Ctrl-C while it is being loaded ends it silently, as later."""
     try:
         from phonemeter.cli.program import run  # noqa: PLC0415 - takes a while, and Ctrl-C may come meanwhile
 

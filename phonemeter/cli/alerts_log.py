@@ -1,32 +1,34 @@
-"""The alerts and what became of them, as Kafka knows it; and what people say about them, written there."""
+"""Alerts and their deliveries, read from Kafka, and the records that people write about them."""
 
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Final
-
-import msgspec
 
 from metering.alerts import Alert
 from metering.topics import ALERTS, DELIVERIES
-from phonemeter.replay.reading import TopicReader
-from sinks.lines import BEFORE_ALL
+from phonemeter.topic_reader import TopicReader
+from sinks.notifier.alert_routing import decode_alert
 from sinks.notifier.deliveries import Deliveries
-from sinks.notifier.incoming import position_of
-from sinks.notifier.kafka_log import Outgoing, Publisher
-from sinks.notifier.records import Acknowledged, AnyRecord, Asked, decode, encode, key_of
-
-_decoder: Final = msgspec.json.Decoder(Alert)
+from sinks.notifier.kafka_log import DeliveriesPublisher
+from sinks.notifier.records import (
+    FINAL_STATES,
+    Acknowledgement,
+    AnyRecord,
+    DeliveryOutput,
+    DeliveryRequest,
+    decode,
+)
+from sinks.position import BEFORE_ALL
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """How far an alert is on one route.
+class DeliveryStatus:
+    """The progress of one alert on one route.
 
     `state` is `held` (for quiet hours or a digest), `waiting` (for its next attempt), `sending`, `delivered`,
-    `dead` or `acknowledged`.
+    `dead`, `acknowledged` or `not_sent`.
     """
 
     route: str
@@ -34,57 +36,60 @@ class Delivery:
     attempt: int
     due_ms: int
     reason: str
-    chain: str
+    delivery_id: str
     partition: int
 
 
 class DeliveryLog:
-    """What all of `phone-deliveries` says. Made by `read_deliveries`."""
+    """The content of `phone-deliveries`, by partition. Made by `read_deliveries`."""
 
-    def __init__(self, known: dict[int, Deliveries]) -> None:
-        self.known = known
-        self._by_alert: dict[str, list[Delivery]] = defaultdict(list)
-        now_ms = _now_ms()
-        for partition, deliveries in known.items():
-            for asked in deliveries.asked.values():
-                self._by_alert[asked.alert.id].append(_delivery(partition, deliveries, asked, now_ms))
+    def __init__(self, partitions: dict[int, Deliveries]) -> None:
+        self.partitions = partitions
+        self._by_alert: dict[str, list[DeliveryStatus]] = defaultdict(list)
+        now_ms = time.time_ns() // 1_000_000
+        for partition, deliveries in partitions.items():
+            for request in deliveries.requests.values():
+                self._by_alert[request.alert.id].append(_status(partition, deliveries, request, now_ms))
 
-    def of(self, alert: str) -> list[Delivery]:
-        """The deliveries of an alert, by route."""
-        return sorted(self._by_alert.get(alert, []), key=lambda one: one.route)
+    def statuses(self, alert_id: str) -> list[DeliveryStatus]:
+        """The progress of an alert on each route, by route."""
+        return sorted(self._by_alert.get(alert_id, []), key=lambda status: status.route)
 
-    def acknowledgement(self, alert: str) -> Acknowledged | None:
-        """Who has acknowledged an alert first, and when."""
-        found = [known.acknowledged[alert] for known in self.known.values() if alert in known.acknowledged]
+    def acknowledgement(self, alert_id: str) -> Acknowledgement | None:
+        """The first acknowledgement of an alert, if there is one."""
+        found = [
+            deliveries.acknowledgements[alert_id]
+            for deliveries in self.partitions.values()
+            if deliveries.is_acknowledged(alert_id)
+        ]
         return min(found, key=lambda one: one.at_ms, default=None)
 
 
 def read_deliveries(reader: TopicReader) -> DeliveryLog:
     """Read all of `phone-deliveries`."""
-    found = {}
+    partitions = {}
     for partition, span in reader.spans(DELIVERIES).items():
-        known = found[partition] = Deliveries(forget=False)
+        deliveries = partitions[partition] = Deliveries(keep_finished=True)
         for batch in reader.batches(DELIVERIES, partition, span):
             for record in batch:
                 if record.key is not None and record.value is None:
-                    known.erase(record.key)
+                    deliveries.erase(record.key)
                 elif record.value is not None:
                     try:
-                        known.apply(decode(record.value))
+                        deliveries.apply(decode(record.value))
                     except ValueError:
                         continue
-    return DeliveryLog(found)
+    return DeliveryLog(partitions)
 
 
 def read_alerts(reader: TopicReader) -> Iterator[Alert]:
-    """Each alert on `phone-alerts` once, in the order of each partition."""
+    """Read each alert of `phone-alerts` once, in the order of each partition."""
     for partition, span in reader.spans(ALERTS).items():
         newest = BEFORE_ALL
         for batch in reader.batches(ALERTS, partition, span):
             for record in batch:
                 try:
-                    alert = _decoder.decode(record.value or b"")
-                    position = position_of(alert.id)
+                    alert, position = decode_alert(record.value)
                 except ValueError:
                     continue
                 if position > newest:
@@ -93,21 +98,19 @@ def read_alerts(reader: TopicReader) -> Iterator[Alert]:
 
 
 def write(kafka: str, records: Sequence[tuple[int, AnyRecord]]) -> None:
-    """Publish records, each on its partition, and wait until the broker has them."""
-    with closing(Publisher(kafka)) as publisher:
-        publisher.publish([Outgoing(partition, key_of(one), encode(one)) for partition, one in records])
+    """Publish records, each on its partition, and wait until the broker has confirmed them."""
+    with closing(DeliveriesPublisher(kafka)) as publisher:
+        publisher.publish([DeliveryOutput.of(record, partition) for partition, record in records])
 
 
-def _delivery(partition: int, known: Deliveries, asked: Asked, now_ms: int) -> Delivery:
-    chain = known.chains.get(known.chain_of.get((asked.alert.id, asked.route), ""))
-    settled = known.settled(asked.alert.id)
-    if chain is None:
-        state = "held" if asked.due_ms > now_ms else "waiting"
-        state = "acknowledged" if settled else state
-        return Delivery(asked.route, state, 0, asked.due_ms, "", "", partition)
-    state = "acknowledged" if settled and chain.state != "delivered" else chain.state
-    return Delivery(asked.route, state, chain.attempt, chain.due_ms, chain.reason, chain.id, partition)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _status(partition: int, deliveries: Deliveries, request: DeliveryRequest, now_ms: int) -> DeliveryStatus:
+    delivery = deliveries.delivery_of((request.alert.id, request.route))
+    acknowledged = deliveries.is_acknowledged(request.alert.id)
+    if delivery is None:
+        state = "held" if request.due_ms > now_ms else "waiting"
+        state = "acknowledged" if acknowledged else state
+        return DeliveryStatus(request.route, state, 0, request.due_ms, "", "", partition)
+    state = "acknowledged" if acknowledged and delivery.state not in FINAL_STATES else delivery.state
+    return DeliveryStatus(
+        request.route, state, delivery.attempt, delivery.due_ms, delivery.reason, delivery.id, partition
+    )

@@ -2,43 +2,51 @@
 
 import logging
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Final
 
-import msgspec
 import typer
-from rich.console import Console
 
-from phonemeter.audit import service, wording
-from phonemeter.audit.auditor import Show
+from phonemeter.audit import sentences, service
+from phonemeter.audit.apps_summary import read_summary
 from phonemeter.audit.auditor import audit as carry_out
-from phonemeter.audit.fleet import read_fleet
 from phonemeter.audit.repair import allow_inserts
-from phonemeter.audit.repair import repair as mend
-from phonemeter.audit.report import Report
+from phonemeter.audit.repair import repair as repair_ledger
+from phonemeter.audit.report import AuditReport
+from phonemeter.cli.progress_bar import audit_progress
+from phonemeter.cli.services import log_to_stderr
 from phonemeter.errors import UserError
 from phonemeter.settings import load
+from phonemeter.stack.data_services import data_services
+from phonemeter.terminal import output, print_json
+from sinks.preconditions import Preconditions, broker_view
 
 DIFFERENT: Final = 1
-METRICS_PORT: Final = 9466
+AUDIT_FIELDS: Final = (
+    "partitions",
+    "places",
+    "repeated",
+    "shared_packs",
+    "beyond_horizon",
+    "late_facts",
+    "took_s",
+    "settings_note",
+    "another_log",
+)
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def audit(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     most: Annotated[
-        int, typer.Option("--most", min=1, max=1_000, help="Differences to print of each place.")
+        int, typer.Option("--most", min=1, max=1_000, help="Number of differences to print for each place.")
     ] = 10,
     every: Annotated[
         str | None,
         typer.Option(
-            help="Audit again and again, so long from begin to begin (90s, 30m, 1h), and serve the results "
-            "as metrics until stopped.",
+            help="Audit repeatedly, at this interval from start to start (90s, 30m, 1h), and serve the "
+            "results as metrics until stopped.",
             metavar="TIME",
         ),
     ] = None,
@@ -46,19 +54,23 @@ def audit(
         bool,
         typer.Option(
             "--repair",
-            help="If ClickHouse differs, build its ledger anew from phone-ledger, put it in the place of the "
-            "old one at once, and audit again.",
+            help="If ClickHouse differs, build its ledger again from phone-ledger, replace the old one with "
+            "it atomically, and audit again.",
         ),
     ] = False,
     port: Annotated[
-        int, typer.Option(min=1, max=65_535, help="Port of the metrics, with --every.")
-    ] = METRICS_PORT,
+        int | None,
+        typer.Option(
+            min=1, max=65_535, help="Port of the metrics, with --every. [default: the setting audit_port]"
+        ),
+    ] = None,
 ) -> None:
     """Recompute the ledger from the log of events and compare it with phone-ledger and with ClickHouse.
 
-    The rules run over the whole log again. Held against them are every line of phone-ledger (one that was
-    published twice has to be identical), every line in ClickHouse, and the dead letters. What the worker and
-    the sink have not done yet is no difference; how far they are is said. Prints the first differences.
+    The whole log is metered again. The result is compared with every entry of phone-ledger (one that was
+    published twice has to be identical), every entry in ClickHouse, and the dead letters. What the worker and
+    the sink have not processed yet is no difference, but is reported. Prints the first differences. If the
+    one-machine stack is down, Kafka and ClickHouse are started for the audit.
 
     The exit status is 0 if there is none, 1 if there is any. Changes nothing, unless --repair is given.
     """
@@ -66,36 +78,36 @@ def audit(
     if every is not None:
         if repair:
             raise UserError("--repair is done once and by a person; leave out --every.")
-        every_s = seconds_of(every)
-        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
-        for library in ("kafka", "aiokafka", "clickhouse_driver"):
-            logging.getLogger(library).setLevel(logging.ERROR)
-        service.audit_again_and_again(
+        every_s = parse_interval_s(every)
+        log_to_stderr()
+        service.audit_periodically(
             partial(carry_out, settings),
-            partial(read_fleet, settings.clickhouse),
+            partial(read_summary, settings.clickhouse),
             every_s,
             settings.audit_balances_interval_s,
-            settings.listen_host,
-            port,
+            preconditions=Preconditions(frozenset(), partial(broker_view, settings.kafka)),
+            host=settings.listen_host,
+            port=port or settings.audit_port,
         )
         return
     if repair:
-        # What the sink would log is told by the result.
+        # The result reports what the sink would log.
         logging.getLogger("sinks").addHandler(logging.NullHandler())
-        allow_inserts(settings.clickhouse)
-    with progress() as show:
+    with data_services(settings, ("kafka", "engine")), audit_progress() as show:
+        if repair:
+            allow_inserts(settings.clickhouse)
         report = carry_out(settings, show)
         if repair and report.places["ClickHouse"].kinds:
-            repaired = mend(settings, show)
-            console = Console(stderr=True, highlight=False, soft_wrap=True)
-            console.print(f"{wording.verdict(report)} {wording.mended(repaired)}")
+            repaired = repair_ledger(settings, show)
+            console = output(stderr=True)
+            console.print(f"{sentences.verdict(report)} {sentences.repair_result(repaired)}")
             report = carry_out(settings, show)
-    tell(report, most=most, as_json=as_json)
+    print_report(report, most=most, as_json=as_json)
     raise typer.Exit(0 if report.clean else DIFFERENT)
 
 
-def seconds_of(text: str) -> float:
-    """The seconds of a time such as 90s, 30m, 1h.
+def parse_interval_s(text: str) -> float:
+    """Parse a duration such as 90s, 30m, 1h into seconds.
 
     Raises:
         UserError: it is none.
@@ -108,31 +120,25 @@ def seconds_of(text: str) -> float:
     return int(match[1]) * UNITS_S[match[2]]
 
 
-def tell(report: Report, *, most: int, as_json: bool) -> None:
+def print_report(report: AuditReport, *, most: int, as_json: bool) -> None:
     """Print an audit."""
     if as_json:
         told = {"clean": report.clean, "figures": report.figures}
-        told |= {name: getattr(report, name) for name in ("partitions", "places", "repeated", "took_s")}
-        sys.stdout.write(f"{msgspec.json.encode(told).decode()}\n")
+        told |= {name: getattr(report, name) for name in AUDIT_FIELDS}
+        print_json(told)
         return
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(wording.verdict(report), style="bold green" if report.clean else "bold red")
-    console.print(wording.scope(report))
+    console = output()
+    console.print(sentences.verdict(report), style="bold green" if report.clean else "bold red")
+    console.print(sentences.scope(report))
+    if report.settings_note:
+        console.print(report.settings_note, style="yellow")
+    if report.another_log:
+        console.print(report.another_log, style="bold red")
     for sentence in (
-        *wording.in_flight(report),
-        *wording.differences(report, most),
-        *wording.repeated(report, most),
+        *sentences.in_flight(report),
+        *sentences.differences(report, most),
+        *sentences.repeated(report, most),
+        *sentences.shared_packs(report, most),
+        *sentences.beyond_horizon(report, most),
     ):
         console.print(sentence)
-
-
-@contextmanager
-def progress() -> Iterator[Show]:
-    """Show people, on stderr, how far an audit is."""
-    console = Console(stderr=True)
-    with console.status("Auditing ...") as status:
-
-        def show(partition: int, offset: int, end: int) -> None:
-            status.update(f"Auditing partition {partition}: {offset:,} of {end:,} records ...")
-
-        yield show

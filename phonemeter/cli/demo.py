@@ -1,4 +1,4 @@
-"""`phonemeter demo`: traffic burns packs on this machine, from an empty directory to a checked ledger."""
+"""`phonemeter demo`: traffic through a stack on this machine, from an empty directory to a checked ledger."""
 
 import sys
 import time
@@ -9,18 +9,19 @@ from typing import Annotated, Final
 
 import typer
 from rich import progress as bars
-from rich.console import Console
-from rich.table import Table
 
 from phonemeter.cli import INTERRUPTED
 from phonemeter.cli.foreground import stopped_by_signals
 from phonemeter.demo import curve, report, traffic
+from phonemeter.demo.console import console_link
 from phonemeter.demo.ports import with_free_ports
-from phonemeter.demo.run import Outcome, Progress, run
+from phonemeter.demo.run import DemoProgress, DemoResult, run
 from phonemeter.errors import UserError
 from phonemeter.settings import Settings, load
-from phonemeter.stack.directory import StackDirectory
+from phonemeter.stack.directory import DEMO, StackDirectory
 from phonemeter.stack.stack import Stack
+from phonemeter.tables import print_table
+from phonemeter.terminal import Table, Terminal
 from producers.clock import wall_clock_ms
 
 UNACCOUNTED: Final = 1
@@ -42,33 +43,35 @@ def demo(
         ),
     ] = None,
     exit_: Annotated[
-        bool, typer.Option("--exit", help="End when all is checked instead of serving until Ctrl-C.")
+        bool, typer.Option("--exit", help="End after the check instead of serving until Ctrl-C.")
     ] = False,
     as_is: Annotated[
         bool,
-        typer.Option("--as-is", help="Publish the events alone: do not buy packs for apps that run dry."),
+        typer.Option(
+            "--as-is", help="Publish the events alone: buy no packs for apps that run out of calls."
+        ),
     ] = False,
     continue_: Annotated[
         bool,
         typer.Option(
-            "--continue", help="Go on with the data of the last demo; without it, it is deleted first."
+            "--continue", help="Continue with the data of the last demo, which is deleted otherwise."
         ),
     ] = False,
 ) -> None:
-    """Watch traffic burn packs: start everything, publish events, meter them, draw and check the result.
+    """Show the whole pipeline: start everything, publish events, meter them, draw and check the result.
 
-    The demo has a stack and a data directory of its own, so that it never touches other data. Time is the
-    events' own. Unless told otherwise it buys a pack of 250 calls and 90 days for every app and capability
-    that the events would run dry; the events that it published are left in traffic.jsonl in its directory.
+    The demo has a stack and a data directory of its own, so that it never touches other data. Its clock is
+    that of the events. Without --as-is it buys a pack of 250 calls and 90 days for every app and capability
+    that would run out of calls. The published events are kept in traffic.jsonl in its directory.
 
-    The exit status is 0 if every event is accounted for and ClickHouse holds what the rules alone make of the
-    same events, 130 if it was stopped before that was known; else 1.
+    The exit status is 0 if every event is accounted for and ClickHouse holds what offline metering of the
+    same events gives, 130 if the demo was stopped before this check, and 1 otherwise.
     """
     began_s = time.monotonic()
     settings = _settings(load())
     console = _console()
     kept = settings.data_dir / "traffic.jsonl"
-    lines = _lines(file, settings, kept if continue_ else None, console, as_is=as_is)
+    lines = _traffic(file, settings, kept if continue_ else None, console, as_is=as_is)
     if not continue_:
         StackDirectory(settings.data_dir).wipe()
     stack = Stack(settings)
@@ -76,12 +79,12 @@ def demo(
     with stopped_by_signals(stack, console):
         _start(stack, console)
         traffic.write_lines(kept, lines)
-        with _shown(console) as show:
+        with _progress_display(console) as show:
             outcome = run(settings, lines, show=show, check_stack=stack.check)
-        _tell(outcome, kept, console)
+        _print_result(outcome, kept, console)
         console.print(f"The whole demo took {time.monotonic() - began_s:.1f} s.")
         if not exit_:
-            _serve(stack, kept, console)
+            _wait_until_stopped(stack, kept, console, {appid for appid, _ in outcome.stored.uses})
     if outcome is None:
         raise typer.Exit(INTERRUPTED)
     if outcome.problems:
@@ -89,16 +92,18 @@ def demo(
 
 
 def _settings(settings: Settings) -> Settings:
-    return with_free_ports(settings.replaced(data_dir=settings.data_dir / "demo", clock="events"))
+    return with_free_ports(
+        settings.replaced(data_dir=settings.data_dir / DEMO, clock="events", business_database="")
+    )
 
 
-def _console() -> Console:
-    console = Console(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Console(highlight=False, width=PLAIN_COLUMNS)
+def _console() -> Terminal:
+    console = Terminal(soft_wrap=False)
+    return console if console.is_terminal else Terminal(width=PLAIN_COLUMNS)
 
 
-def _lines(
-    file: Path | None, settings: Settings, kept: Path | None, console: Console, *, as_is: bool
+def _traffic(
+    file: Path | None, settings: Settings, kept: Path | None, console: Terminal, *, as_is: bool
 ) -> list[bytes]:
     if file is None and kept is not None and kept.exists():
         lines = traffic.read_file(kept)
@@ -116,7 +121,7 @@ def _lines(
         return lines
     lines, packs = traffic.with_packs(lines, settings.rules())
     bought = (
-        "no app runs dry"
+        "none, no app runs out of calls"
         if not packs
         else "one for " + ", ".join(f"{pack.appid} {pack.capability}" for pack in packs)
     )
@@ -124,7 +129,7 @@ def _lines(
     return lines
 
 
-def _start(stack: Stack, console: Console) -> None:
+def _start(stack: Stack, console: Terminal) -> None:
     began_s = time.monotonic()
     with console.status(
         "Starting Kafka, ClickHouse, the worker and the sink (the first time Kafka is downloaded) ..."
@@ -136,22 +141,22 @@ def _start(stack: Stack, console: Console) -> None:
     )
 
 
-class _Shown:
+class _ProgressDisplay:
     """Progress as bars on a terminal; elsewhere one line when a stage is complete."""
 
-    def __init__(self, console: Console, live: bars.Progress | None) -> None:
+    def __init__(self, console: Terminal, live: bars.Progress | None) -> None:
         self._console = console
         self._live = live
-        self._tasks = [live.add_task(name, total=None) for name in Progress._fields] if live else []
+        self._tasks = [live.add_task(name, total=None) for name in DemoProgress._fields] if live else []
         self._complete: set[str] = set()
         self._began_s = time.monotonic()
 
-    def __call__(self, progress: Progress, expected: int) -> None:
+    def __call__(self, progress: DemoProgress, expected: int) -> None:
         if self._live is not None:
             for task, count in zip(self._tasks, progress, strict=True):
                 self._live.update(task, completed=count, total=expected)
             return
-        for name, count in zip(Progress._fields, progress, strict=True):
+        for name, count in zip(DemoProgress._fields, progress, strict=True):
             if count >= expected and name not in self._complete:
                 self._complete.add(name)
                 took_s = time.monotonic() - self._began_s
@@ -159,9 +164,9 @@ class _Shown:
 
 
 @contextmanager
-def _shown(console: Console) -> Iterator[_Shown]:
+def _progress_display(console: Terminal) -> Iterator[_ProgressDisplay]:
     if not console.is_terminal:
-        yield _Shown(console, None)
+        yield _ProgressDisplay(console, None)
         return
     columns = (
         bars.TextColumn("{task.description:<9}"),
@@ -170,13 +175,13 @@ def _shown(console: Console) -> Iterator[_Shown]:
         bars.TimeElapsedColumn(),
     )
     with bars.Progress(*columns, console=console) as live:
-        yield _Shown(console, live)
+        yield _ProgressDisplay(console, live)
 
 
-def _tell(outcome: Outcome, kept: Path, console: Console) -> None:
+def _print_result(outcome: DemoResult, kept: Path, console: Terminal) -> None:
     for refusal in outcome.refusals:
         told = f"Line {refusal.line} of {kept} was refused: {refusal.reason}: {refusal.sentence}"
-        console.print(told, markup=False, soft_wrap=True)
+        console.print(told, soft_wrap=True)
     console.print()
     rows = report.rows_of(outcome.stored, outcome.rated)
     console.print(report.table_of(rows, outcome.rated, console.width))
@@ -185,37 +190,36 @@ def _tell(outcome: Outcome, kept: Path, console: Console) -> None:
     console.print()
     if not outcome.published:
         console.print("Nothing new was published: the log has all of these events already.")
-        _tell_check(outcome, console)
+        _print_check(outcome, console)
         return
     rate_per_s = outcome.published / max(outcome.elapsed_s, 0.001)
     console.print(
         f"{outcome.published:,} events published in {outcome.publish_s:.1f} s, metered and visible in "
         f"ClickHouse after {outcome.elapsed_s:.1f} s: {rate_per_s:,.0f} events/s from end to end."
     )
-    _tell_check(outcome, console)
+    _print_check(outcome, console)
 
 
-def _tell_check(outcome: Outcome, console: Console) -> None:
+def _print_check(outcome: DemoResult, console: Terminal) -> None:
     problems = outcome.problems
     if not problems:
         refused = f", {outcome.refused:,} refused" if outcome.refused else ""
         console.print(
             f"Checked: {outcome.log_records:,} events in the log{refused}, {outcome.stored.outcomes:,} "
-            "outcomes in ClickHouse; each figure and pack there is what the rules alone make of them.",
+            "outcomes in ClickHouse; each figure and pack there equals that of offline metering.",
             style="green",
         )
         return
     console.print("Not everything is accounted for:", style="red")
     for problem in problems[:PROBLEMS_SHOWN_MAX]:
-        console.print(f"  {problem}", style="red", markup=False)
+        console.print(f"  {problem}", style="red")
     if len(problems) > PROBLEMS_SHOWN_MAX:
         console.print(f"  and {len(problems) - PROBLEMS_SHOWN_MAX:,} more", style="red")
 
 
-def _serve(stack: Stack, kept: Path, console: Console) -> None:
-    endpoints = stack.endpoints
-    table = Table("what", title="Served until Ctrl-C", title_justify="left", highlight=False)
-    table.add_column("where", overflow="fold")
+def _wait_until_stopped(stack: Stack, kept: Path, console: Terminal, appids: set[str]) -> None:
+    endpoints = stack.endpoints.without_password()
+    table = Table("what", "where", title="Served until Ctrl-C", title_justify="left")
     table.add_row("ClickHouse, HTTP", endpoints.clickhouse_http)
     table.add_row("ClickHouse, native protocol", endpoints.clickhouse)
     table.add_row("Kafka", endpoints.kafka)
@@ -223,11 +227,13 @@ def _serve(stack: Stack, kept: Path, console: Console) -> None:
     table.add_row("sink: metrics", endpoints.sink_metrics)
     table.add_row("data and logs", str(stack.directory.path))
     table.add_row("the events", str(kept))
-    console.print(table)
+    print_table(console, table)
     console.print("For example, in another terminal:")
     console.print(
         f"  curl '{endpoints.clickhouse_http}/?database=phonemeter' --data '{EXAMPLE}'", soft_wrap=True
     )
+    console.print("The console; choose any password:")
+    console.print(f"  {console_link(stack.settings, appids)}", soft_wrap=True)
     sys.stdout.flush()
     while True:
         stack.check()

@@ -1,16 +1,25 @@
-"""From an exception to what its user reads: one sentence, and the exit status."""
+"""Exceptions turned into one sentence and an exit status."""
 
 import os
+import shutil
 import sys
+import textwrap
 import traceback
 from typing import Final
 
 from phonemeter.errors import PhonemeterError, UserError
 
 FAILED: Final = 1
-OURS: Final = frozenset({"phonemeter", "producers", "sinks", "streams", "dashboards", "metering"})
-REFUSALS: Final = {("sinks.errors", "SinkError")}
-"""Errors of the stages that say: as told it cannot work. Supervisors then need not try again."""
+OURS: Final = frozenset(
+    {"phonemeter", "producers", "sinks", "streams", "dashboards", "http_service", "metering"}
+)
+REFUSALS: Final = {
+    ("sinks.errors", "SinkError"),
+    ("producers.wechat.errors", "WechatFileError"),
+    ("producers.wechat.errors", "WechatPortError"),
+    ("http_service.errors", "ServicePortError"),
+}
+"""Errors of the stages that mean wrong settings; a supervisor need not restart the service."""
 
 SENTENCE_CHARS_MAX: Final = 2_000
 
@@ -18,21 +27,34 @@ LIBRARIES: Final = {
     ("kafka.errors", "KafkaError"): "Kafka did not do what was asked",
     ("clickhouse_driver.errors", "Error"): "ClickHouse did not do what was asked",
 }
-"""Errors of libraries that reach this place, by their base class: named, so that none has to be imported."""
+"""Errors of libraries that may get here, by the name of their base class, so that none is imported."""
+
+OTHERWISE_FAILED: Final = {"kafka": "Kafka", "clickhouse_driver": "ClickHouse"}
+"""Libraries that also raise errors of other classes than their own, with the server that each talks to."""
 
 
 def report(error: Exception) -> int:
-    """Tell `error` on stderr and return the exit status."""
+    """Print `error` on stderr and return the exit status."""
+    from metering.printable_text import printable  # noqa: PLC0415 - only commands that fail need it, and not --help
+
     if "PHONEMETER_DEBUG" in os.environ:
         traceback.print_exception(error)
-    sys.stderr.write(f"{sentence(error)[:SENTENCE_CHARS_MAX]}\n")
+    sys.stderr.write(f"{_wrapped_at_terminal(printable(sentence(error)[:SENTENCE_CHARS_MAX]))}\n")
     if isinstance(error, PhonemeterError):
         return error.exit_status
     return UserError.exit_status if REFUSALS & set(_bases(error)) else FAILED
 
 
+def _wrapped_at_terminal(text: str) -> str:
+    """A sentence wrapped at the width of the terminal; a long word, like a path, stays whole."""
+    if not sys.stderr.isatty():
+        return text
+    columns = shutil.get_terminal_size().columns
+    return textwrap.fill(text, columns, break_long_words=False, break_on_hyphens=False)
+
+
 def sentence(error: Exception) -> str:
-    """What to tell about an error: its own sentence if it is an expected one."""
+    """The sentence about an error: its own if it is an expected one."""
     if type(error).__module__.partition(".")[0] in OURS:
         return str(error)
     for base in _bases(error):
@@ -41,6 +63,14 @@ def sentence(error: Exception) -> str:
     if isinstance(error, OSError):
         return (
             f"The system refused: {error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
+        )
+    from sinks.errors import raised_by  # noqa: PLC0415 - as above
+
+    server = OTHERWISE_FAILED.get(raised_by(error))
+    if server is not None:
+        return (
+            f"{server} did not do what was asked: its client failed with {type(error).__name__} "
+            f"({_first_line(error)}); see phonemeter status, and try again."
         )
     return (
         f"phonemeter has a bug: {type(error).__name__}: {_first_line(error)}. "

@@ -1,20 +1,19 @@
-"""What every command that keeps a stack in the foreground does with signals."""
+"""Signals of commands that keep a stack in the foreground."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from rich.console import Console
-
 from phonemeter.stack.stack import Stack
+from phonemeter.terminal import Terminal
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def stopped_by_signals(stack: Stack, console: Console) -> Iterator[None]:
-    """End the block, without error, on a signal that asks for it; stop the stack however the block ends."""
+def stopped_by_signals(stack: Stack, console: Terminal) -> Iterator[None]:
+    """End the block without error on a stop signal; stop the stack however the block ends."""
     for number in STOP_SIGNALS:
         # nohup and job control ignore some on purpose.
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -24,7 +23,7 @@ def stopped_by_signals(stack: Stack, console: Console) -> Iterator[None]:
     except KeyboardInterrupt:
         console.print("Stopping ...")
     finally:
-        # It takes a few seconds at most, and half a stop would leave processes behind.
+        # It takes a few seconds at most, and an interrupted stop would leave processes behind.
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         stack.stop()

@@ -1,27 +1,30 @@
-"""`phonemeter rate`: the rules alone over a file of events, offline, and the accounts that result."""
+"""`phonemeter rate`: a file of events metered by the rules alone, offline, and the resulting accounts."""
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Annotated, Final
 
-import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
+from msgspec import structs
 
+from metering.alerts import alert_of
 from metering.events import CAPABILITIES, VALUE_BYTES_MAX
-from metering.rating import PackReport, Rating, RejectedLine, TrialReport, UseReport
+from metering.ledger import Entry
+from metering.offline_settlement import TooManyCallsError
+from metering.rating import CapabilityReport, PackReport, Rating, RejectedLine, TrialReport
 from metering.rating import rate as rating_of
-from metering.rules import Rules, TrialScope
-from metering.times import EARLIEST_MS, LATEST_MS, format_time, parse_time
-from phonemeter.cli.source import Source
-from phonemeter.cli.telling import output, print_whole, to_second, yuan
+from metering.times import parse_time
+from phonemeter.cli.line_input import LineInput
+from phonemeter.cli.option_groups import with_option_groups
+from phonemeter.cli.rule_options import RateRules, time_option
 from phonemeter.errors import UserError
+from phonemeter.formats import to_second, yuan
 from phonemeter.settings import load
+from phonemeter.tables import print_table
+from phonemeter.terminal import Table, output, print_json
 
 REJECTED_SHOWN: Final = 10
+ALERTS_SHOWN: Final = 20
 FIGURES: Final = {
     "suc-\nceeded": "succeeded",
     "\ntrial": "trial_charged",
@@ -29,16 +32,18 @@ FIGURES: Final = {
     "un-\ncovered": "uncovered",
     "\nfree": "free",
     "\nexempt": "exempt",
+    "cor-\nrected": "corrected",
     "de-\nnied": "denied",
     "fail-\ned": "failed",
     "dupli-\ncates": "duplicates",
 }
-"""The columns of counts, and the fields of a `UseReport` that they show."""
+"""The columns of counts, and the fields of a `CapabilityReport` that they show."""
 ALWAYS_SHOWN: Final = frozenset({"succeeded", "trial_charged", "charged", "uncovered"})
 TOO_LONG: Final = bytes(VALUE_BYTES_MAX + 1)
-"""Stands for a line that is too long to be an event, and was not kept."""
+"""Replacement for a line that is too long to be an event and was not kept."""
 
 
+@with_option_groups
 def rate(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="Events, one CloudEvent in JSON per line; - reads stdin.")
@@ -52,40 +57,51 @@ def rate(
             "left out. Default: after the last event.",
         ),
     ] = None,
-    trial_calls: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Calls of the trial quota. Default: the setting.")
-    ] = None,
-    billing_start: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Calls before it are free. Default: the setting."),
-    ] = None,
-    trial_scope: Annotated[
-        TrialScope | None,
-        typer.Option(help="Whether capabilities share one trial quota. Default: the setting."),
-    ] = None,
+    as_arrived: Annotated[
+        bool,
+        typer.Option(
+            "--as-arrived",
+            help="Show what the order of the lines gives at once, before late facts are settled. Default: "
+            "the settled figures, which do not depend on the order.",
+        ),
+    ] = False,
+    rules: RateRules,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Meter a file of events by the rules alone, without Kafka and ClickHouse, and show the accounts.
 
-    The file may be compressed by gzip. The order of the lines is the order of the log, whatever their times
-    are. A line that is no event is counted as rejected and stops nothing. The figures come from the code that
-    the stream runs. `emit` refuses more than that: what names a person in fields that the format does not
-    know, and events of the future.
+    The file may be compressed by gzip. The order of the lines is the order of the log: it decides the alerts.
+    The figures are the settled ones, which do not depend on it; with `--as-arrived` they are those that the
+    ledger has at first. A line that is no event is counted as rejected and stops nothing. Figures and alerts
+    come from the code that the stream runs. `emit` refuses more than that: what tells who a person is in what
+    fields hold that the format does not know, and events of the future.
     """
-    rules = _rules(trial_calls, billing_start, trial_scope)
-    at_ms = None if at is None else _time("--at", at)
-    rejected = _Rejected()
+    at_ms = None if at is None else time_option("--at", at)
+    rejected, alerts = _RejectedLines(), list[Entry]()
     with ExitStack() as held:
-        lines = _every_line(Source.opened(file, held))
-        rating = rating_of(lines, rules, at_ms=at_ms, on_rejected=rejected.keep)
+        lines = _read_lines(LineInput.open_named(file, held))
+        try:
+            rating = rating_of(
+                lines,
+                rules.applied_to(load().rules()),
+                at_ms=at_ms,
+                settled=not as_arrived,
+                on_rejected=rejected.keep,
+                on_alert=alerts.append,
+            )
+        except TooManyCallsError as error:
+            raise UserError(
+                f"{file}: {error}; --as-arrived rates them in the order of the lines, or rate fewer."
+            ) from None
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(rating), indent=2) + b"\n")
+        print_json({**structs.asdict(rating), "alerts": [alert_of(0, entry) for entry in alerts]}, indent=2)
     else:
         rejected.show(rating.rejected)
         _show(rating)
+        _show_alerts(alerts)
 
 
-class _Rejected:
+class _RejectedLines:
     """The first lines that are no events."""
 
     def __init__(self) -> None:
@@ -97,8 +113,8 @@ class _Rejected:
             self._first.append(line)
 
     def show(self, total: int) -> None:
-        """Tell them on stderr, and how many there are in all."""
-        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        """Print them on stderr, and their total number."""
+        console = output(stderr=True)
         for line in self._first:
             console.print(f"line {line.number}: {line.reason}: {line.sentence}", style="red")
         if total > len(self._first):
@@ -107,46 +123,48 @@ class _Rejected:
             )
 
 
-def _rules(trial_calls: int | None, billing_start: str | None, trial_scope: TrialScope | None) -> Rules:
-    """The rules that the stream would run by, except for what was asked for."""
-    rules = load().rules()
-    if trial_calls is not None:
-        rules = replace(rules, trial_calls=trial_calls)
-    if billing_start is not None:
-        rules = replace(rules, billing_start_ms=_time("--billing-start", billing_start))
-    if trial_scope is not None:
-        rules = replace(rules, trial_scope=trial_scope)
-    return rules
-
-
-def _time(option: str, text: str) -> int:
-    try:
-        time_ms = parse_time(text)
-    except ValueError as error:
-        raise UserError(f"{option}: {error}.") from None
-    if not EARLIEST_MS <= time_ms <= LATEST_MS:
-        allowed = f"{format_time(EARLIEST_MS)} to {format_time(LATEST_MS)}"
-        raise UserError(f"{option}: {text!r} is not within {allowed}.")
-    return time_ms
-
-
-def _every_line(source: Source) -> Iterator[bytes]:
-    """The lines of a file or of stdin, blank ones too so that they count, in bounded memory."""
+def _read_lines(source: LineInput) -> Iterator[bytes]:
+    """The lines of a file or of stdin, blank ones included for their numbers, in bounded memory."""
     for block in source.blocks(lambda: True):
         for value in block.values:
             yield TOO_LONG if value is None else value
 
 
 def _show(rating: Rating) -> None:
-    console = output(soft_wrap=False)
+    console = output()
     if not rating.apps:
         console.print("No app appears in these events.")
         return
-    print_whole(console, _calls(rating))
+    print_table(console, _calls(rating))
     packs = _packs(rating)
     if packs.row_count:
         console.print()
-        print_whole(console, packs)
+        print_table(console, packs)
+
+
+def _show_alerts(alerts: Sequence[Entry]) -> None:
+    """Print the newest alerts, which the stream would have raised."""
+    if not alerts:
+        return
+    newest = alerts[-ALERTS_SHOWN:]
+    of = f", the newest {len(newest)} of {len(alerts):,}" if len(newest) < len(alerts) else ""
+    title = f"Alerts (times in Asia/Shanghai{of})"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for name in ("time", "app", "capa-\nbility", "kind", "reason"):
+        table.add_column(name)
+    table.add_column("left", justify="right")
+    for entry in newest:
+        table.add_row(
+            to_second(entry.time_ms),
+            entry.appid,
+            entry.capability,
+            entry.kind,
+            entry.reason,
+            f"{entry.remaining:,}",
+        )
+    console = output()
+    console.print()
+    print_table(console, table)
 
 
 def _calls(rating: Rating) -> Table:
@@ -186,7 +204,9 @@ def _packs(rating: Rating) -> Table:
     table.add_column("capa-\nbility")
     table.add_column("pack")
     table.add_column("status")
-    for name in ("calls", "left", "lapsed"):
+    packs = [pack for reports in rating.apps.values() for _, use in _uses(reports) for pack in use.packs]
+    opened = any(pack.used_before for pack in packs)
+    for name in ("calls", *(["used\nbefore"] if opened else []), "left", "lapsed"):
         table.add_column(name, justify="right")
     table.add_column("starts")
     table.add_column("expires")
@@ -194,15 +214,16 @@ def _packs(rating: Rating) -> Table:
     for appid, reports in rating.apps.items():
         for capability, use in _uses(reports):
             for pack in use.packs:
-                table.add_row(appid, capability, *_pack(pack))
+                table.add_row(appid, capability, *_pack(pack, opened=opened))
     return table
 
 
-def _pack(pack: PackReport) -> tuple[str, ...]:
+def _pack(pack: PackReport, *, opened: bool) -> tuple[str, ...]:
     return (
         pack.pack_id,
         pack.status,
         f"{pack.calls:,}",
+        *([f"{pack.used_before:,}"] if opened else []),
         f"{pack.remaining:,}",
         f"{pack.lapsed:,}",
         to_second(parse_time(pack.starts_at)),
@@ -211,7 +232,7 @@ def _pack(pack: PackReport) -> tuple[str, ...]:
     )
 
 
-def _uses(reports: dict[str, TrialReport | UseReport]) -> Iterator[tuple[str, UseReport]]:
+def _uses(reports: dict[str, TrialReport | CapabilityReport]) -> Iterator[tuple[str, CapabilityReport]]:
     """The capabilities of an app with which anything happened; the first if nothing did with any."""
-    uses = [(name, use) for name in CAPABILITIES if isinstance(use := reports[name], UseReport)]
-    return iter([(name, use) for name, use in uses if use != UseReport()] or uses[:1])
+    uses = [(name, use) for name in CAPABILITIES if isinstance(use := reports[name], CapabilityReport)]
+    return iter([(name, use) for name, use in uses if use != CapabilityReport()] or uses[:1])

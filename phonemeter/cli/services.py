@@ -1,19 +1,21 @@
-"""`phonemeter worker`, `sink`, `notifier` and `engine`: one long-running service each, until SIGTERM."""
+"""`phonemeter worker`, `sink` and the other services: one process each, until SIGTERM."""
 
 import logging
-import os
 import sys
+from functools import partial
 from importlib import import_module
 from typing import Final
 
 import typer
+from kafka.errors import KafkaConnectionError
+from prometheus_client import CollectorRegistry
 
-from phonemeter.errors import UserError
-from phonemeter.settings import CONFIG_VARIABLE, Settings, load
-from phonemeter.stack.directory import StackDirectory
+from metering.rules import Rules
+from phonemeter.errors import OperationError, UserError
+from phonemeter.event_log import rules_of_log
+from phonemeter.settings import Settings, load
+from phonemeter.stack.directory import StackDirectory, private_files
 from phonemeter.stack.ports import listening
-from sinks.notifier.settings import NotifierSettings
-from sinks.settings import SinkSettings
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -21,51 +23,109 @@ LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 def worker() -> None:
     """Run the stream worker: it takes each event from the pack that WeChat would take it from.
 
-    The same as `faust -A streams.app worker`, told everything by phonemeter's settings.
+    The same as `faust -A streams.app worker`, but with all of phonemeter's settings.
     """
     settings = load()
     _check_port(settings.listen_host, settings.worker_port)
-    _export(settings)
-    faust = import_module("faust.cli.faust")
-    faust.cli(["--app", "streams.app:app", "--loglevel", "info", "worker"], prog_name="phonemeter worker")
+    import_module("streams.app").run(settings)
 
 
 def sink() -> None:
-    """Run the sink: it moves the ledger from Kafka into ClickHouse, every line exactly once."""
+    """Run the sink: it stores the ledger of Kafka in ClickHouse, every entry exactly once."""
     settings = load()
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
-    logging.getLogger("kafka").setLevel(logging.ERROR)
-    service = import_module("sinks.service")
-    views = import_module("dashboards.views")
-    service.run(
-        SinkSettings(**{name: getattr(settings, name) for name in SinkSettings.model_fields}),
-        views=views.statements(),
-    )
+    log_to_stderr()
+    import_module("sinks.service").run(settings, views=import_module("dashboards.views").statements())
+
+
+def settler() -> None:
+    """Run the settler: it brings apps whose facts arrived late to the figures of their order in time.
+
+    It reads an app's facts from ClickHouse, decides them again, and publishes what has to be moved.
+    """
+    settings = load()
+    log_to_stderr()
+    import_module("sinks.settler.service").run(settings, RecordedRules(settings))
 
 
 def notifier() -> None:
-    """Run the notifier: it takes each alert to the routes that want it, once per route.
+    """Run the notifier: it delivers each alert to its routes, once per route.
 
-    Who gets what is in the file that alert_routes names; without one alerts are read and not delivered.
+    The setting alert_routes names the routes file; without it alerts are read and not delivered.
     """
     settings = load()
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
-    logging.getLogger("kafka").setLevel(logging.ERROR)
-    service = import_module("sinks.notifier.service")
-    service.run(NotifierSettings(**{name: getattr(settings, name) for name in NotifierSettings.model_fields}))
+    log_to_stderr()
+    import_module("sinks.notifier.service").run(settings)
+
+
+def wechat() -> None:
+    """Run the service for WeChat: it reads what WeChat counts and sells, and receives what it pushes.
+
+    The setting wechat_apps names the file that says which apps.
+    """
+    settings = load()
+    log_to_stderr()
+    packs = import_module("phonemeter.ledger_packs").LedgerPackReader(settings.clickhouse)
+    cluster_of = partial(import_module("phonemeter.kafka_admin").cluster_id, settings.kafka)
+    import_module("producers.wechat.service").run(settings, packs, cluster_of)
+
+
+def gateway() -> None:
+    """Run the HTTP gateway: it takes events, and answers what became of them and who goes to WeChat.
+
+    Who may send is in the business database: `phonemeter keys issue`.
+    """
+    settings = load()
+    log_to_stderr()
+    with import_module("phonemeter.business.database").BusinessDatabase(settings.business_url) as database:
+        keys = import_module("phonemeter.business.keys").KeyStore(database)
+        holds = import_module("phonemeter.business.holds").HoldStore(database)
+        registry = CollectorRegistry()
+        routing = import_module("sinks.balances.service").routing_part(
+            settings, holds, settings.rules().billing_start_ms, registry
+        )
+        # Paths are compared in this order, and decisions are asked most often.
+        parts = (routing, import_module("phonemeter.reads.wiring").reads_part(settings, registry))
+        import_module("producers.gateway.service").run(settings, keys, parts, registry, holds=routing)
+
+
+def console() -> None:
+    """Run the console: pages for owners of apps. It shows what their members may see.
+
+    Who signs in is in the business database: `phonemeter owners add`, `phonemeter members add`.
+    """
+    settings = load()
+    log_to_stderr()
+    with import_module("phonemeter.business.database").BusinessDatabase(settings.business_url) as database:
+        records = import_module("phonemeter.business.console_records").console_records(database, settings)
+        parts = [import_module("phonemeter.reads.wiring").figure_pages(settings, records.keys)]
+        import_module("dashboards.console.service").run(settings, records, parts)
+
+
+def wechat_sim() -> None:
+    """Run the stand-in for WeChat on loopback, with two apps of its own, for trying things out.
+
+    It speaks WeChat's wire formats, and `/sim/...` changes what it says (docs/how-to/wechat.md).
+    """
+    settings = load()
+    log_to_stderr()
+    import_module("producers.wechat_sim.service").run(
+        StackDirectory(settings.data_dir).of("wechat-sim"),
+        settings.wechat_sim_port,
+        settings.wechat_push_port,
+    )
 
 
 def engine() -> None:
-    """Run the embedded ClickHouse on loopback: native protocol and HTTP, one directory.
+    """Run the embedded ClickHouse on loopback: native protocol and HTTP, with one data directory.
 
-    It is the real engine in one process, for one machine; who has a ClickHouse server does not need it.
+    It is the real engine in one process, for one machine; with a ClickHouse server it is not needed.
     """
     settings = load()
     config = import_module("phonemeter.engine.config")
     server = import_module("phonemeter.engine.server")
     data = StackDirectory(settings.data_dir).of("engine") / "data"
-    raise typer.Exit(
-        server.serve(
+    with private_files():
+        status = server.serve(
             config.EngineConfig(
                 data,
                 "127.0.0.1",
@@ -74,11 +134,35 @@ def engine() -> None:
                 settings.engine_password,
             )
         )
-    )
+    raise typer.Exit(status)
+
+
+class RecordedRules:
+    """The rules that the log is metered by; those of the settings while no worker has recorded any."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._recorded: Rules | None = None
+
+    def __call__(self) -> Rules:
+        """Return the rules, which are read until a worker has recorded them: they are fixed from then on.
+
+        Raises:
+            KafkaConnectionError: Kafka does not answer.
+        """
+        if self._recorded is None:
+            try:
+                found = rules_of_log(self._settings.kafka, self._settings.rules())
+            except OperationError as error:
+                raise KafkaConnectionError(str(error)) from error
+            if not any(summary.next_offset for summary in found.recorded.values()):
+                return found.here
+            self._recorded = found.log
+        return self._recorded
 
 
 def _check_port(host: str, port: int) -> None:
-    """Say in a sentence that the worker's port is taken; Faust says it in a stack trace."""
+    """Report in a sentence that the worker's port is taken; Faust reports it in a stack trace."""
     try:
         with listening(host, port):
             pass
@@ -89,7 +173,11 @@ def _check_port(host: str, port: int) -> None:
         ) from None
 
 
-def _export(settings: Settings) -> None:
-    """Let the worker, which builds its own settings when it is imported, find what this process was told."""
-    os.environ.update(settings.to_environ())
-    os.environ.pop(CONFIG_VARIABLE, None)
+def log_to_stderr() -> None:
+    """Log from level INFO on to stderr; of client libraries, only errors."""
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    # LOG_FORMAT shows none of these, and collecting them takes half the time of a line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 - as Python's logging HOWTO says
+    for library in ("kafka", "aiokafka", "aiohttp", "uvicorn", "alembic", "clickhouse_driver"):
+        logging.getLogger(library).setLevel(logging.ERROR)

@@ -1,13 +1,14 @@
-"""`phonemeter settings`: every setting, where it comes from and what it means."""
+"""`phonemeter settings`: every setting with its value and meaning."""
 
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from phonemeter.settings import Settings, load
+from metering.printable_text import one_line
+from phonemeter.settings import Settings, hints_of, load
+from phonemeter.tables import print_table
+from phonemeter.terminal import Table, output, print_json
 
 
 def settings(
@@ -18,24 +19,17 @@ def settings(
 
     The environment variable of a setting is PHONEMETER_ and its key in capitals; it comes before the file.
     """
-    now = load()
+    now, fields = load(), Settings.model_fields
     values = {
-        name: "(not shown)" if _secret(name) else value for name, value in now.model_dump(mode="json").items()
+        name: "(not shown)" if hints_of(fields[name]).get("secret") else value
+        for name, value in now.model_dump(mode="json").items()
     }
     if as_json:
-        typer.echo(json.dumps(values))
+        print_json(values)
         return
-    table = Table("setting", "value", "meaning", highlight=False)
+    table = Table("setting", "value", "meaning")
     for name, value in values.items():
-        changed = getattr(now, name) != Settings.model_fields[name].get_default(call_default_factory=True)
-        table.add_row(name, f"[bold]{value}[/bold]" if changed else str(value), _meaning(name))
-    Console().print(table)
-
-
-def _secret(name: str) -> bool:
-    hints = Settings.model_fields[name].json_schema_extra
-    return isinstance(hints, dict) and bool(hints.get("secret"))
-
-
-def _meaning(name: str) -> str:
-    return Settings.model_fields[name].description or ""
+        changed = getattr(now, name) != fields[name].get_default(call_default_factory=True)
+        shown = Text(one_line(str(value)), style="bold" if changed else "")
+        table.add_row(name, shown, fields[name].description or "")
+    print_table(output(), table)

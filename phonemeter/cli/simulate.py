@@ -1,6 +1,5 @@
 """`phonemeter simulate`: seeded traffic of many mini-programs into Kafka, a file, or both."""
 
-import json
 import math
 import os
 import re
@@ -8,148 +7,39 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 import typer
-from rich.console import Console
 
+from metering.catalogue import DEFAULT
 from metering.times import CLOCK_SKEW_MS, DAY_MS, parse_time
-from phonemeter.cli.emit import INCOMPLETE, Gauge, Interruption, Sending, writable
+from phonemeter.cli.emit_run import EmitRun, writable
+from phonemeter.cli.interruption import Interruption
+from phonemeter.cli.option_groups import with_option_groups
+from phonemeter.cli.progress_bar import ProgressBar
+from phonemeter.cli.simulate_options import OPTIONS, MixOptions, TargetOptions, TrafficOptions
 from phonemeter.errors import UserError
+from phonemeter.event_log import rules_of_log
 from phonemeter.settings import load
+from phonemeter.terminal import Terminal, print_json, say
 from producers.clock import wall_clock_ms
-from producers.simulate import Arrival, Plan, PlanError
+from producers.simulate import Arrival, PlanError, TrafficPlan
 from producers.simulate import simulate as simulated
 
 DAYS_DEFAULT: Final = 7.0
 EVENTS_DEFAULT: Final = 10_000
+INCOMPLETE: Final = 1
 REALTIME_RATE_DEFAULT: Final = 10.0
 REFUSED_SHOWN_MAX: Final = 20
 NAP_S_MAX: Final = 0.5
+SHORTEST_VALIDITY_DAYS: Final = min(offer.validity_days for offer in DEFAULT)
 UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 
-TRAFFIC: Final = "How much, and when"
-MIX: Final = "What it is made of, as shares from 0 to 1"
-TARGET: Final = "Where to"
 
-OPTIONS: Final = {
-    "start_ms": "--start",
-    "duration_ms": "--days",
-    "taps": "--events",
-    "rate_per_s": "--rate",
-    "seed": "--seed",
-    "apps": "--apps",
-    "skew": "--skew",
-    "denied_share": "--denied",
-    "failed_share": "--failed",
-    "realtime_share": "--realtime-share",
-    "duplicate_share": "--duplicates",
-    "late_share": "--late",
-    "bot_share": "--bots",
-    "exempt_share": "--exempt",
-    "careless_share": "--careless",
-    "oversize_share": "--oversized",
-    "refund_share": "--refunds",
-    "purchases": "--purchases",
-    "flat": "--flat",
-}
-"""The fields of a `Plan` by the options that give them."""
-
-
-def simulate(
-    *,
-    events: Annotated[
-        int | None,
-        typer.Option(
-            rich_help_panel=TRAFFIC,
-            help="Taps of ordinary users; bots, duplicates and purchases come on top. 10000 without --rate.",
-        ),
-    ] = None,
-    rate: Annotated[
-        float | None,
-        typer.Option(rich_help_panel=TRAFFIC, help="Such taps per second instead, as the mean of a week."),
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            rich_help_panel=TRAFFIC,
-            help="When it begins, like 2026-03-01T00:00:00+08:00. Without it, the period ends now.",
-        ),
-    ] = None,
-    days: Annotated[
-        float | None, typer.Option(rich_help_panel=TRAFFIC, help="How long it lasts; 7 by default.")
-    ] = None,
-    realtime: Annotated[
-        bool,
-        typer.Option(
-            "--realtime",
-            rich_help_panel=TRAFFIC,
-            help="Begin now and keep to the clock, until Ctrl-C, --events or --for; by default 10 taps/s.",
-        ),
-    ] = False,
-    for_: Annotated[
-        str | None,
-        typer.Option(
-            "--for", metavar="TIME", rich_help_panel=TRAFFIC, help="How long in real time: 90s, 2h."
-        ),
-    ] = None,
-    flat: Annotated[
-        bool | None,
-        typer.Option(
-            "--flat/--curve",
-            rich_help_panel=TRAFFIC,
-            help="The same activity always (as by default in real time), or Shanghai's days and weeks.",
-        ),
-    ] = None,
-    apps: Annotated[int, typer.Option(rich_help_panel=TRAFFIC, help="Number of mini-programs.")] = 20,
-    skew: Annotated[
-        float, typer.Option(rich_help_panel=TRAFFIC, help="Zipf exponent of their sizes; 0 makes them alike.")
-    ] = 1.1,
-    seed: Annotated[int, typer.Option(rich_help_panel=TRAFFIC, help="Another seed, other events.")] = 1,
-    denied: Annotated[float, typer.Option(rich_help_panel=MIX, help="Taps that the user denies.")] = 0.08,
-    failed: Annotated[float, typer.Option(rich_help_panel=MIX, help="Taps that fail.")] = 0.02,
-    realtime_share: Annotated[
-        float, typer.Option(rich_help_panel=MIX, help="Taps on the real-time component.")
-    ] = 0.25,
-    duplicates: Annotated[
-        float, typer.Option(rich_help_panel=MIX, help="Taps that reach the log twice.")
-    ] = 0.01,
-    late: Annotated[
-        float, typer.Option(rich_help_panel=MIX, help="Taps that reach it minutes to days late.")
-    ] = 0.005,
-    bots: Annotated[
-        float, typer.Option(rich_help_panel=MIX, help="Taps of bots that drain an app, per ordinary tap.")
-    ] = 0.02,
-    exempt: Annotated[float, typer.Option(rich_help_panel=MIX, help="Apps that are exempt.")] = 0.05,
-    careless: Annotated[
-        float, typer.Option(rich_help_panel=MIX, help="Owners who buy only when nothing is left.")
-    ] = 0.2,
-    oversized: Annotated[
-        float, typer.Option(rich_help_panel=MIX, help="Purchases far too large, which lapse in the end.")
-    ] = 0.15,
-    refunds: Annotated[
-        float, typer.Option(rich_help_panel=MIX, help="Purchases made twice by mistake and given back.")
-    ] = 0.05,
-    purchases: Annotated[
-        bool, typer.Option(rich_help_panel=MIX, help="Whether owners buy packs as theirs run out.")
-    ] = True,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            rich_help_panel=TARGET,
-            help="Write JSON Lines in log order here instead of publishing; - is stdout.",
-        ),
-    ] = None,
-    tee: Annotated[
-        bool, typer.Option("--tee", rich_help_panel=TARGET, help="With --out: publish as well.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", rich_help_panel=TARGET, help="Print the summary as one JSON object.")
-    ] = False,
-) -> None:
+@with_option_groups
+def simulate(*, traffic: TrafficOptions, mix: MixOptions, target: TargetOptions) -> None:
     """Simulate the traffic of many mini-programs: the same seed and options give the same events.
 
     Large and small apps, noons and nights, bots, duplicates, late events,
@@ -157,55 +47,44 @@ def simulate(
     written with --out to a file that `phonemeter rate` can rate and
     `phonemeter emit` can publish.
     """
-    if tee and out is None:
+    if target.tee and target.out is None:
         raise UserError("--tee publishes what --out writes; give --out FILE as well.")
-    if realtime:
-        _refuse_together("--realtime begins now", {"--start": start, "--days": days})
-        period = _period_from_now(events, rate, for_)
-    else:
-        _refuse_together("without --realtime, --days says how long", {"--for": for_})
-        period = _period_of_the_past(events, rate, start, days)
-    try:
-        plan = Plan(
-            **period._asdict(),
-            seed=seed,
-            apps=apps,
-            skew=skew,
-            denied_share=denied,
-            failed_share=failed,
-            realtime_share=realtime_share,
-            duplicate_share=duplicates,
-            late_share=late,
-            bot_share=bots,
-            exempt_share=exempt,
-            careless_share=careless,
-            oversize_share=oversized,
-            refund_share=refunds,
-            purchases=purchases,
-            flat=realtime if flat is None else flat,
-        )
-    except PlanError as error:
-        told = _by_options(error, realtime=realtime, start=start)
-        raise UserError(f"This can't be simulated: {told}.") from None
-    publish = out is None or tee
-    if publish and not realtime:
+    plan = _plan(traffic, mix)
+    publish = target.out is None or target.tee
+    if publish and not traffic.realtime:
         _refuse_the_future(plan)
-    arrivals = _paced(simulated(plan)) if realtime else simulated(plan)
-    if out is not None and not publish:
-        _write(arrivals, plan, out, as_json=as_json, timely=realtime)
-    elif not _publish(arrivals, plan, out, as_json=as_json):
+        _refuse_what_the_clock_has_passed(plan)
+    arrivals = _pace(simulated(plan)) if traffic.realtime else simulated(plan)
+    if target.out is not None and not publish:
+        _write(arrivals, plan, target.out, as_json=target.as_json, timely=traffic.realtime)
+    elif not _publish(arrivals, plan, target.out, as_json=target.as_json):
         raise typer.Exit(INCOMPLETE)
 
 
-def _by_options(error: PlanError, *, realtime: bool, start: str | None) -> str:
-    """What is wrong with a plan, said of the options that its fields were given by."""
-    given = dict(OPTIONS)
-    if realtime:
-        given["duration_ms"] = "--for"
-    elif start is None:
-        # The period ends now, so that its length is what says when it begins.
-        given["start_ms"] = given["duration_ms"]
-    return f"{' and '.join(given[name] for name in error.fields)} {error.complaint}"
+def _plan(traffic: TrafficOptions, mix: MixOptions) -> TrafficPlan:
+    period = _period_from_now(traffic) if traffic.realtime else _period_of_the_past(traffic)
+    try:
+        return TrafficPlan(
+            **period._asdict(),
+            seed=traffic.seed,
+            apps=traffic.apps,
+            skew=traffic.skew,
+            flat=traffic.realtime if traffic.flat is None else traffic.flat,
+            **asdict(mix),
+        )
+    except PlanError as error:
+        raise UserError(f"This can't be simulated: {_by_options(error, traffic)}.") from None
+
+
+def _by_options(error: PlanError, traffic: TrafficOptions) -> str:
+    """The complaint about a plan, with the options that set the fields concerned."""
+    names = dict(OPTIONS)
+    if traffic.realtime:
+        names["duration_ms"] = "--for"
+    elif traffic.start is None:
+        # The period ends now, so its length decides when it begins.
+        names["start_ms"] = names["duration_ms"]
+    return f"{' and '.join(names[name] for name in error.fields)} {error.complaint}"
 
 
 class _Period(NamedTuple):
@@ -221,22 +100,24 @@ def _refuse_together(because: str, options: dict[str, object]) -> None:
         raise UserError(f"Leave out {' and '.join(given)}: {because}.")
 
 
-def _period_from_now(events: int | None, rate: float | None, for_: str | None) -> _Period:
-    duration_ms = None if for_ is None else _span_ms(for_)
-    return _Period(wall_clock_ms(), duration_ms, events, REALTIME_RATE_DEFAULT if rate is None else rate)
+def _period_from_now(traffic: TrafficOptions) -> _Period:
+    _refuse_together("--realtime begins now", {"--start": traffic.start, "--days": traffic.days})
+    duration_ms = None if traffic.for_ is None else _span_ms(traffic.for_)
+    rate = REALTIME_RATE_DEFAULT if traffic.rate is None else traffic.rate
+    return _Period(wall_clock_ms(), duration_ms, traffic.events, rate)
 
 
-def _period_of_the_past(
-    events: int | None, rate: float | None, start: str | None, days: float | None
-) -> _Period:
-    if days is not None and not math.isfinite(days):
+def _period_of_the_past(traffic: TrafficOptions) -> _Period:
+    _refuse_together("without --realtime, --days says how long", {"--for": traffic.for_})
+    days = DAYS_DEFAULT if traffic.days is None else traffic.days
+    if not math.isfinite(days):
         raise UserError(f"--days is {days}; it is a number of days, such as 30 or 0.5.")
-    duration_ms = round((DAYS_DEFAULT if days is None else days) * DAY_MS)
-    taps = EVENTS_DEFAULT if events is None and rate is None else events
-    if start is None:
-        return _Period(wall_clock_ms() - duration_ms, duration_ms, taps, rate)
+    duration_ms = round(days * DAY_MS)
+    taps = EVENTS_DEFAULT if traffic.events is None and traffic.rate is None else traffic.events
+    if traffic.start is None:
+        return _Period(wall_clock_ms() - duration_ms, duration_ms, taps, traffic.rate)
     try:
-        return _Period(parse_time(start), duration_ms, taps, rate)
+        return _Period(parse_time(traffic.start), duration_ms, taps, traffic.rate)
     except ValueError as error:
         raise UserError(f"--start: {error}.") from None
 
@@ -248,7 +129,7 @@ def _span_ms(text: str) -> int:
     return round(float(match[1]) * UNITS_MS[match[2]])
 
 
-def _refuse_the_future(plan: Plan) -> None:
+def _refuse_the_future(plan: TrafficPlan) -> None:
     if plan.start_ms + (plan.duration_ms or 0) > wall_clock_ms() + CLOCK_SKEW_MS:
         raise UserError(
             "The period ends in the future, from where the stream takes no events; "
@@ -256,43 +137,62 @@ def _refuse_the_future(plan: Plan) -> None:
         )
 
 
-def _paced(arrivals: Iterator[Arrival]) -> Iterator[Arrival]:
+def _refuse_what_the_clock_has_passed(plan: TrafficPlan) -> None:
+    """Refuse a past in which packs would lapse, by the clock, before their own events arrive."""
+    past_ms = wall_clock_ms() - plan.start_ms
+    if past_ms <= SHORTEST_VALIDITY_DAYS * DAY_MS:
+        return
+    settings = load()
+    if (rules_of_log(settings.kafka, settings.rules()).clock or settings.clock) == "wall":
+        raise UserError(
+            f"The period begins {past_ms // DAY_MS} days ago, and the stack's time is the clock's: a pack of "
+            f"{SHORTEST_VALIDITY_DAYS} days would lapse before its own events arrive. Run `phonemeter up "
+            "--clock events` on a data_dir of its own, where time is that of the events, begin at most "
+            f"{SHORTEST_VALIDITY_DAYS} days ago, or only write a file with --out, for `phonemeter rate`."
+        )
+
+
+def _pace(arrivals: Iterator[Arrival]) -> Iterator[Arrival]:
     for arrival in arrivals:
         while (early_ms := arrival.arrives_ms - wall_clock_ms()) > 0:
             time.sleep(min(NAP_S_MAX, early_ms / 1_000))
         yield arrival
 
 
-def _publish(arrivals: Iterator[Arrival], plan: Plan, out: str | None, *, as_json: bool) -> bool:
+def _publish(arrivals: Iterator[Arrival], plan: TrafficPlan, out: str | None, *, as_json: bool) -> bool:
     with ExitStack() as held:
-        sending = held.enter_context(Sending(load(), REFUSED_SHOWN_MAX, None))
+        run = held.enter_context(EmitRun(load(), REFUSED_SHOWN_MAX, None))
         copy = None if out is None else held.enter_context(_target(out))
-        gauge = held.enter_context(_gauge(plan, sending.console))
+        progress_bar = held.enter_context(_progress_bar(plan, run.console))
         with Interruption() as interruption:
             for number, arrival in enumerate(interruption.each(arrivals), 1):
-                if sending.emission.offer(number, arrival.value) and copy is not None:
+                if run.emission.offer(number, arrival.value) and copy is not None:
                     copy.write(arrival.value + b"\n")
-                gauge.show(arrival.arrives_ms - plan.start_ms)
-                if sending.stopped_because:
+                progress_bar.show(arrival.arrives_ms - plan.start_ms)
+                if run.stopped_because:
                     break
-        sending.finish(interrupted=interruption.asked)
-    sending.tell(as_json=as_json, to_stderr=out == "-")
-    return sending.complete
+        run.finish(interrupted=interruption.requested)
+    run.print_summary(as_json=as_json, to_stderr=out == "-")
+    return run.complete
 
 
-def _write(arrivals: Iterator[Arrival], plan: Plan, out: str, *, as_json: bool, timely: bool) -> None:
+def _write(arrivals: Iterator[Arrival], plan: TrafficPlan, out: str, *, as_json: bool, timely: bool) -> None:
     written = 0
-    with _target(out) as target, _gauge(plan, Console(stderr=True)) as gauge, Interruption() as interruption:
+    with (
+        _target(out) as target,
+        _progress_bar(plan, Terminal(stderr=True)) as progress_bar,
+        Interruption() as interruption,
+    ):
         for arrival in interruption.each(arrivals):
             target.write(arrival.value + b"\n")
             if timely:
                 target.flush()
             written += 1
-            gauge.show(arrival.arrives_ms - plan.start_ms)
-    text = (
-        json.dumps({"events": written, "file": out}) if as_json else f"{written:,} events written to {out}."
-    )
-    (sys.stderr if out == "-" else sys.stdout).write(f"{text}\n")
+            progress_bar.show(arrival.arrives_ms - plan.start_ms)
+    if as_json:
+        print_json({"events": written, "file": out}, stderr=out == "-")
+    else:
+        say(f"{written:,} events written to {out}.", stderr=out == "-")
 
 
 @contextmanager
@@ -305,9 +205,9 @@ def _target(out: str) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read has seen enough; without this, the interpreter would complain once more at its exit.
+        # The reader has closed the pipe; without this, the interpreter would report it again at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _gauge(plan: Plan, console: Console) -> Gauge:
-    return Gauge("simulating", plan.duration_ms, console)
+def _progress_bar(plan: TrafficPlan, console: Terminal) -> ProgressBar:
+    return ProgressBar("simulating", plan.duration_ms, console)

@@ -1,1 +1,1 @@
-"""Dead letters for the people who deal with them: listed, explained, corrected, put back."""
+"""Dead letters listed, explained, corrected and published again."""

@@ -1,7 +1,7 @@
-"""What became of a dead letter later: the log itself remembers, so that no other store has to.
+"""The fix of a dead letter, found in the log itself, so no other store is needed.
 
-An event that is put back carries the name of its letter as the CloudEvents extension attribute `deadletter`.
-A producer may also have sent the event right by itself, under the same id. Both are found by reading
+An event that is published again has the id of its letter in the CloudEvents extension attribute `deadletter`.
+A producer may also have sent the corrected event by itself, under the same id. Both are found by reading
 `phone-events` from the time of the letter on.
 """
 
@@ -12,17 +12,23 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from metering.batch_ids import is_confirmed
+from metering.content_modes import structured_event
 from metering.dead_letters import DeadLetter
-from metering.events import Rejection, read_record
+from metering.event_reader import read
+from metering.placement import PartitionIndex
+from metering.records import Record
+from metering.rejections import Rejection
 from metering.topics import EVENTS
-from phonemeter.dead_letters.letters import Claim, Identity, claim_of, identity_of
-from phonemeter.replay.reading import TopicReader
+from phonemeter.claimed_event import ClaimedEvent, claimed_event
+from phonemeter.dead_letters.letter_log import LetterId, letter_id
+from phonemeter.topic_reader import TopicReader
 
 ATTRIBUTE: Final = "deadletter"
 
 
 class Fix(NamedTuple):
-    """The first later event that stands for a letter: its place, its time, whether it was a retry."""
+    """The first later event that replaces a letter: its position, its time, and whether it was a retry."""
 
     partition: int
     offset: int
@@ -30,17 +36,20 @@ class Fix(NamedTuple):
     how: Literal["retried", "sent again"]
 
 
-class Sought(NamedTuple):
-    """A letter whose fix is looked for."""
+class SoughtLetter(NamedTuple):
+    """A letter whose fix is searched for; one that is `held` is fixed by a confirmed event only."""
 
-    identity: Identity
+    identity: LetterId
     recorded_at_ms: int
-    claim: Claim
+    claim: ClaimedEvent
+    held: bool = False
 
 
-def sought(letter: DeadLetter) -> Sought:
-    """What is needed of a letter to look for its fix."""
-    return Sought(identity_of(letter), letter.recorded_at_ms, claim_of(letter))
+def sought_letter(letter: DeadLetter) -> SoughtLetter:
+    """The fields of a letter that are needed to search for its fix."""
+    return SoughtLetter(
+        letter_id(letter), letter.recorded_at_ms, claimed_event(letter), letter.reason == "beyond_horizon"
+    )
 
 
 class _Marked(Struct):
@@ -52,9 +61,9 @@ class _Marked(Struct):
 _decoder = msgspec.json.Decoder(_Marked)
 
 
-def find_fixes(reader: TopicReader, letters: Iterable[Sought]) -> dict[Identity, Fix]:
+def find_fixes(reader: TopicReader, letters: Iterable[SoughtLetter]) -> dict[LetterId, Fix]:
     """The fixes of those letters that have one. Reads the log from the oldest of the letters on."""
-    search = _Search(letters)
+    search = _FixSearch(letters, len(reader.spans(EVENTS)))
     if not search.since_ms:
         return {}
     for partition, span in reader.spans_since(EVENTS, min(search.since_ms.values())).items():
@@ -64,36 +73,44 @@ def find_fixes(reader: TopicReader, letters: Iterable[Sought]) -> dict[Identity,
     return search.found
 
 
-class _Search:
-    def __init__(self, letters: Iterable[Sought]) -> None:
-        self.found: dict[Identity, Fix] = {}
-        self.since_ms: dict[Identity, int] = {}
-        self._by_name: dict[str, Identity] = {}
-        self._by_claim: defaultdict[Claim, list[Identity]] = defaultdict(list)
-        for identity, recorded_at_ms, claim in letters:
+class _FixSearch:
+    def __init__(self, letters: Iterable[SoughtLetter], partitions: int) -> None:
+        self._partitions = partitions
+        self.found: dict[LetterId, Fix] = {}
+        self.since_ms: dict[LetterId, int] = {}
+        self._held: set[LetterId] = set()
+        self._by_name: dict[str, LetterId] = {}
+        self._by_claim: defaultdict[ClaimedEvent, list[LetterId]] = defaultdict(list)
+        for identity, recorded_at_ms, claim, held in letters:
             self.since_ms[identity] = recorded_at_ms
             self._by_name[str(identity)] = identity
+            if held:
+                self._held.add(identity)
             if claim.event_id:
                 self._by_claim[claim].append(identity)
 
-    def look_at(self, partition: int, record: Any) -> None:  # noqa: ANN401 - kafka-python has no types
+    def look_at(self, partition: int, record: Record) -> None:
         try:
-            marked = _decoder.decode(record.value or b"")
+            marked = _decoder.decode(structured_event(record.value, record.headers) or b"")
         except (ValueError, RecursionError):
             return
         retried = self._by_name.get(marked.deadletter) if isinstance(marked.deadletter, str) else None
-        same_id = self._by_claim.get(Claim(marked.subject, marked.id), [])
+        same_id = self._by_claim.get(ClaimedEvent(marked.subject, marked.id), [])
         if retried is None and not same_id:
             return
-        if isinstance(read_record(record.key, record.value, now_ms=record.timestamp), Rejection):
+        place = PartitionIndex(partition, self._partitions)
+        if isinstance(read(record, place), Rejection):
             return
+        if not is_confirmed(record):
+            retried = None if retried in self._held else retried
+            same_id = [identity for identity in same_id if identity not in self._held]
         if retried is not None:
-            self._keep(retried, Fix(partition, record.offset, record.timestamp, "retried"))
+            self._keep(retried, Fix(partition, record.offset, record.recorded_at_ms or 0, "retried"))
         for identity in same_id:
             if identity != retried:
-                self._keep(identity, Fix(partition, record.offset, record.timestamp, "sent again"))
+                self._keep(identity, Fix(partition, record.offset, record.recorded_at_ms or 0, "sent again"))
 
-    def _keep(self, identity: Identity, fix: Fix) -> None:
+    def _keep(self, identity: LetterId, fix: Fix) -> None:
         later = fix.recorded_at_ms >= self.since_ms[identity]
         if identity.partition == fix.partition:
             later = fix.offset > identity.offset

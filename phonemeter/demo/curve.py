@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import plotext
 from rich.text import Text
 
-from phonemeter.demo.totals import Day
+from phonemeter.demo.totals import DayTotals
 
 HEIGHT: Final = 14
 MARGIN_COLUMNS: Final = 10
@@ -33,11 +33,11 @@ LAYERS: Final = (
     Layer("░", "from the trial", "cyan"),
     Layer("·", "free or exempt", "white"),
 )
-"""What the bars are made of, from the top: characters, so that it reads without colour as well."""
+"""The layers of a bar from the top, told apart by characters too, for output without colour."""
 
 
-def draw(days: Sequence[Day], columns: int) -> Text:
-    """Bars of the calls of each Shanghai day, in at most so many columns; the newest days if not all fit."""
+def draw(days: Sequence[DayTotals], columns: int) -> Text:
+    """A bar chart of the calls per Shanghai day, `columns` wide at most; the newest days if not all fit."""
     columns_max = max(WIDTH_MIN, columns)
     shown = _without_gaps(days)[-(columns_max - MARGIN_COLUMNS) :]
     if not shown:
@@ -51,25 +51,25 @@ def draw(days: Sequence[Day], columns: int) -> Text:
     return text
 
 
-def _without_gaps(days: Sequence[Day]) -> list[Day]:
+def _without_gaps(days: Sequence[DayTotals]) -> list[DayTotals]:
     if not days:
         return []
     by_date = {day.date: day for day in days}
     last = max(by_date)
     count = min((last - min(by_date)).days + 1, DAYS_MAX)
     dates = [last - timedelta(days=back) for back in range(count - 1, -1, -1)]
-    return [by_date.get(date, Day(date, 0, 0, 0, 0)) for date in dates]
+    return [by_date.get(date, DayTotals(date, 0, 0, 0, 0)) for date in dates]
 
 
-def _stack(day: Day) -> tuple[int, int, int, int]:
-    """Where each layer's top is; layers are drawn over each other from the highest."""
+def _stack(day: DayTotals) -> tuple[int, int, int, int]:
+    """The top of each layer; layers are drawn over each other, the highest first."""
     bottom = day.not_charged
     trial = bottom + day.trial_charged
     packs = trial + day.charged
     return packs + day.uncovered, packs, trial, bottom
 
 
-def _plot(days: Sequence[Day], width: int) -> str:
+def _plot(days: Sequence[DayTotals], width: int) -> str:
     plotext.terminal.limit(False, False)  # noqa: FBT003 - width and height of the terminal do not bound it
     figure = plotext.figure
     figure.clear()
@@ -87,7 +87,7 @@ def _plot(days: Sequence[Day], width: int) -> str:
     return "\n".join(line.rstrip() for line in drawn.splitlines())
 
 
-def _totals(days: Sequence[Day]) -> tuple[int, int, int, int]:
+def _totals(days: Sequence[DayTotals]) -> tuple[int, int, int, int]:
     """The calls of each layer, from the top."""
     return (
         sum(day.uncovered for day in days),
@@ -97,7 +97,7 @@ def _totals(days: Sequence[Day]) -> tuple[int, int, int, int]:
     )
 
 
-def _legend(days: Sequence[Day]) -> Text:
+def _legend(days: Sequence[DayTotals]) -> Text:
     text = Text()
     for layer, total in zip(LAYERS, _totals(days), strict=True):
         if total:

@@ -13,7 +13,15 @@ PORTS: Final = (
     "engine_http_port",
     "worker_port",
     "sink_metrics_port",
+    "settler_port",
     "notifier_port",
+    "wechat_port",
+    "wechat_push_port",
+    "gateway_port",
+    "gateway_metrics_port",
+    "console_port",
+    "console_metrics_port",
+    "wechat_sim_port",
 )
 STEP: Final = 10_000
 """A taken 8123 becomes 18123 or 28123: easy to recognise, and below the ports of outgoing connections."""
@@ -22,9 +30,9 @@ STEPS_MAX: Final = 2
 
 
 def with_free_ports(settings: Settings) -> Settings:
-    """The settings, moved away from ports that are taken, with Kafka and ClickHouse being the stack's own.
+    """The settings with free ports instead of taken ones, and the stack's own Kafka and ClickHouse.
 
-    A port that has no free neighbour stays as it is: the stack then says what to do about it.
+    A port without a free alternative stays as it is; the stack then reports it.
     """
     ports: dict[str, Any] = {name: _free(getattr(settings, name)) for name in PORTS}
     return settings.replaced(

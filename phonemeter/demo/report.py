@@ -1,15 +1,16 @@
-"""What the demo shows at its end: per app and capability where the calls went, and what is left."""
+"""The demo's final table: calls, packs and cost per app and capability."""
 
 from typing import Final, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.table import Table
+from rich.text import Text
 
 from metering.money import MICRO_YUAN
-from metering.rating import PackReport, Rating, UseReport
+from metering.rating import CapabilityReport, PackReport, Rating
 from metering.times import parse_time, shanghai_date
-from phonemeter.demo.totals import FIGURES, Stored, trial_of, uses_of
+from phonemeter.demo.totals import FIGURES, StoredTotals, trial_of, uses_of
+from phonemeter.terminal import Table
 
 APPS_SHOWN_MAX: Final = 15
 WIDE_COLUMNS: Final = 128
@@ -27,15 +28,15 @@ HEADINGS: Final = (
     "which packs",
 )
 NARROW_HEADINGS: Final = 9
-"""What fits into eighty columns: without cost and packs."""
+"""Columns that fit into a terminal of 80 characters: without cost and packs."""
 
 TEXTS: Final = frozenset({HEADINGS[0], HEADINGS[1], HEADINGS[-1]})
 
 
-class Row(NamedTuple):
-    """One app's capability. Figures are ClickHouse's; which packs there are, and what they hold, as well.
+class UsageRow(NamedTuple):
+    """One capability of an app, with the figures of ClickHouse.
 
-    `use` has the names of `UseReport`; `left` is what the app's packs of the capability hold.
+    `use` has the names of `CapabilityReport`; `left` is what the app's packs of the capability hold.
     """
 
     appid: str
@@ -47,11 +48,11 @@ class Row(NamedTuple):
 
     @property
     def used(self) -> int:
-        """Succeeded authorizations: calls, whatever covered them."""
+        """Number of succeeded authorizations, whatever covered them."""
         return sum(self.use[name] for name in ("charged", "trial_charged", "free", "exempt", "uncovered"))
 
 
-def rows_of(stored: Stored, rated: Rating) -> list[Row]:
+def rows_of(stored: StoredTotals, rated: Rating) -> list[UsageRow]:
     """A row for each app and capability with calls or packs, the busiest app first."""
     rows = [_row(stored, appid, capability, use) for appid, capability, use in uses_of(rated)]
     used: dict[str, int] = {}
@@ -61,8 +62,8 @@ def rows_of(stored: Stored, rated: Rating) -> list[Row]:
     return sorted(present, key=lambda row: (-used[row.appid], row.appid, row.capability))
 
 
-def table_of(rows: list[Row], rated: Rating, columns: int) -> Group:
-    """The busiest apps, and a line for all; in a narrow terminal the packs are a list below the table."""
+def table_of(rows: list[UsageRow], rated: Rating, columns: int) -> Group:
+    """The busiest apps and a total; in a narrow terminal the packs are a list below the table."""
     wide = columns >= WIDE_COLUMNS
     headings = HEADINGS if wide else HEADINGS[:NARROW_HEADINGS]
     appids = list(dict.fromkeys(row.appid for row in rows))
@@ -91,14 +92,14 @@ def yuan(micro_yuan: int) -> str:
     return f"{micro_yuan // (MICRO_YUAN // 100) / 100:,.2f}"
 
 
-def _row(stored: Stored, appid: str, capability: str, rated: UseReport) -> Row:
+def _row(stored: StoredTotals, appid: str, capability: str, rated: CapabilityReport) -> UsageRow:
     packs = [
         (stored.packs[appid, report.pack_id], report)
         for report in rated.packs
         if (appid, report.pack_id) in stored.packs
     ]
-    described = [_described(report) for _, report in packs]
-    return Row(
+    described = [_pack_text(report) for _, report in packs]
+    return UsageRow(
         appid,
         capability,
         stored.uses.get((appid, capability), dict.fromkeys(FIGURES, 0)),
@@ -108,44 +109,44 @@ def _row(stored: Stored, appid: str, capability: str, rated: UseReport) -> Row:
     )
 
 
-def _described(pack: PackReport) -> str:
+def _pack_text(pack: PackReport) -> str:
     if pack.status == "active":
         return f"{pack.calls:,} to {shanghai_date(parse_time(pack.expires_at))}"
     return f"{pack.calls:,} {pack.status}"
 
 
-def _cells(row: Row, rated: Rating, *, first: bool) -> tuple[str, ...]:
+def _cells(row: UsageRow, rated: Rating, *, first: bool) -> tuple[str | Text, ...]:
     return (
         row.appid if first else "",
         row.capability,
         f"{row.used:,}",
         f"{row.use['trial_charged']:,}",
         f"{row.use['charged']:,}",
-        _alarming(row.use["uncovered"]),
+        _red_if_any(row.use["uncovered"]),
         f"{trial_of(rated, row.appid).remaining:,}" if first else "",
         f"{row.left:,}" if row.packs else "-",
-        _alarming(row.lapsed),
+        _red_if_any(row.lapsed),
         yuan(row.use["amount_micro_yuan"]),
-        _which(row),
+        _packs_text(row),
     )
 
 
-def _which(row: Row) -> str:
-    """The packs, and what happened to calls that are in no other column."""
+def _packs_text(row: UsageRow) -> str:
+    """The packs, and the calls that are in no other column."""
     uncharged = [f"{row.use[name]:,} {name}" for name in ("free", "exempt") if row.use[name]]
     return "; ".join(filter(None, (row.packs, *uncharged)))
 
 
-def _pack_list(rows: list[Row]) -> list[str]:
+def _pack_list(rows: list[UsageRow]) -> list[str]:
     lines = [
-        f"{row.appid} {row.capability}: {_which(row)}; ¥{yuan(row.use['amount_micro_yuan'])}"
+        f"{row.appid} {row.capability}: {_packs_text(row)}; ¥{yuan(row.use['amount_micro_yuan'])}"
         for row in rows
-        if _which(row)
+        if _packs_text(row)
     ]
     return ["", "Packs", *lines] if lines else []
 
 
-def _total(rows: list[Row], rated: Rating, appids: list[str]) -> tuple[str, ...]:
+def _total(rows: list[UsageRow], rated: Rating, appids: list[str]) -> tuple[str, ...]:
     more = len(appids) - APPS_SHOWN_MAX
     return (
         f"{len(appids)} apps" + (f", {more} hidden" if more > 0 else ""),
@@ -162,5 +163,5 @@ def _total(rows: list[Row], rated: Rating, appids: list[str]) -> tuple[str, ...]
     )
 
 
-def _alarming(calls: int) -> str:
-    return f"[red]{calls:,}[/red]" if calls else "0"
+def _red_if_any(calls: int) -> Text:
+    return Text(f"{calls:,}", style="red" if calls else "")

@@ -1,8 +1,8 @@
-"""The run of the demo on a stack that is ready: publish, follow until all is stored, hold it to the rules."""
+"""The run of the demo on a stack that is ready: publish, wait until all is stored, compare with the rules."""
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,25 +12,26 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from metering.rating import Rating, rate
-from phonemeter.demo import log
-from phonemeter.demo.totals import Stored, differences, read_stored
-from phonemeter.demo.traffic import not_yet
+from phonemeter.clickhouse import ClickHouseError
+from phonemeter.demo import log_progress
+from phonemeter.demo.totals import StoredTotals, differences, read_stored
+from phonemeter.demo.traffic import unpublished
 from phonemeter.errors import OperationError
+from phonemeter.kafka_admin import admin
 from phonemeter.settings import Settings
-from phonemeter.stack.kafka.topics import admin
 from producers.bulk import BulkProducer
 from producers.emission import Emission, Refusal
-from producers.settings import ProducerSettings
+from sinks.kafka_consumer import translate_kafka_errors
 
 LOOK_INTERVAL_S: Final = 0.2
 STALL_S_MAX: Final = 60.0
-"""So long may nothing move: longer than a worker or a sink that was killed needs to come back."""
+"""Longest time without progress: longer than a killed worker or sink takes to restart."""
 
 REFUSALS_SHOWN_MAX: Final = 5
 
 
-class Progress(NamedTuple):
-    """How many events of this run are in the log, metered, and visible in ClickHouse."""
+class DemoProgress(NamedTuple):
+    """Number of this run's events that are in the log, metered, and visible in ClickHouse."""
 
     published: int
     metered: int
@@ -38,8 +39,8 @@ class Progress(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run came to.
+class DemoResult:
+    """The result of a run.
 
     Attributes:
         events: lines that this run was to publish.
@@ -59,12 +60,12 @@ class Outcome:
     log_records: int
     publish_s: float
     elapsed_s: float
-    stored: Stored
+    stored: StoredTotals
     rated: Rating
 
     @property
     def problems(self) -> list[str]:
-        """A sentence for each thing that is not accounted for."""
+        """A sentence per difference between the log, ClickHouse and the rules."""
         found = differences(self.stored, self.rated)
         if self.published + self.refused != self.events:
             missing = self.events - self.published - self.refused
@@ -77,14 +78,11 @@ class Outcome:
 
 
 @contextmanager
-def _publishing(
+def _publish_in_thread(
     settings: Settings, lines: Sequence[bytes], taken: list[bytes], refusals: list[Refusal]
 ) -> Iterator[tuple[Emission, Future[float]]]:
-    """Publish in a thread of its own; leaving the context early breaks it off after the line in work."""
+    """Publish in a thread; leaving the context early stops it after the current line."""
     stopping = threading.Event()
-    producer_settings = ProducerSettings(
-        **{name: getattr(settings, name) for name in ProducerSettings.model_fields}
-    )
 
     def publish() -> float:
         began_s = time.monotonic()
@@ -99,7 +97,7 @@ def _publishing(
         return time.monotonic() - began_s
 
     with (
-        BulkProducer(producer_settings) as producer,
+        BulkProducer(settings) as producer,
         ThreadPoolExecutor(1, "phonemeter-demo-publish") as pool,
     ):
         emission = Emission(producer, refusals.append)
@@ -113,39 +111,36 @@ def run(
     settings: Settings,
     lines: Sequence[bytes],
     *,
-    show: Callable[[Progress, int], None],
+    show: Callable[[DemoProgress, int], None],
     check_stack: Callable[[], None],
-) -> Outcome:
-    """Publish the lines that the log does not have yet, wait for their outcome, and add everything up.
+) -> DemoResult:
+    """Publish the lines that the log does not have yet, wait until they are stored, and add everything up.
 
-    Args:
-        settings: of the stack, which is ready.
-        lines: events in the order of the log.
-        show: told how far it is, and the number of events of this run, several times a second.
-        check_stack: raises if a service was given up.
+    Several times a second, `show` gets the progress and the number of events of this run; `check_stack`
+    raises if the supervisor gave up a service.
 
     Raises:
-        PhonemeterError: Kafka or ClickHouse failed, or nothing moves any more.
+        PhonemeterError: Kafka or ClickHouse failed, or there is no more progress.
     """
     with admin(settings.kafka) as client:
-        before = log.ends(client, settings.partitions)
-        earlier = log.read_log(settings.kafka, before) if any(before.values()) else []
-        new = not_yet(lines, earlier)
+        before = log_progress.ends(client)
+        earlier = log_progress.read_log(settings.kafka, before) if any(before.values()) else []
+        new = unpublished(lines, earlier)
         taken: list[bytes] = []
         refusals: list[Refusal] = []
 
-        def look(progress: Progress) -> None:
+        def look(progress: DemoProgress) -> None:
             check_stack()
             show(progress, len(new) - emission.totals.refused)
 
         began_s = time.monotonic()
-        with _publishing(settings, new, taken, refusals) as (emission, publishing):
-            following = _Following(settings, client, sum(before.values()), emission, publishing)
+        with _publish_in_thread(settings, new, taken, refusals) as (emission, publishing):
+            following = _ProgressWatch(settings, client, sum(before.values()), emission, publishing)
             following.until_stored(look)
         elapsed_s = time.monotonic() - began_s
-        log_records = sum(log.ends(client, settings.partitions).values())
+        log_records = sum(log_progress.ends(client).values())
     totals = emission.totals
-    return Outcome(
+    return DemoResult(
         events=len(new),
         published=totals.delivered,
         refused=totals.refused,
@@ -157,13 +152,18 @@ def run(
         publish_s=publishing.result(),
         elapsed_s=elapsed_s,
         stored=read_stored(settings.clickhouse),
-        rated=rate([*earlier, *taken], settings.rules()),
+        rated=rate([*_facts(earlier), *taken], settings.rules(), settled=True),
     )
 
 
+def _facts(values: Iterable[bytes]) -> Iterator[bytes]:
+    """The events without settlements, which the order in time makes needless."""
+    return (value for value in values if b'"account.settled"' not in value)
+
+
 @dataclass(slots=True)
-class _Following:
-    """Looks how far the events are, until each partition is stored up to its end."""
+class _ProgressWatch:
+    """Watches the progress until each partition is stored up to its end, and every app is settled."""
 
     settings: Settings
     client: KafkaAdminClient
@@ -171,18 +171,19 @@ class _Following:
     emission: Emission
     publishing: Future[float]
 
-    def until_stored(self, look: Callable[[Progress], None]) -> None:
-        """Tell `look` every look.
+    def until_stored(self, look: Callable[[DemoProgress], None]) -> None:
+        """Call `look` with the progress at each interval.
 
         Raises:
-            OperationError: publishing failed, or nothing moves any more.
+            OperationError: publishing failed, or there is no more progress.
         """
-        newest, moved_s = Progress(0, 0, 0), time.monotonic()
+        newest, moved_s = DemoProgress(0, 0, 0), time.monotonic()
         while True:
             try:
-                progress, complete = self._look()
-            except (KafkaError, log.NotToldError):
-                # A service that died comes back; if it does not, nothing moves.
+                with translate_kafka_errors():
+                    progress, complete = self._look()
+            except (KafkaError, ClickHouseError):
+                # The supervisor restarts a service that died; without that, progress stops.
                 progress, complete = newest, False
             look(progress)
             if complete:
@@ -197,16 +198,17 @@ class _Following:
                 )
             time.sleep(LOOK_INTERVAL_S)
 
-    def _look(self) -> tuple[Progress, bool]:
-        # Asked first: the ends are final only if nothing was being published when they were read.
+    def _look(self) -> tuple[DemoProgress, bool]:
+        # Read first: the ends are final only if publishing was done before they were read.
         all_published = self.publishing.done()
         if all_published:
             self.publishing.result()
-        stored = log.stored(self.settings.clickhouse)
-        ends = log.ends(self.client, self.settings.partitions)
+        stored = log_progress.stored(self.settings.clickhouse)
+        ends = log_progress.ends(self.client)
         complete = all_published and all(stored.get(partition, 0) >= end for partition, end in ends.items())
-        # The sink tells Kafka of an INSERT after it; what is stored has been metered.
-        metered = max(sum(log.metered(self.client).values()), sum(stored.values()))
-        return Progress(
+        complete = complete and not log_progress.unsettled(self.settings.clickhouse)
+        # The sink commits after an INSERT, and what is stored has been metered.
+        metered = max(sum(log_progress.metered(self.client).values()), sum(stored.values()))
+        return DemoProgress(
             self.emission.totals.delivered, metered - self.already, sum(stored.values()) - self.already
         ), complete

@@ -1,4 +1,4 @@
-"""What the demo publishes: the events of a file or of a simulated month, and packs for what runs dry."""
+"""The demo's events: those of a file or of a simulated month, and packs for apps that run dry."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from metering.catalogue import DEFAULT, Offer
-from metering.events import CAPABILITIES, Authorization, Capability, Succeeded, read_event
-from metering.rating import UseReport, rate
+from metering.event_validation import read_event
+from metering.events import CAPABILITIES, Authorization, Capability, Succeeded
+from metering.rating import CapabilityReport, rate
 from metering.rules import Rules
 from metering.times import DAY_MS, SECOND_MS, SHANGHAI_OFFSET_MS, from_ms, shanghai_date, to_ms
 from phonemeter.errors import UserError
-from phonemeter.files import opened
+from phonemeter.event_file import open_event_file
 from producers.events import pack_purchased, to_json
-from producers.simulate import Plan, simulate
+from producers.simulate import TrafficPlan, simulate
 
 SOURCE: Final = "/phonemeter/demo"
 SIMULATED_DAYS: Final = 30
@@ -22,13 +23,13 @@ SIMULATED_APPS: Final = 12
 SIMULATED_SEED: Final = 4
 SIMULATED_CARELESS_SHARE: Final = 0.5
 FILE_BYTES_MAX: Final = 1_000_000_000
-"""The whole file is held in memory, to rate it and to check the ledger against it."""
+"""The whole file is in memory, to rate it and to check the ledger against it."""
 
 REALTIME_PRICE_FACTOR: Final = (4, 3)
 """A real-time call costs ¥0.04 where a quick one costs ¥0.03; the price list has quick packs only."""
 
 
-class Pack(NamedTuple):
+class DemoPack(NamedTuple):
     """A pack that the demo buys for an app."""
 
     appid: str
@@ -38,7 +39,7 @@ class Pack(NamedTuple):
 
 
 def read_file(path: Path) -> list[bytes]:
-    """The lines of a file, perhaps compressed by gzip, that hold something, whether or not they are events.
+    """The lines of a file, plain or compressed by gzip, that are not blank, valid events or not.
 
     Raises:
         UserError: it cannot be read, or holds too much for a demo.
@@ -48,7 +49,7 @@ def read_file(path: Path) -> list[bytes]:
         f"then `phonemeter emit {path}`."
     )
     lines = []
-    with opened(str(path)) as file:
+    with open_event_file(str(path)) as file:
         if file.size_bytes > FILE_BYTES_MAX:
             raise too_large
         for line in file.lines():
@@ -61,7 +62,7 @@ def read_file(path: Path) -> list[bytes]:
 def simulated_month(now_ms: int) -> list[bytes]:
     """Seeded traffic of the thirty Shanghai days before today."""
     today_ms = (now_ms + SHANGHAI_OFFSET_MS) // DAY_MS * DAY_MS - SHANGHAI_OFFSET_MS
-    plan = Plan(
+    plan = TrafficPlan(
         start_ms=today_ms - SIMULATED_DAYS * DAY_MS,
         duration_ms=SIMULATED_DAYS * DAY_MS,
         taps=SIMULATED_TAPS,
@@ -72,11 +73,11 @@ def simulated_month(now_ms: int) -> list[bytes]:
     return [arrival.value for arrival in simulate(plan)]
 
 
-def with_packs(lines: Sequence[bytes], rules: Rules) -> tuple[list[bytes], list[Pack]]:
-    """The same lines, and a pack for every app and capability that they would run dry.
+def with_packs(lines: Sequence[bytes], rules: Rules) -> tuple[list[bytes], list[DemoPack]]:
+    """Add a pack for every app and capability that the lines would run dry.
 
-    Each is bought one second before the app's first call and stands before its first line: it covers every
-    call of its days, and burns when the trial is used up.
+    Each is bought one second before the app's first call and precedes its first line, so it covers every call
+    of its validity, and is used after the trial quota.
     """
     dry = _run_dry(lines, rules)
     firsts = _first_authorizations(lines, {appid for appid, _ in dry})
@@ -87,8 +88,8 @@ def with_packs(lines: Sequence[bytes], rules: Rules) -> tuple[list[bytes], list[
     return [event for number, line in enumerate(lines) for event in (*before.get(number, ()), line)], packs
 
 
-def not_yet(lines: Sequence[bytes], published: Sequence[bytes]) -> list[bytes]:
-    """The lines that are not in the log yet; a line that comes twice must be there twice."""
+def unpublished(lines: Sequence[bytes], published: Sequence[bytes]) -> list[bytes]:
+    """The lines that are not in the log yet; a line that occurs twice must be in the log twice."""
     there = Counter(published)
     new = []
     for line in lines:
@@ -104,7 +105,7 @@ def _run_dry(lines: Sequence[bytes], rules: Rules) -> list[tuple[str, Capability
         (appid, capability)
         for appid, account in rate(lines, rules).apps.items()
         for capability in CAPABILITIES
-        if isinstance(use := account[capability], UseReport) and use.uncovered > 0
+        if isinstance(use := account[capability], CapabilityReport) and use.uncovered > 0
     ]
 
 
@@ -129,7 +130,7 @@ def _first_authorizations(lines: Sequence[bytes], appids: set[str]) -> dict[str,
     return firsts
 
 
-def _pack(appid: str, capability: Capability, paid_at_ms: int) -> Pack:
+def _pack(appid: str, capability: Capability, paid_at_ms: int) -> DemoPack:
     offer = min(DEFAULT, key=lambda one: one.calls)
     pack_id = f"demo-{capability}-{shanghai_date(paid_at_ms):%Y%m%d}-{appid}"
     event = pack_purchased(
@@ -143,7 +144,7 @@ def _pack(appid: str, capability: Capability, paid_at_ms: int) -> Pack:
         order_id=f"order-{pack_id}",
         source=SOURCE,
     )
-    return Pack(appid, capability, paid_at_ms, to_json(event))
+    return DemoPack(appid, capability, paid_at_ms, to_json(event))
 
 
 def _price(offer: Offer, capability: Capability) -> int:
@@ -154,6 +155,6 @@ def _price(offer: Offer, capability: Capability) -> int:
 
 
 def write_lines(path: Path, lines: Sequence[bytes]) -> None:
-    """Leave the events where people and `phonemeter rate` can read them."""
+    """Write the events to a file, for people and `phonemeter rate`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(line + b"\n" for line in lines))

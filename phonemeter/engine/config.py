@@ -1,4 +1,4 @@
-"""What the embedded engine is started with, and every limit it keeps (units in the names)."""
+"""Settings and limits of the embedded engine, with their units in the names."""
 
 import ipaddress
 from dataclasses import dataclass, field
@@ -15,21 +15,37 @@ MAX_HTTP_SESSION_S: Final = 3_600.0
 DEFAULT_HTTP_SESSION_S: Final = 60.0
 
 HANDSHAKE_TIMEOUT_S: Final = 10.0
+HTTP_KEEP_ALIVE_S: Final = 30
+"""Time that an HTTP connection waits for the next request; sent to clients."""
+HTTP_HEADERS_S: Final = 10.0
+"""Time limit of a request line and its headers, from their first byte on."""
+HTTP_LINGER_S: Final = 10.0
+HTTP_LINGER_BYTES: Final = 1 << 30
+"""Bytes of a refused body that are read so that its client receives the refusal."""
 IDLE_TIMEOUT_S: Final = 3_600.0
 TRANSFER_TIMEOUT_S: Final = 300.0
 SHUTDOWN_GRACE_S: Final = 1.5
 
 MAX_TEXT_BYTES: Final = 1 << 20
-"""The longest name, type or setting that is read from the wire."""
+"""The longest name, type or setting on the wire."""
 MAX_QUERY_BYTES: Final = 16 << 20
 MAX_COLUMNS: Final = 10_000
 MAX_BLOCK_ROWS: Final = 1 << 26
 MAX_FRAME_BYTES: Final = 512 << 20
-"""The largest compressed frame, packed or unpacked; clickhouse-driver packs a whole block into one."""
+"""The largest frame, compressed or not; clickhouse-driver puts a whole block into one."""
 MAX_INSERT_BYTES: Final = 8 << 30
-"""The largest INSERT; it is spooled to the data directory's disk before the engine sees it."""
+"""The largest INSERT; it is spooled to disk before the engine reads it."""
 MAX_BUFFERED_RESULT_BYTES: Final = 1 << 30
-"""The largest result in a format that can't be streamed (JSON, Parquet, ...): it is held in memory."""
+"""The largest result of a statement other than SELECT, which is held in memory."""
+MAX_SPOOLED_RESULT_BYTES: Final = 8 << 30
+"""The largest HTTP result with wait_end_of_query=1, which is spooled to disk."""
+HTTP_BUFFER_BYTES: Final = 1 << 20
+HTTP_BUFFER_S: Final = 0.25
+"""An HTTP result within both limits is sent when it is complete, so that a failure has its own status."""
+PARQUET_ROW_GROUP_BYTES: Final = 32 << 20
+"""Small, because the engine holds several row groups of a Parquet result at once."""
+MAX_HELD_RESULT_BYTES: Final = 1 << 30
+"""The memory of a query in a format that cannot be sent before its end (JSONColumns, ...)."""
 MAX_QUERY_MEMORY_BYTES: Final = 4 << 30
 
 
@@ -44,7 +60,7 @@ class EngineConfig:
     password: str = field(default="", repr=False)
 
     def problem(self) -> str | None:
-        """The sentence that says why these settings cannot be served, or None."""
+        """The reason why these settings cannot be served, as a sentence, or None."""
         for name, port in (("native", self.native_port), ("HTTP", self.http_port)):
             if not 0 <= port <= 65_535:  # noqa: PLR2004 - the range of TCP ports
                 return f"The {name} port {port} is not between 0 and 65535."
@@ -54,7 +70,7 @@ class EngineConfig:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
+    """True if only this machine can reach `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,12 +1,12 @@
-"""Ending by itself where only a new start helps.
+"""Reaction to damaged parts and failed writes: the process ends, because a restart repairs them.
 
-chDB 4.4 takes a write that failed (a full disk) for done, and commits parts whose files are empty. It counts
-such failures, though. The next start puts broken parts aside and takes back the parts that they were merged
-from, which are kept for eight minutes. So the engine ends at the first failure, at once, without tidying up,
-and no INSERT is acknowledged after one.
+chDB 4.4 ignores a failed write (a full disk) and commits parts whose files are empty, but counts such
+failures. A restart detaches broken parts and restores the parts that they were merged from, which are kept
+for eight minutes. So the engine ends at the first failed write, at once, and acknowledges no INSERT after
+it.
 
-Damage that is met only later, by a query, ends the engine too, but only once in a while: where a new start
-does not help, it goes on with what it has.
+Damage that a query finds later ends the engine as well, but only once in a while: if a restart does not
+help, the engine goes on with the other parts.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ EXIT_DAMAGED: Final = 3
 ROOM_BYTES_MIN: Final = 32 * 2**20
 ROOM_LOOK_S: Final = 1.0
 NOTE: Final = "ended_for_damage"
-"""File in the data directory whose age tells when the engine last ended for damage that a query met."""
+"""File in the data directory; its age is the time since the engine last ended for damage."""
 
 AGAIN_AFTER_S: Final = 600.0
 LOOK_S: Final = 0.2
@@ -33,31 +33,26 @@ LOOK_S: Final = 0.2
 
 
 def wait_for_room(data: Path) -> None:
-    """Do not open the directory on a full disk; return as soon as there is some room."""
-    told = False
+    """Wait until the disk has some room: the directory must not be opened on a full disk."""
+    reported = False
     while (room_bytes := shutil.disk_usage(data).free) < ROOM_BYTES_MIN:
-        if not told:
-            _tell(
+        if not reported:
+            _report(
                 f"The disk of {data} has {room_bytes >> 20} MiB left: the engine waits until there are "
                 f"{ROOM_BYTES_MIN >> 20} MiB; make room."
             )
-            told = True
+            reported = True
         time.sleep(ROOM_LOOK_S)
 
 
-def _tell(sentence: str) -> None:
+def _report(sentence: str) -> None:
     # The log may be on the same full disk.
     with contextlib.suppress(OSError):
         print(sentence, file=sys.stderr, flush=True)  # noqa: T201 - the sentence is for the operator
 
 
-class Damage:
-    """Ends the process; for any thread.
-
-    Args:
-        data: the data directory.
-        end: how the process ends; it does not return.
-    """
+class DamageHandler:
+    """Ends the process when its data is damaged, by `end`, which does not return. For any thread."""
 
     def __init__(self, data: Path, end: Callable[[int], None] = os._exit) -> None:
         self._data = data
@@ -65,28 +60,28 @@ class Damage:
         self._end = end
         self._lock = threading.Lock()
 
-    def met(self, error: EngineError) -> None:
-        """A query ran into a damaged part."""
+    def report_damaged_part(self, error: EngineError) -> None:
+        """End the process because a query found a damaged part."""
         with self._lock:
-            if self._ended_lately():
+            if self._ended_recently():
                 return
             with contextlib.suppress(OSError):
                 self._note.touch()
-            self._say(
+            self._exit(
                 f"A part of a table is damaged ({error.sentence.partition(': (while')[0]}): the engine ends, "
                 f"because the next start puts the part aside; `phonemeter audit` then tells what is missing."
             )
 
-    def write_failed(self) -> None:
-        """A file could not be written."""
+    def report_failed_write(self) -> None:
+        """End the process because a file could not be written."""
         with self._lock:
-            self._say(
+            self._exit(
                 f"A file in {self._data} could not be written, most likely because its disk is full: the "
                 f"engine ends before anything relies on it, and the next start has all that was acknowledged."
             )
 
     def watch(self, failed_writes: Callable[[], int]) -> None:
-        """Look for failed writes from now on, in a thread of its own: merges tell nobody."""
+        """Look for failed writes in a thread of its own: those of merges are not reported to any query."""
 
         def look() -> None:
             failed = 0
@@ -94,15 +89,15 @@ class Damage:
                 time.sleep(LOOK_S)
                 with contextlib.suppress(RuntimeError):
                     failed = failed_writes()
-            self.write_failed()
+            self.report_failed_write()
 
         threading.Thread(target=look, name="damage", daemon=True).start()
 
-    def _say(self, sentence: str) -> None:
-        _tell(sentence)
+    def _exit(self, sentence: str) -> None:
+        _report(sentence)
         self._end(EXIT_DAMAGED)
 
-    def _ended_lately(self) -> bool:
+    def _ended_recently(self) -> bool:
         try:
             age_s = time.time() - self._note.stat().st_mtime
         except OSError:

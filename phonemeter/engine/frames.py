@@ -31,7 +31,7 @@ def pack(data: bytes) -> bytes:
 
 
 def unpack(take: Callable[[int], bytes]) -> bytes:
-    """The contents of the next frame, read through `take(size)`."""
+    """The contents of the next frame, which is read by `take(size)`."""
     checksum = take(CHECKSUM.size)
     header = take(HEADER.size)
     method, packed_size, size = HEADER.unpack(header)

@@ -1,4 +1,4 @@
-"""The body of an HTTP request: by length or in chunks, plain or packed, always within limits."""
+"""The body of an HTTP request: with a length or in chunks, plain or compressed, always within limits."""
 
 import zlib
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,6 @@ from typing import Any, Final
 import lz4.frame  # type: ignore[import-untyped] # ships no types
 
 from phonemeter.engine import frames
-from phonemeter.engine.blocks import Cursor, EndOfInputError
 from phonemeter.engine.config import MAX_INSERT_BYTES
 from phonemeter.engine.errors import (
     CANNOT_DECOMPRESS,
@@ -18,6 +17,7 @@ from phonemeter.engine.errors import (
     TOO_MANY_BYTES,
     EngineError,
 )
+from phonemeter.engine.wire_values import Cursor, EndOfInputError
 
 READ_BYTES: Final = 1 << 20
 MAX_CHUNK_LINE_BYTES: Final = 256
@@ -25,7 +25,7 @@ GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
 
 
 def body_parts(source: BufferedIOBase, headers: Message, params: Mapping[str, str]) -> Iterator[bytes]:
-    """The body, unpacked, in pieces. After an EngineError the rest is unread: the connection must end."""
+    """The body, decompressed, in pieces. After an EngineError the connection must end: the rest is unread."""
     try:
         yield from _unpacked(_raw(source, headers), headers, params)
     except EndOfInputError as error:
@@ -88,21 +88,21 @@ def _exactly(source: BufferedIOBase, size: int) -> Iterator[bytes]:
 
 
 def _inflated(raw: Iterator[bytes], packed: Any, failure: type[Exception]) -> Iterator[bytes]:  # noqa: ANN401 - zlib's or lz4's
-    """The unpacked body, in pieces of bounded size."""
+    """The decompressed body, in pieces of limited size."""
     try:
         for part in raw:
             pending: bytes | None = part
             while pending is not None and not packed.eof:
                 yield packed.decompress(pending, READ_BYTES)
-                pending = _held_back(packed)
+                pending = _unconsumed(packed)
     except failure as error:
         raise EngineError(CANNOT_DECOMPRESS, "The request's body cannot be unpacked.") from error
     if not packed.eof:
         raise EngineError(CANNOT_DECOMPRESS, "The request's packed body ended too early.")
 
 
-def _held_back(packed: Any) -> bytes | None:  # noqa: ANN401 - zlib's or lz4's
-    """What must be fed next for the rest of the output, or None: zlib hands its input back, lz4 keeps it."""
+def _unconsumed(packed: Any) -> bytes | None:  # noqa: ANN401 - zlib's or lz4's
+    """The input for the next call, or None: zlib returns what it did not consume, lz4 keeps it."""
     if hasattr(packed, "unconsumed_tail"):
         return packed.unconsumed_tail or None
     return None if packed.needs_input else b""

@@ -1,98 +1,81 @@
-"""What the embedded engine does not do, each with the sentence and code its client gets."""
+"""Statements that are refused although chDB would run them, each with its code and sentence.
+
+chDB's own access control (`access/`) refuses the rest.
+"""
 
 from collections.abc import Mapping
 from typing import Final
 
-from phonemeter.engine.errors import ACCESS_DENIED, NOT_IMPLEMENTED, READONLY, SYNTAX, EngineError
-from phonemeter.engine.sql import Statement
+from phonemeter.engine.errors import ACCESS_DENIED, NOT_IMPLEMENTED, READONLY, EngineError
+from phonemeter.engine.statements import Statement
 
-SERVED: Final = frozenset({
-    "SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "CHECK", "INSERT", "DELETE",
-    "UPDATE", "CREATE", "REPLACE", "ALTER", "DROP", "UNDROP", "RENAME", "EXCHANGE", "TRUNCATE", "ATTACH",
-    "DETACH", "OPTIMIZE", "SET", "USE", "KILL", "SYSTEM",
+ENGINES: Final = frozenset({
+    "mergetree", "replacingmergetree", "summingmergetree", "aggregatingmergetree", "collapsingmergetree",
+    "versionedcollapsingmergetree", "coalescingmergetree", "graphitemergetree", "memory", "log", "tinylog",
+    "stripelog", "null", "set", "join", "buffer", "merge", "dictionary", "generaterandom", "view",
+    "materializedview", "atomic", "ordinary",
 })  # fmt: skip
-"""First words of the statements that are passed to the engine."""
-SYSTEM_VERBS: Final = frozenset(
-    {"FLUSH", "START", "STOP", "RELOAD", "DROP", "CLEAR", "SYNC", "REFRESH", "WAIT"}
-)
-SYSTEM_OBJECTS_REFUSED: Final = frozenset({"LISTEN", "CONFIG", "REPLICA", "USERS", "FAILPOINT", "DATABASE"})
-ACCESS_OBJECTS: Final = frozenset(
-    {"USER", "ROLE", "QUOTA", "ROW", "POLICY", "PROFILE", "SETTINGS", "MASKING"}
-)
-NOT_ACCESS_OBJECTS: Final = frozenset({
-    "DATABASE", "TABLE", "VIEW", "DICTIONARY", "TEMPORARY", "MATERIALIZED", "FUNCTION", "OR",
-})  # fmt: skip
-REFUSED_CALLS: Final = frozenset({
+"""Engines of tables and databases that stay in the data directory."""
+SOURCES: Final = frozenset({"clickhouse", "null"})
+FUNCTIONS: Final = frozenset({
     "file", "filecluster", "filesystem", "url", "urlcluster", "sqlite", "executable", "executablepool",
-    "python", "deltalakelocal", "iceberglocal", "paimonlocal",
+    "python", "catboostevaluate", "deltalakelocal", "iceberglocal", "paimonlocal", "eval",
 })  # fmt: skip
+"""Functions that chDB does not refuse, or not with a clear sentence."""
+REACHING: Final = {
+    "setting disk": "SETTINGS disk",
+    "source elsewhere": "SOURCE(CLICKHOUSE(host ...))",
+    "path": "ATTACH ... FROM",
+    "outfile": "INTO OUTFILE",
+}
+"""Clauses that reach files or addresses, with their names for the sentence."""
+ACCESS_KINDS: Final = frozenset({"GrantQuery", "SetRoleQuery", "ExecuteAsQuery"})
+NOT_IMPLEMENTED_KINDS: Final = {
+    "BackupQuery": "BACKUP and RESTORE are not served here: stop the engine and copy its directory.",
+    "TransactionControl": "Transactions are not served by the embedded engine.",
+}
 
 
-def check(statement: Statement, classified: Mapping[str, object]) -> None:
-    """Raise EngineError if `statement`, as the engine's parser classified it, is not served."""
-    count = classified.get("statement_count", 0)
-    if isinstance(count, int) and count > 1:
-        raise EngineError(SYNTAX, "Multi-statements are not allowed: send one statement at a time.")
-    _check_access(statement)
-    _check_system(statement)
-    _check_kind(statement, classified)
-    _check_files(statement)
-
-
-def check_readonly(statement: Statement, classified: Mapping[str, object]) -> None:
-    """Refuse whatever changes something in a request that must not (HTTP GET)."""
-    if str(classified.get("query_class")).endswith("READ_ONLY") or not classified.get("statement_count"):
-        return
-    if statement.keyword in {"SET", "USE"}:
-        return
-    raise EngineError(READONLY, "HTTP GET implies readonly; use POST for statements that change something.")
-
-
-def _check_access(statement: Statement) -> None:
-    first, second, *others = (*statement.words, "", "")
-    managed = first in {"CREATE", "ALTER", "DROP", "MOVE"} and second not in NOT_ACCESS_OBJECTS
-    managed = managed and bool(ACCESS_OBJECTS & {second, *others[:2]})
-    if (
-        managed
-        or first in {"GRANT", "REVOKE", "EXECUTE"}
-        or (first == "SET" and second in {"ROLE", "DEFAULT"})
-    ):
+def check(statement: Statement) -> None:
+    """Raise EngineError if `statement` is not served."""
+    if statement.kind in NOT_IMPLEMENTED_KINDS:
+        raise EngineError(NOT_IMPLEMENTED, NOT_IMPLEMENTED_KINDS[statement.kind])
+    if statement.kind in ACCESS_KINDS:
         raise EngineError(
             ACCESS_DENIED,
             "There is one user here, and no roles, quotas or row policies: use clickhouse-server for those.",
         )
-
-
-def _check_files(statement: Statement) -> None:
-    refused = statement.calls & REFUSED_CALLS
-    if refused:
-        raise EngineError(
-            ACCESS_DENIED,
-            f"{min(refused)}() would reach files or programs of the engine's machine, which is not allowed: "
-            "send the data with INSERT.",
-        )
-    if statement.from_infile:
+    if "infile" in statement.names:
         raise EngineError(
             ACCESS_DENIED, "FROM INFILE is read by the client, not by the server: send the data with INSERT."
         )
-
-
-def _check_system(statement: Statement) -> None:
-    keyword, verb, *objects = (*statement.words, "", "")
-    if keyword == "SYSTEM" and (verb not in SYSTEM_VERBS or SYSTEM_OBJECTS_REFUSED & set(objects[:2])):
-        named = " ".join(word for word in (keyword, verb, *objects[:1]) if word)
-        raise EngineError(ACCESS_DENIED, f"{named} is not served here: the engine is managed from outside.")
-
-
-def _check_kind(statement: Statement, classified: Mapping[str, object]) -> None:
-    keyword = statement.keyword
-    if keyword in {"BACKUP", "RESTORE"}:
-        raise EngineError(
-            NOT_IMPLEMENTED, f"{keyword} is not served here: stop the engine and copy its directory."
-        )
-    if keyword not in SERVED and classified.get("statement_count"):
-        raise EngineError(NOT_IMPLEMENTED, f"{keyword} statements are not served by the embedded engine.")
-    if keyword == "INSERT" and "FUNCTION" in statement.words[1:4]:
+    if "insert function" in statement.names:
         raise EngineError(ACCESS_DENIED, "INSERT INTO FUNCTION is not served here: insert into a table.")
-    if keyword == "INSERT" and "input" in statement.calls:
+    if "function input" in statement.names:
         raise EngineError(NOT_IMPLEMENTED, "input() is not served here: insert into the table itself.")
+    for name in sorted(statement.names):
+        _check_name(name)
+
+
+def _check_name(name: str) -> None:
+    what, _, called = name.partition(" ")
+    reaching = REACHING.get(name)
+    if what == "function" and called in FUNCTIONS:
+        reaching = f"{called}()"
+    if what == "engine" and called not in ENGINES:
+        reaching = f"ENGINE {called}"
+    if what == "source" and called not in SOURCES:
+        reaching = reaching or f"SOURCE({called})"
+    if reaching is not None:
+        raise EngineError(
+            ACCESS_DENIED,
+            f"{reaching} would reach files, programs or servers, which is not allowed: "
+            "send the data with INSERT.",
+        )
+
+
+def check_readonly(statement: Statement, classified: Mapping[str, object]) -> None:
+    """Raise EngineError for a statement that changes something, in a read-only request (HTTP GET)."""
+    if str(classified.get("query_class")).endswith("READ_ONLY") or statement.kind in {"SetQuery", "UseQuery"}:
+        return
+    raise EngineError(READONLY, "HTTP GET implies readonly; use POST for statements that change something.")

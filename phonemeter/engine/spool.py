@@ -1,14 +1,12 @@
-"""INSERT data on its way to the engine: an unnamed file in the data directory, limited in size.
+"""The spool: an unnamed file of limited size in the data directory, for INSERT data.
 
-It is on disk so that a large INSERT costs no memory, and unnamed so that nothing is left of it when its
-client or the process dies.
+It is on disk so that a large INSERT takes no memory, and unnamed so that it disappears with the process.
 """
 
 import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Final, Self
 
 from phonemeter.engine.config import MAX_INSERT_BYTES
@@ -28,7 +26,7 @@ def _disk_errors() -> Iterator[None]:
 
 
 class Spool:
-    """A file without a name that ends with its `with` block."""
+    """A file without a name that is closed by its `with` block."""
 
     def __init__(self, folder: Path) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
@@ -37,13 +35,11 @@ class Spool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def write(self, part: bytes) -> None:
-        """Append; EngineError 307 above the limit."""
+        """Append; raises EngineError 307 above the limit."""
         self.size_bytes += len(part)
         if self.size_bytes > MAX_INSERT_BYTES:
             raise EngineError(
@@ -53,18 +49,18 @@ class Spool:
             self._file.write(part)
 
     def read(self, limit_bytes: int) -> bytes:
-        """The first bytes of what was written."""
+        """The first bytes of the file."""
         self._file.seek(0)
         return self._file.read(limit_bytes)
 
     def parts(self, start: int) -> Iterator[bytes]:
-        """What was written, from `start` on, in pieces."""
+        """The file from `start` on, in pieces."""
         self._file.seek(start)
         while part := self._file.read(READ_BYTES):
             yield part
 
     def path(self) -> str:
-        """Where the engine, which is in this process, can read what was written."""
+        """The path of the file for the engine in this process."""
         with _disk_errors():
             self._file.flush()
         return f"/proc/self/fd/{self._file.fileno()}"

@@ -1,1 +1,1 @@
-"""Rating the log again: what other rules would have done, and a state built anew from the log."""
+"""The log rated again: by other rules, to see the difference, or to rebuild the state."""

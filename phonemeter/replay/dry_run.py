@@ -1,18 +1,24 @@
-"""The log rated twice, by the settings of today and as it might have been, and the difference per app."""
+"""The log rated twice, by its own rules and by others or with corrections, and the difference per app."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+import msgspec
 from msgspec import Struct
 
+from metering.events import SETTLEMENT_TYPE
 from metering.ledger import Entry
-from metering.partition import Metered, PartitionState, Record, WorkingState, meter
+from metering.offline_settlement import ROUNDS_MAX, OfflineSettler, TooManyCallsError
+from metering.partition import MeteringResult, meter
+from metering.partition_state import PartitionState, WorkingState
+from metering.placement import PartitionIndex
+from metering.records import Record
 from metering.rules import Rules
 from metering.topics import EVENTS
-from phonemeter.errors import OperationError
-from phonemeter.replay.corrections import CorrectedPartition, Correction, by_partition, find_replaced
-from phonemeter.replay.reading import Span, TopicReader
+from phonemeter.event_log import whole_log
+from phonemeter.replay.corrections import CorrectedEvent, CorrectedPartition, by_partition, find_replaced
+from phonemeter.topic_reader import TopicReader
 
 COUNTED: Final[dict[str, str]] = {
     "trial_charge": "trial",
@@ -22,11 +28,11 @@ COUNTED: Final[dict[str, str]] = {
     "exempt": "exempt",
     "lapse": "lapsed",
 }
-"""Kinds of ledger lines, and the figure that their calls add to."""
+"""Kinds of ledger entries, and the figure that their calls add to."""
 
 
-class Figures(Struct):
-    """What the log comes to for one app: calls, and the money of those that were charged."""
+class AppFigures(Struct):
+    """Totals of one app: calls, and the cost of those that were charged."""
 
     trial: int = 0
     charged: int = 0
@@ -37,7 +43,7 @@ class Figures(Struct):
     amount_micro_yuan: int = 0
 
     def add(self, entry: Entry) -> None:
-        """Count one ledger line in."""
+        """Count one ledger entry."""
         figure = COUNTED.get(entry.kind)
         if figure is not None:
             setattr(self, figure, getattr(self, figure) + entry.calls)
@@ -46,71 +52,55 @@ class Figures(Struct):
 
 
 class RejectedCorrection(NamedTuple):
-    """A correction that the rules would reject at its place: the file's line, and why."""
+    """A correction that the rules would reject at its position: the file's line, and the reason."""
 
     line: int
     sentence: str
 
 
-class DryRun(NamedTuple):
-    """What came out.
+class DryRunResult(NamedTuple):
+    """The result of a dry run.
 
     Attributes:
         apps: the figures of each app before and after, by appid.
-        records: how many the log has.
-        rejected: how many of them are no events, before and after.
-        replaced, inserted: how many corrections took an event's place, and how many were put in.
-        rejected_corrections: those that would not be accepted where they stand.
+        records: number of records in the log.
+        rejected: number of records that are no events, before and after.
+        replaced, inserted: number of corrections that replaced an event, and of the others.
+        rejected_corrections: those that would not be accepted at their position.
+        settled: False if the log holds too many calls to settle them by the other rules.
     """
 
-    apps: dict[str, tuple[Figures, Figures]]
+    apps: dict[str, tuple[AppFigures, AppFigures]]
     records: int
     rejected: tuple[int, int]
     replaced: int
     inserted: int
     rejected_corrections: list[RejectedCorrection]
+    settled: bool = True
 
     @property
-    def changed(self) -> dict[str, tuple[Figures, Figures]]:
-        """The apps for which something differs."""
+    def changed(self) -> dict[str, tuple[AppFigures, AppFigures]]:
+        """The apps that differ."""
         return {appid: pair for appid, pair in self.apps.items() if pair[0] != pair[1]}
-
-
-def whole_log(reader: TopicReader) -> dict[int, Span]:
-    """What each partition of `phone-events` holds.
-
-    Raises:
-        OperationError: a partition's first records were deleted, so that no state can be had from it.
-    """
-    spans = reader.spans(EVENTS)
-    for partition, span in spans.items():
-        if span.begin > 0:
-            raise OperationError(
-                f"{EVENTS} partition {partition} begins at offset {span.begin}: what came before was "
-                f"deleted, and without it the log can't be rated from its beginning."
-            )
-    return spans
 
 
 def dry_run(
     reader: TopicReader,
     rules: tuple[Rules, Rules],
-    corrections: Sequence[Correction],
+    corrections: Sequence[CorrectedEvent],
     *,
     now_ms: int,
     progress: Callable[[int], None] = lambda _records: None,
-) -> DryRun:
-    """Rate the whole log by the rules of today, and by others and with corrections. Writes nothing.
+) -> DryRunResult:
+    """Rate the whole log by its own rules, and by others and with corrections. Writes nothing.
 
-    Args:
-        reader: of the Kafka that has the log.
-        rules: those of today, and the others.
-        corrections: events to take instead of, or besides, those of the log.
-        now_ms: the Kafka time of corrections behind the end of the log.
-        progress: told how many records are done.
+    The log's settlements were worked out by its own rules: for the others they are left out, and both are
+    settled at the end of the log. `rules` are the log's own and the others. Corrections replace events, or
+    come after the end of the log at the Kafka time `now_ms`. `progress` is called with the number of records
+    done.
 
     Raises:
-        OperationError: the head of the log was deleted, or Kafka does not deliver it.
+        OperationError: the beginning of the log was deleted, or Kafka does not deliver it.
     """
     spans = whole_log(reader)
     placed = by_partition(corrections, len(spans))
@@ -118,63 +108,105 @@ def dry_run(
     done = replaced_count = inserted = 0
     rejected_corrections: list[RejectedCorrection] = []
     for partition, span in spans.items():
-        replaced = find_replaced(reader, partition, span, placed[partition]) if partition in placed else {}
-        corrected = CorrectedPartition(placed.get(partition, []), replaced)
+        place = PartitionIndex(partition, len(spans))
+        replaced = find_replaced(reader, place, span, placed[partition]) if partition in placed else {}
+        corrected = CorrectedPartition(placed.get(partition, []), replaced, place)
         same = rules[0] == rules[1] and partition not in placed
-        before.begin(partition)
-        after.begin(partition)
+        before.begin(partition, len(spans), is_settled=not same)
+        after.begin(partition, len(spans), is_settled=not same)
         for batch in reader.batches(EVENTS, partition, span):
-            metered = before.rate(_records(batch))
+            metered = before.rate(batch)
             if same:
                 after.take_over(metered)
             else:
-                rejected_corrections += _rejected(after.rate(corrected.feed(batch)), corrected)
+                facts = (record for record in batch if not _is_settlement(record))
+                rejected_corrections += _rejected(after.rate(corrected.feed(facts)), corrected)
             done += len(batch)
             progress(done)
         rejected_corrections += _rejected(after.rate(corrected.end(now_ms)), corrected)
+        if not same:
+            before.settle()
+            after.settle()
         replaced_count += len(replaced)
         inserted += corrected.inserted
     appids = sorted(before.apps.keys() | after.apps.keys())
-    return DryRun(
+    return DryRunResult(
         {appid: (before.apps[appid], after.apps[appid]) for appid in appids},
         done,
         (before.rejected, after.rejected),
         replaced_count,
         inserted,
         sorted(rejected_corrections),
+        before.settled and after.settled,
     )
 
 
 class _Rater:
-    """Rates partition after partition; holds the state of one and the figures of all apps."""
+    """Rates one partition after the other; has the state of one and the figures of all apps.
+
+    `settled` is False if a partition held too many calls to be settled.
+    """
 
     def __init__(self, rules: Rules) -> None:
-        self.apps: defaultdict[str, Figures] = defaultdict(Figures)
+        self.apps: defaultdict[str, AppFigures] = defaultdict(AppFigures)
         self.rejected = 0
+        self.settled = True
         self._rules = rules
         self._state: PartitionState = WorkingState(0)
+        self._settler: OfflineSettler | None = None
 
-    def begin(self, partition: int) -> None:
-        self._state = WorkingState(partition)
+    def begin(self, partition: int, partitions: int, *, is_settled: bool) -> None:
+        self._state = WorkingState(partition, partitions=partitions)
+        self._settler = OfflineSettler(self._rules) if is_settled else None
 
-    def rate(self, records: Iterable[Record]) -> Metered:
+    def rate(self, records: Iterable[Record]) -> MeteringResult:
         metered = meter(self._state, records, self._rules)
         self._state = metered.state
         self.take_over(metered)
         return metered
 
-    def take_over(self, metered: Metered) -> None:
+    def settle(self) -> None:
+        """Settle the apps of the partition, which has ended."""
+        for _ in range(ROUNDS_MAX):
+            settler, at = self._settler, self._state.next_offset
+            events = [] if settler is None else list(settler.events(self._state))
+            if not events:
+                return
+            self.rate(
+                Record(at + number, None, event.appid.encode(), event.value)
+                for number, event in enumerate(events)
+            )
+
+    def take_over(self, metered: MeteringResult) -> None:
         self.rejected += len(metered.dead_letters)
         for entry in metered.entries:
             if entry.appid:
                 self.apps[entry.appid].add(entry)
+        if self._settler is not None:
+            try:
+                self._settler.add(metered.entries)
+            except TooManyCallsError:
+                self._settler, self.settled = None, False
 
 
-def _records(batch: Iterable[Any]) -> Iterable[Record]:
-    return (Record(record.offset, record.timestamp, record.key, record.value) for record in batch)
+class _Typed(Struct):
+    type: str = ""
 
 
-def _rejected(metered: Metered, corrected: CorrectedPartition) -> list[RejectedCorrection]:
+_typed_decoder: Final = msgspec.json.Decoder(_Typed)
+
+
+def _is_settlement(record: Record) -> bool:
+    value = record.value or b""
+    if SETTLEMENT_TYPE.encode() not in value:
+        return False
+    try:
+        return _typed_decoder.decode(value).type == SETTLEMENT_TYPE
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
+def _rejected(metered: MeteringResult, corrected: CorrectedPartition) -> list[RejectedCorrection]:
     lines: Mapping[int, int] = corrected.lines
     return [
         RejectedCorrection(lines[letter.offset], letter.sentence)

@@ -4,14 +4,13 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
 
 class BackgroundLoop:
-    """Runs coroutines on one loop in one thread, which lives from `__enter__` to `__exit__`.
+    """An event loop in one thread, from `__enter__` to `__exit__`.
 
     Services started on the loop die with its thread, by the kernel: see `launch.py`.
     """
@@ -25,16 +24,14 @@ class BackgroundLoop:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.run_until_complete(self._finish())
         self._loop.close()
 
     def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin `work` on the loop; the future can be cancelled and waited for in any other thread."""
+        """Start `work` on the loop; the future can be cancelled and awaited in any other thread."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -43,7 +40,7 @@ class BackgroundLoop:
         try:
             return future.result()
         except BaseException:
-            # Ctrl-C while waiting: the work must not go on by itself.
+            # After Ctrl-C the work must not continue by itself.
             future.cancel()
             raise
 

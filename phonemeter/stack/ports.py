@@ -1,4 +1,4 @@
-"""Whether the ports of the stack are free, asked before anything starts."""
+"""Ports of the stack, checked before anything starts."""
 
 import contextlib
 import socket
@@ -10,7 +10,7 @@ from phonemeter.errors import UserError
 from phonemeter.stack.probes import HOST
 
 RELEASE_S = 2.0
-"""How long a killed predecessor may take to give its ports back."""
+"""Time that a killed predecessor may take to release its ports."""
 
 
 class PortTakenError(UserError):
@@ -19,7 +19,7 @@ class PortTakenError(UserError):
 
 @contextlib.contextmanager
 def listening(host: str, port: int) -> Iterator[None]:
-    """Listen on a port meanwhile, as servers do: one in TIME_WAIT is free.
+    """Listen on a port in the block, as servers do: one in TIME_WAIT is free.
 
     Raises:
         OSError: it is in use, or not this machine's.

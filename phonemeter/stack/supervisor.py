@@ -1,6 +1,6 @@
 """One supervised process: started, probed, restarted with backoff, stopped, its log kept within bounds.
 
-Why this is ours and not a library: docs/dependencies.md, "Process supervision".
+Why this is ours and not a library: docs/explanation/dependencies.md, "Process supervision".
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -17,22 +17,23 @@ from pathlib import Path
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from phonemeter.errors import OperationError
+from phonemeter.stack.exit_cause import advice, last_error
+from phonemeter.stack.launch import child_command
+from phonemeter.stack.liveness import Liveness, until_silent
 from phonemeter.stack.probes import Probe
-from phonemeter.stack.tied import tied
 
 LOG_BYTES_MAX = 10_000_000
 LOG_CHECK_INTERVAL_S = 1.0
-LOG_TAIL_BYTES = 4_000
 EXIT_REFUSED = 2
-"""A program's word for: what I was told cannot work. Told again it will not work either."""
+"""Exit status of a program that cannot work with its settings; a restart would not help."""
 
 
 @dataclass(frozen=True, slots=True)
-class Restarts:
-    """When a process that ended is started again, and when it is given up.
+class RestartPolicy:
+    """The policy for restarting a process that ended, with exponential backoff.
 
-    A process that lived `stable_s` is started again at once; one that ends sooner waits twice as long each
-    time, from `delay_s` to `delay_max_s`, and is given up after `attempts` in a row.
+    A process that lived `stable_s` is restarted at once; one that ended sooner after a delay that doubles
+    each time, from `delay_s` to `delay_max_s`, until it is given up after `attempts` in a row.
     """
 
     attempts: int = 6
@@ -42,8 +43,8 @@ class Restarts:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """What to run and how to know that it is ready."""
+class ServiceSpec:
+    """A service to run: its command, its probes, and its policies."""
 
     name: str
     command: tuple[str, ...]
@@ -51,32 +52,34 @@ class Service:
     log: Path
     environ: Mapping[str, str] = field(default_factory=dict)
     directory: Path | None = None
-    """Working directory, made if missing; None keeps the supervisor's."""
+    """Working directory, created if missing; None keeps the supervisor's."""
     probe_interval_s: float = 0.1
     stop_grace_s: float = 4.0
-    restarts: Restarts = Restarts()
+    restarts: RestartPolicy = RestartPolicy()
+    liveness: Liveness | None = None
 
 
-class State(StrEnum):
-    """Where a service is in its life."""
+class ServiceState(StrEnum):
+    """The state of a service."""
 
     STOPPED = "stopped"
     STARTING = "starting"
     READY = "ready"
+    SILENT = "not answering"
     WAITING = "waiting to restart"
     FAILED = "failed"
 
 
 class ServiceFailedError(OperationError):
-    """A service ended too often in a row."""
+    """A service ended too often in a row and was given up."""
 
 
 class _EndedError(Exception):
-    """The process ended by itself, too soon to call it stable."""
+    """The process ended by itself before it was stable."""
 
 
 class _RefusedError(Exception):
-    """The process said that it cannot work as it was told, and never was ready."""
+    """The process reported that it cannot work with its settings, and never was ready."""
 
 
 class Supervised:
@@ -85,10 +88,15 @@ class Supervised:
     The thread of that loop must outlive the service: the kernel kills the process when the thread ends.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ServiceSpec, tell: Callable[[str], None] = lambda _: None) -> None:
+        """`tell` is called with a sentence when the process ended, stops answering, or answers again."""
         self.service = service
-        self.state = State.STOPPED
+        self._notify = tell
+        self.state = ServiceState.STOPPED
         self._starts = 0
+        self._has_worked = False
+        self._given_up_silent = False
+        self._log_begin = 0
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -101,8 +109,13 @@ class Supervised:
 
     @property
     def restart_count(self) -> int:
-        """How often the process was started again."""
+        """Number of restarts of the process."""
         return max(0, self._starts - 1)
+
+    @property
+    def last_error(self) -> str:
+        """The most informative line of its log since its last start; empty if there is none."""
+        return last_error(self.service.log, self._log_begin)
 
     async def start(self) -> None:
         """Start the service and wait until it is ready for the first time.
@@ -121,23 +134,23 @@ class Supervised:
             await self._task
 
     def check(self) -> None:
-        """Return at once unless the service was given up.
+        """Check that the service was not given up.
 
         Raises:
-            ServiceFailedError: it was.
+            ServiceFailedError: it was given up.
         """
         if self._task is not None and self._task.done() and not self._task.cancelled():
             self._task.result()
 
     async def stop(self) -> None:
-        """End the process and whatever it started: SIGTERM, the grace, SIGKILL. A failed service is fine."""
+        """End the process and its children: SIGTERM, grace period, SIGKILL. A failed service is no error."""
         if self._task is None:
             return
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError, ServiceFailedError):
             await self._task
-        if self.state is not State.FAILED:
-            self.state = State.STOPPED
+        if self.state is not ServiceState.FAILED:
+            self.state = ServiceState.STOPPED
 
     async def _supervise(self) -> None:
         policy = self.service.restarts
@@ -147,16 +160,21 @@ class Supervised:
                     stop=stop_after_attempt(policy.attempts),
                     wait=wait_exponential(multiplier=policy.delay_s, max=policy.delay_max_s),
                     retry=retry_if_exception_type(_EndedError),
+                    before_sleep=lambda _: self._report_restart(),
                     reraise=True,
                 ):
                     with attempt:
                         await self._run_once()
+                self._report_restart()
             except (_EndedError, _RefusedError):
-                self.state = State.FAILED
-                raise ServiceFailedError(self._obituary()) from None
+                self.state = ServiceState.FAILED
+                given_up = f"was given up after {self._starts} start{'' if self._starts == 1 else 's'}"
+                raise ServiceFailedError(
+                    f"{self._end_sentence(given_up)} Its log is {self.service.log}."
+                ) from None
 
     async def _run_once(self) -> None:
-        self.state = State.STARTING
+        self.state = ServiceState.STARTING
         began = time.monotonic()
         process = await self._spawn()
         housekeeping = asyncio.create_task(self._housekeep())
@@ -164,11 +182,12 @@ class Supervised:
             await process.wait()
         finally:
             housekeeping.cancel()
-            await _end(process, self.service.stop_grace_s)
-        was_ready = self._ready.is_set()
+            await _terminate(process, self.service.stop_grace_s)
+        self._has_worked |= self._ready.is_set()
         self._ready.clear()
-        self.state = State.WAITING
-        if process.returncode == EXIT_REFUSED and not was_ready:
+        self.state = ServiceState.WAITING
+        # A service that worked before may fail for a while, for example because its port is taken.
+        if process.returncode == EXIT_REFUSED and not self._has_worked:
             raise _RefusedError
         if time.monotonic() - began < self.service.restarts.stable_s:
             raise _EndedError
@@ -179,8 +198,9 @@ class Supervised:
             if directory is not None:
                 directory.mkdir(parents=True, exist_ok=True)
         with service.log.open("ab") as log:
+            self._log_begin = log.tell()
             self._process = await asyncio.create_subprocess_exec(
-                *tied(service.command),
+                *child_command(service.command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
@@ -195,33 +215,59 @@ class Supervised:
         while not await self.service.ready():
             self._keep_log_small()
             await asyncio.sleep(self.service.probe_interval_s)
-        self.state = State.READY
+        self.state = ServiceState.READY
         self._ready.set()
+        async with asyncio.TaskGroup() as keeping:
+            keeping.create_task(self._keep_log())
+            if self.service.liveness is not None:
+                keeping.create_task(self._keep_alive(self.service.liveness))
+
+    async def _keep_log(self) -> None:
         while True:
             self._keep_log_small()
             await asyncio.sleep(LOG_CHECK_INTERVAL_S)
 
+    async def _keep_alive(self, liveness: Liveness) -> None:
+        """End the process when it has not answered for too long."""
+        await until_silent(liveness, self._on_silence, self._on_answer)
+        self._given_up_silent = True
+        if self._process is not None:
+            await _terminate(self._process, self.service.stop_grace_s)
+
+    def _on_silence(self) -> None:
+        if self.state is ServiceState.READY:
+            self.state = ServiceState.SILENT
+            self._notify(f"{self.service.name} does not answer any more.")
+
+    def _on_answer(self) -> None:
+        if self.state is ServiceState.SILENT:
+            self.state = ServiceState.READY
+            self._notify(f"{self.service.name} answers again.")
+
     def _keep_log_small(self) -> None:
-        """Move a full log aside. The process keeps appending to its file, so that is emptied, not renamed."""
+        """Copy a full log and truncate it: the process goes on appending to the same file."""
         log = self.service.log
         if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
             shutil.copyfile(log, log.with_name(f"{log.name}.1"))
             os.truncate(log, 0)
 
-    def _obituary(self) -> str:
-        process, log = self._process, self.service.log
-        status = process.returncode if process is not None else None
-        ended = (
-            f"killed by signal {-status}" if status is not None and status < 0 else f"exit status {status}"
-        )
-        return (
-            f"{self.service.name} was given up after {self._starts} starts ({ended}); "
-            f"its log {log} ends with: {last_line(log)}"
-        )
+    def _report_restart(self) -> None:
+        silent, self._given_up_silent = self._given_up_silent, False
+        what = "did not answer for too long and is" if silent else "ended and is"
+        self._notify(self._end_sentence(f"{what} started again"))
+
+    def _end_sentence(self, what: str) -> str:
+        """A sentence about the end of the process, with its last error and advice."""
+        status = self._process.returncode if self._process is not None else None
+        how = f"killed by signal {-status}" if status is not None and status < 0 else f"exit status {status}"
+        words = self.last_error
+        said = f": {words}." if words else "."
+        todo = advice(words, self.service.directory or self.service.log.parent)
+        return f"{self.service.name} {what} ({how}){said} {todo}".rstrip()
 
 
-async def _end(process: asyncio.subprocess.Process, grace_s: float) -> None:
-    """Leave nothing of the process' group behind, whether or not the process itself has ended already."""
+async def _terminate(process: asyncio.subprocess.Process, grace_s: float) -> None:
+    """End every process of the process group, whether or not the first has ended already."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
@@ -230,13 +276,3 @@ async def _end(process: asyncio.subprocess.Process, grace_s: float) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
-
-
-def last_line(log: Path) -> str:
-    """Last line of a log that says something."""
-    if not log.exists():
-        return "(nothing)"
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
-    return next((line for line in reversed(lines) if line), "(nothing)")

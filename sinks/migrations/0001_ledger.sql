@@ -6,7 +6,7 @@
 -- and within a capability a pack counts down line by line, so that neighbours differ by little or nothing.
 -- recorded_at is kept as what it is later than time, recorded_after_ms: a byte instead of three.
 -- Codecs: numbers that grow are told by their differences; T64 leaves out the bits that a block does not need; client
--- repeats over longer stretches than others, so its blocks are larger. docs/clickhouse.md has the bytes of each column.
+-- repeats over longer stretches than others, so its blocks are larger. docs/reference/clickhouse.md has the bytes of each column.
 -- Projections instead of materialized views: they live in the part itself, so a crash cannot part them from it.
 --   positions: the highest line of each source partition, one row per part: the sink asks before every INSERT.
 --   daily: sums per app, scene, store and kind, for the curves of an app; a Shanghai day is not a UTC day.
@@ -15,7 +15,7 @@
 -- Indexes: event_ids answers what became of one event, kinds skips to the rare lines (purchases, lapses, alerts).
 -- fsync: an INSERT that was acknowledged survives a power cut, because the sink then forgets it.
 -- default_compression_codec: of the sums in the projections, which cannot have codecs of their own.
--- non_replicated_deduplication_window: a second guard, see insert_deduplication_token in sinks/store.py.
+-- non_replicated_deduplication_window: a second guard, see insert_deduplication_token in sinks/ledger_table.py.
 CREATE TABLE IF NOT EXISTS ledger
 (
     source_partition UInt32 COMMENT 'Partition of phone-events that the record came from' CODEC(ZSTD(1)),

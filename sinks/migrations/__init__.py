@@ -1,8 +1,8 @@
-"""The schema of ClickHouse, one numbered file per step, each with its reason at its head.
+"""Migrations of ClickHouse's schema, one numbered file each, with its reason at its head.
 
-A file holds one statement that may run twice (`IF NOT EXISTS`), because ClickHouse has no transaction around
-a statement and the note of it: after a crash between the two, the next start runs the statement again. A file
-that was applied never changes; what is to be different is the next file.
+A file has one idempotent statement (`IF NOT EXISTS`), because ClickHouse has no transaction around a
+statement and its row in `schema_migrations`: after a crash between the two, the next start runs it again. The
+statement of a file that was applied never changes; a change is a new file.
 """
 
 import hashlib
@@ -22,10 +22,16 @@ log = logging.getLogger(__name__)
 
 _FILE_NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 
-OLDER_TABLES: Final = frozenset({"ff9c876a52174735f76feb3194c954ae83345727089e31e37094f70bc1ba055b"})
-"""Checksums of tables that no statement turns into today's: lines are sorted and ids are kept otherwise."""
+_TABLE: Final = re.compile(r"^CREATE TABLE IF NOT EXISTS (\w+)", re.MULTILINE)
 
-_CREATE_BOOK: Final = """
+_ALTERED: Final = re.compile(r"^ALTER TABLE (\w+)", re.MULTILINE)
+
+_TABLES: Final = "SELECT name FROM system.tables WHERE database = currentDatabase()"
+
+OLDER_TABLES: Final = frozenset({"ff9c876a52174735f76feb3194c954ae83345727089e31e37094f70bc1ba055b"})
+"""Checksums of tables that no migration can turn into today's: they sort entries and keep ids differently."""
+
+_CREATE_SCHEMA_MIGRATIONS: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations
 (
     version UInt32 COMMENT 'Number of the migration',
@@ -41,22 +47,32 @@ COMMENT 'Which migrations of phonemeter this database has; several sinks startin
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step of the schema: its `version`, its `name` and the `sql` of its one statement."""
+    """One migration: its `version`, its `name` and the `sql` of its statement."""
 
     version: int
     name: str
     sql: str
 
     @property
+    def tables(self) -> frozenset[str]:
+        """Tables that it creates; one that was dropped is created again."""
+        return frozenset(_TABLE.findall(self.sql))
+
+    @property
+    def altered(self) -> frozenset[str]:
+        """Tables that it alters; one that is created again is altered again."""
+        return frozenset(_ALTERED.findall(self.sql))
+
+    @property
     def checksum(self) -> str:
-        """What tells whether an applied migration was edited; comments may be."""
+        """SHA-256 of the statement without its comments, to recognise a file that was edited once applied."""
         lines = (line.strip() for line in self.sql.splitlines())
         code = "\n".join(line for line in lines if line and not line.startswith("--"))
         return hashlib.sha256(code.encode()).hexdigest()
 
 
 def known() -> tuple[Migration, ...]:
-    """The migrations of this version, in order.
+    """Read the migrations of this version, in order.
 
     Raises:
         SinkError: two have the same number, or one is missing.
@@ -77,10 +93,10 @@ def known() -> tuple[Migration, ...]:
 
 
 def migrate(url: str, migrations: Sequence[Migration] | None = None) -> int:
-    """Bring the database up to the newest migration; creates it if it is missing.
+    """Apply the migrations that a database lacks; creates the database if it is missing.
 
     Returns:
-        How many migrations were run.
+        Number of migrations that were run.
 
     Raises:
         SinkError: the database is of a newer version, or an applied migration is not the one known here.
@@ -91,15 +107,19 @@ def migrate(url: str, migrations: Sequence[Migration] | None = None) -> int:
     with connect(url, database="default") as server:
         server.execute(f"CREATE DATABASE IF NOT EXISTS `{database}`")
     with connect(url) as client:
-        client.execute(_CREATE_BOOK)
+        client.execute(_CREATE_SCHEMA_MIGRATIONS)
         applied = _applied(client, database, steps)
-        pending = [step for step in steps if step.version not in applied]
+        there = {name for (name,) in rows(client, _TABLES)}
+        pending = [step for step in steps if step.version not in applied or not step.tables <= there]
+        created = {name for step in pending for name in step.tables - there}
+        pending = [step for step in steps if step in pending or step.altered & created]
         for step in pending:
             client.execute(step.sql)
-            client.execute(
-                "INSERT INTO schema_migrations (version, name, checksum) VALUES",
-                [(step.version, step.name, step.checksum)],
-            )
+            if step.version not in applied:
+                client.execute(
+                    "INSERT INTO schema_migrations (version, name, checksum) VALUES",
+                    [(step.version, step.name, step.checksum)],
+                )
             log.info("Migration %04d %s applied to database %s.", step.version, step.name, database)
     return len(pending)
 

@@ -1,1 +1,1 @@
-"""The notifier: the stream's alerts on `phone-alerts` reach a person, each once per route."""
+"""The notifier: delivers the alerts of `phone-alerts` to people, each alert once per route."""

@@ -1,7 +1,7 @@
-"""What the notifier refuses, each in one sentence."""
+"""The notifier's errors, each with one sentence."""
 
 from sinks.errors import SinkError
 
 
 class RoutesError(SinkError):
-    """The file of routes cannot be used: which file, which key, what to do."""
+    """A routes file that cannot be used; the sentence has file, key and remedy."""

@@ -1,4 +1,4 @@
-"""Quiet hours and digests: when an alert that is known now is delivered. Pure; times are UTC milliseconds."""
+"""Quiet hours and digests: the time at which an alert is delivered. Pure; times are UTC milliseconds."""
 
 from datetime import UTC, datetime, time, timedelta
 from typing import Literal, NamedTuple
@@ -8,8 +8,8 @@ from metering.times import from_ms, to_ms
 from sinks.notifier.severity import Severity
 
 
-class Quiet(NamedTuple):
-    """From `begin` to before `end` on the clock of `zone` nobody is disturbed, unless `urgent_passes`."""
+class QuietHours(NamedTuple):
+    """Daily hours without messages, from `begin` to before `end`; urgent ones are sent if `urgent_passes`."""
 
     begin: time
     end: time
@@ -18,7 +18,7 @@ class Quiet(NamedTuple):
 
 
 class Digest(NamedTuple):
-    """Several alerts in one message, hourly at `at`'s minute or daily at `at`, by the clock of `zone`."""
+    """Alerts of an hour or a day in one message, at the minute of `at` or at `at` by the clock of `zone`."""
 
     every: Literal["hour", "day"]
     at: time
@@ -26,8 +26,8 @@ class Digest(NamedTuple):
     urgent_passes: bool = True
 
 
-def due_ms(now_ms: int, severity: Severity, quiet: Quiet | None, digest: Digest | None) -> int:
-    """When to deliver: `now_ms` itself, or the later moment until which the alert is held."""
+def due_ms(now_ms: int, severity: Severity, quiet: QuietHours | None, digest: Digest | None) -> int:
+    """The time to deliver at: `now_ms` itself, or the later one until which the alert is held."""
     urgent = severity == "urgent"
     at_ms = now_ms
     if digest is not None and not (urgent and digest.urgent_passes):
@@ -37,15 +37,15 @@ def due_ms(now_ms: int, severity: Severity, quiet: Quiet | None, digest: Digest 
     return at_ms
 
 
-def is_quiet(at_ms: int, quiet: Quiet) -> bool:
-    """Whether a moment is in the quiet hours."""
+def is_quiet(at_ms: int, quiet: QuietHours) -> bool:
+    """Return whether a moment is in the quiet hours."""
     clock = _local(at_ms, quiet.zone).time()
     if quiet.begin <= quiet.end:
         return quiet.begin <= clock < quiet.end
     return clock >= quiet.begin or clock < quiet.end
 
 
-def _quiet_end_ms(at_ms: int, quiet: Quiet) -> int:
+def _quiet_end_ms(at_ms: int, quiet: QuietHours) -> int:
     if not is_quiet(at_ms, quiet):
         return at_ms
     return _first_after(at_ms, quiet.end, quiet.zone)
@@ -54,7 +54,7 @@ def _quiet_end_ms(at_ms: int, quiet: Quiet) -> int:
 def _next_digest_ms(now_ms: int, digest: Digest) -> int:
     if digest.every == "day":
         return _first_after(now_ms, digest.at, digest.zone)
-    # By the hour of UTC: the clocks of a zone jump by whole hours or not at all in the hour concerned.
+    # Added in UTC, because the hour of a zone may be skipped or repeated; its minutes are not.
     local = _local(now_ms, digest.zone)
     slot = local.replace(minute=digest.at.minute, second=0, microsecond=0)
     slot_ms = to_ms(slot)
@@ -62,7 +62,7 @@ def _next_digest_ms(now_ms: int, digest: Digest) -> int:
 
 
 def _first_after(now_ms: int, clock: time, zone: ZoneInfo) -> int:
-    """The first moment after now at which the clock shows `clock`, or would if it did not skip it."""
+    """The first moment after now at which the clock shows `clock`, or would show it if it did not jump."""
     today = _local(now_ms, zone).date()
     moments = (to_ms(datetime.combine(today + timedelta(days=days), clock, zone)) for days in (-1, 0, 1, 2))
     return next(moment for moment in moments if moment > now_ms)

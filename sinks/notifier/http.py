@@ -1,4 +1,4 @@
-"""One POST, with limits: a time for the whole exchange, little of the answer, no redirects."""
+"""One POST request with limits: of its duration, of the answer's size, and without redirects."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ import aiohttp
 from metering.times import SECOND_MS, to_ms
 
 ANSWER_BYTES_MAX: Final = 16_384
-"""What is read of an answer; the rest is not asked for."""
+"""Bytes that are read of an answer at most."""
 
 USER_AGENT: Final = "phonemeter-notifier"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Answer(NamedTuple):
-    """What a receiver said. `text` is the beginning of its body."""
+    """A receiver's answer; `text` is the beginning of its body."""
 
     status: int
     text: str
@@ -26,7 +26,7 @@ class Answer(NamedTuple):
 
 
 class UnreachableError(Exception):
-    """There was no answer; says why in words that hold no secret."""
+    """A request without an answer; the message contains no secret."""
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Answer:
@@ -42,7 +42,7 @@ async def _post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: fl
     try:
         async with (
             asyncio.timeout(timeout_s),
-            # The machine's proxy is for the world outside.
+            # The machine's proxy is for other hosts.
             aiohttp.ClientSession(trust_env=not is_loopback(url)) as session,
             session.post(
                 url,
@@ -72,12 +72,12 @@ async def _beginning(response: aiohttp.ClientResponse) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine."""
+    """Return whether a URL leads to this machine."""
     return urlsplit(url).hostname in LOOPBACK
 
 
 def retry_after_ms(text: str, now_ms: int) -> int | None:
-    """The pause that a Retry-After header asks for: seconds or a date; None if it says neither."""
+    """The pause that a Retry-After header asks for, in seconds or as a date; None if it has neither."""
     if text.isascii() and text.isdigit():
         return int(text[:9]) * SECOND_MS
     try:

@@ -1,33 +1,41 @@
-"""`phone-alerts` and `phone-deliveries` as the notifier needs them: one group for both, and a producer."""
+"""Access to `phone-alerts` and `phone-deliveries`: one consumer group for both, and a producer."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from queue import Empty, SimpleQueue
-from typing import Any, Final, Literal, NamedTuple
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
-from kafka import ConsumerRebalanceListener, KafkaProducer, TopicPartition
+from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
+from metering.log_identity import FoundRecord, Mark, difference
 from metering.topics import ALERTS, DELIVERIES, NOTIFIER_GROUP
-from sinks.consuming import (
+from sinks.kafka_consumer import (
     CONNECT_TIMEOUT_MS,
     REQUEST_TIMEOUT_MS,
+    CommitMetadata,
     consumer,
-    metadata_of,
+    decode_metadata,
+    encode_metadata,
     partitions_of,
-    position_in,
+    poll,
+    translate_kafka_errors,
 )
-from sinks.lines import BEFORE_ALL, Position
+from sinks.kafka_producer import ConfirmingProducer, OutgoingRecord
+from sinks.log_view import LogViewer, found_record, topic_id
+from sinks.notifier.records import DeliveryOutput
+from sinks.position import BEFORE_ALL, Position
+from sinks.rebalances import Rebalance, RebalanceQueue
 
 FETCH_BYTES_MAX: Final = 8 * 2**20
 RECORDS_MAX: Final = 2_000
 NOTED: Final = "asked"
-"""What the positions in the group's commits are of: the newest alert of which it is known where it goes."""
-DELIVERY_TIMEOUT_MS: Final = 10_000
-"""How long the broker may take to confirm what is published."""
+"""The word in the group's commits before the position of the newest alert with recorded requests."""
+
+log = logging.getLogger(__name__)
 
 
-class Record(NamedTuple):
-    """A record of one of the two topics. `time_ms` is when it was published."""
+class FetchedRecord(NamedTuple):
+    """A record of one of the two topics: `time_ms` is its publication, `found` its identity."""
 
     topic: str
     partition: int
@@ -35,154 +43,169 @@ class Record(NamedTuple):
     time_ms: int
     key: bytes | None
     value: bytes | None
+    found: FoundRecord = FoundRecord(0)
 
 
-class Outgoing(NamedTuple):
-    """A record to publish on `phone-deliveries`."""
+class AlertsStart(NamedTuple):
+    """The position up to which the alerts of a partition are done, and the id of their topic."""
 
-    partition: int
-    key: bytes
-    value: bytes | None
-
-
-class Rebalance(NamedTuple):
-    """Partitions, by topic, that came or went."""
-
-    kind: Literal["assigned", "revoked"]
-    partitions: tuple[tuple[str, int], ...]
+    position: Position
+    topic_id: str
 
 
-class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python ships no types
+class AlertsCommit(NamedTuple):
+    """The newest record of a partition of the alerts that is done, its alert's position, the topic's id."""
+
+    record: FetchedRecord
+    position: Position
+    topic_id: str
+
+
+class AlertsSource:
     """The group's consumer. A member gets the same partition numbers of both topics."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._rebalances: SimpleQueue[Rebalance] = SimpleQueue()
-        self._consumer = consumer(
-            bootstrap,
-            group_id=NOTIFIER_GROUP,
-            client_id="phonemeter-notifier",
-            fetch_max_bytes=FETCH_BYTES_MAX,
-            max_partition_fetch_bytes=FETCH_BYTES_MAX,
-            max_poll_records=RECORDS_MAX,
-        )
-        self.partitions: int = max(map(len, partitions_of(self._consumer, (ALERTS, DELIVERIES))))
-        self._next: dict[tuple[str, int], int] = {}
-        self._consumer.subscribe([ALERTS, DELIVERIES], listener=self)
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Part with partitions; called in the consumer's thread."""
-        self._rebalances.put(Rebalance("revoked", tuple((at.topic, at.partition) for at in revoked)))
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Receive partitions; called in the consumer's thread."""
-        self._rebalances.put(Rebalance("assigned", tuple((at.topic, at.partition) for at in assigned)))
+        self._viewer = LogViewer(bootstrap, ALERTS, "phonemeter-notifier-looking")
+        with translate_kafka_errors():
+            self._consumer = consumer(
+                bootstrap,
+                group_id=NOTIFIER_GROUP,
+                client_id="phonemeter-notifier",
+                fetch_max_bytes=FETCH_BYTES_MAX,
+                max_partition_fetch_bytes=FETCH_BYTES_MAX,
+                max_poll_records=RECORDS_MAX,
+            )
+            self.partitions: int = max(map(len, partitions_of(self._consumer, (ALERTS, DELIVERIES))))
+            self._rebalances = RebalanceQueue(self._consumer)
+            self._consumer.subscribe([ALERTS, DELIVERIES], listener=self._rebalances)
 
     def rebalances(self) -> Iterator[Rebalance]:
-        """What has come and gone since this was asked last, in order."""
-        while True:
-            try:
-                yield self._rebalances.get_nowait()
-            except Empty:
-                return
+        """Remove the pending rebalances and return them in order."""
+        return self._rebalances.take()
 
-    def poll(self, pause_s: float) -> list[Record]:
-        """The next records, waiting for them at most `pause_s`."""
-        polled: Mapping[TopicPartition, list[Any]] = self._consumer.poll(timeout_ms=int(pause_s * 1_000))
-        found = [
-            Record(at.topic, at.partition, record.offset, record.timestamp, record.key, record.value)
-            for at, records in polled.items()
+    def poll(self, pause_s: float) -> list[FetchedRecord]:
+        """Fetch the next records, waiting for them at most `pause_s`."""
+        return [
+            FetchedRecord(
+                at.topic,
+                at.partition,
+                record.offset,
+                record.timestamp,
+                record.key,
+                record.value,
+                found_record(record),
+            )
+            for at, records in poll(self._consumer, pause_s).items()
             for record in records
         ]
-        for record in found:
-            self._next[record.topic, record.partition] = record.offset + 1
-        return found
 
     def begin_deliveries(self, partition: int) -> None:
-        """Read all that is known of the deliveries of a partition, if it is still ours."""
+        """Read the deliveries of a partition from their beginning, if it is still ours."""
         at = TopicPartition(DELIVERIES, partition)
-        if at in self._consumer.assignment():
-            self._consumer.seek_to_beginning(at)
-            self._next[DELIVERIES, partition] = 0
+        with translate_kafka_errors():
+            if at in self._consumer.assignment():
+                self._consumer.seek_to_beginning(at)
+                self._consumer.resume(at)
 
-    def begin_alerts(self, partition: int) -> Position:
-        """Continue the alerts of a partition where the group stood; up to which alert it had come."""
+    def begin_alerts(self, partition: int) -> AlertsStart:
+        """Continue the alerts of a partition at the group's committed offset.
+
+        If the log is not the one that was read, it is read from its beginning. If its topic was recreated,
+        all of its alerts are new; if only its end was lost, alerts up to the committed position are done.
+
+        Raises:
+            KafkaError: the broker does not show the commit or the partition now.
+        """
         at = TopicPartition(ALERTS, partition)
-        committed = self._consumer.committed(at, metadata=True, timeout_ms=REQUEST_TIMEOUT_MS)
-        offset, position = 0, BEFORE_ALL
+        with translate_kafka_errors():
+            committed = self._consumer.committed(at, metadata=True, timeout_ms=REQUEST_TIMEOUT_MS)
+        offset, noted = 0, CommitMetadata()
         if committed is not None and committed.offset >= 0:
-            end: int = self._consumer.end_offsets([at], timeout_ms=REQUEST_TIMEOUT_MS)[at]
-            if committed.offset <= end:
-                # Otherwise the topic was made anew, and the alerts on it are others.
-                offset, position = committed.offset, position_in(NOTED, committed.metadata)
+            offset, noted = committed.offset, decode_metadata(NOTED, committed.metadata)
+        view = self._viewer.view(partition, noted.mark)
+        position = noted.position
+        differs = difference(noted.mark, offset, view)
+        if differs:
+            cut = not noted.mark.topic_id and view.begin > offset
+            same = noted.mark.topic_id == view.topic_id or cut
+            offset, position = view.begin, position if same else BEFORE_ALL
+            if committed is not None:
+                log.error(
+                    "Partition %d of %s is not the log that was read before: %s; it is read from its "
+                    "beginning.",
+                    partition,
+                    ALERTS,
+                    differs,
+                )
         self.seek_alerts(partition, offset)
-        return position
+        return AlertsStart(position, view.topic_id)
 
     def seek_alerts(self, partition: int, offset: int) -> None:
         """Continue the alerts of a partition at an offset, if it is still ours."""
         at = TopicPartition(ALERTS, partition)
-        if at in self._consumer.assignment():
-            self._consumer.seek(at, offset)
-            self._next[ALERTS, partition] = offset
+        with translate_kafka_errors():
+            if at in self._consumer.assignment():
+                self._consumer.seek(at, offset)
+                self._consumer.resume(at)
+
+    def alerts_topic_id(self) -> str:
+        """The id of the topic of the alerts as the consumer last heard of it; empty if it has not."""
+        return topic_id(self._consumer, ALERTS)
 
     def lags(self) -> dict[tuple[str, int], int]:
-        """How many records of each assigned partition were not read yet, as far as the broker has said."""
-        ends = {(at.topic, at.partition): self._consumer.highwater(at) for at in self._consumer.assignment()}
-        return {
-            place: max(0, end - self._next.get(place, 0)) for place, end in ends.items() if end is not None
-        }
+        """Number of unread records of each assigned partition, if it is known yet."""
+        with translate_kafka_errors():
+            delivered = self._consumer.assignment() - self._consumer.paused()
+            return {
+                (at.topic, at.partition): max(0, end - position)
+                for at in delivered
+                if (end := self._consumer.highwater(at)) is not None
+                and (position := self._consumer.position(at, timeout_ms=0)) is not None
+            }
 
-    def commit(self, positions: Mapping[int, tuple[int, Position]]) -> None:
-        """Note for each partition of the alerts which offset is next, and up to which alert all are asked."""
-        self._consumer.commit(
-            {
-                TopicPartition(ALERTS, partition): OffsetAndMetadata(offset, metadata_of(NOTED, position), -1)
-                for partition, (offset, position) in positions.items()
-            },
-            timeout_ms=CONNECT_TIMEOUT_MS,
-        )
+    def commit(self, commits: Iterable[AlertsCommit]) -> None:
+        """Commit the offsets of alerts, each with its position and the mark of its log."""
+        with translate_kafka_errors():
+            self._consumer.commit(
+                {
+                    TopicPartition(ALERTS, record.partition): OffsetAndMetadata(
+                        record.offset + 1,
+                        encode_metadata(
+                            NOTED,
+                            position,
+                            Mark(
+                                of_topic, record.offset, record.found.fingerprint, record.found.leader_epoch
+                            ),
+                        ),
+                        record.found.leader_epoch,
+                    )
+                    for record, position, of_topic in commits
+                },
+                timeout_ms=CONNECT_TIMEOUT_MS,
+            )
 
     def close(self) -> None:
         """Leave the group."""
+        self._viewer.close()
         self._consumer.close(autocommit=False, timeout_ms=CONNECT_TIMEOUT_MS)
 
 
-class Publisher:
-    """Publishes records of `phone-deliveries` and waits until the broker has them."""
+class DeliveriesPublisher:
+    """A producer of `phone-deliveries` that waits until the broker has confirmed the records."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._producer = KafkaProducer(
-            bootstrap_servers=bootstrap.split(","),
-            client_id="phonemeter-notifier",
-            acks="all",
-            # kafka-python 3.0.12 may wait for ever for an idempotent producer's number after a broker was
-            # killed; a record that is there twice means the same here.
-            enable_idempotence=False,
-            max_in_flight_requests_per_connection=1,
-            linger_ms=0,
-            max_block_ms=DELIVERY_TIMEOUT_MS,
-            request_timeout_ms=DELIVERY_TIMEOUT_MS // 2,
-            delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
-            allow_auto_create_topics=False,
-        )
+        self._producer = ConfirmingProducer(bootstrap, "phonemeter-notifier")
 
-    def partitions(self) -> int:
-        """How many partitions the topic has."""
-        return len(self._producer.partitions_for(DELIVERIES) or ())
-
-    def publish(self, records: Sequence[Outgoing]) -> None:
+    def publish(self, records: Sequence[DeliveryOutput]) -> None:
         """Publish records, in order per partition.
 
         Raises:
             KafkaError: the broker did not confirm one of them in time; it may have it all the same.
         """
-        sent = [
-            self._producer.send(DELIVERIES, partition=one.partition, key=one.key, value=one.value)
-            for one in records
-        ]
-        self._producer.flush(timeout=DELIVERY_TIMEOUT_MS / 1_000)
-        for future in sent:
-            future.get(timeout=DELIVERY_TIMEOUT_MS / 1_000)
+        self._producer.publish(
+            OutgoingRecord(DELIVERIES, one.partition, one.key, one.value) for one in records
+        )
 
     def close(self) -> None:
-        """End, without waiting for what nobody waits for."""
-        self._producer.close(timeout=CONNECT_TIMEOUT_MS / 1_000)
+        """Close the producer; all published records are confirmed already."""
+        self._producer.close()

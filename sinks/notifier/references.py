@@ -1,4 +1,4 @@
-"""Secrets by reference: `env:NAME` or `file:PATH`, never written into the file of routes itself."""
+"""References to secrets, `env:NAME` or `file:PATH`, which are never in the routes file itself."""
 
 import os
 from collections.abc import Mapping
@@ -10,28 +10,17 @@ from sinks.notifier.errors import RoutesError
 SECRET_CHARS_MAX: Final = 4_096
 
 
-def is_reference(text: str) -> bool:
-    """Whether a value of the file says where to look instead of what."""
-    return text.startswith(("env:", "file:"))
-
-
 def file_of(reference: str, directory: Path) -> Path | None:
-    """The file that a reference is to; None if it is to something else."""
+    """The file that a reference is to; None if it is to a variable."""
     kind, _, name = reference.partition(":")
     return directory / name if kind == "file" else None
 
 
-def resolved(where: str, reference: str, directory: Path, environ: Mapping[str, str] = os.environ) -> str:
-    """What a reference stands for.
-
-    Args:
-        where: file and key, for messages.
-        reference: `env:NAME`, or `file:PATH` from `directory`.
-        directory: of the file of routes.
-        environ: the environment.
+def resolve(where: str, reference: str, directory: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """Read the secret that a reference stands for; paths are relative to `directory`.
 
     Raises:
-        RoutesError: there is nothing there.
+        RoutesError: there is none, or it is not one line of text; `where` is its file and key.
     """
     path = file_of(reference, directory)
     if path is None:

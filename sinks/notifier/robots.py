@@ -1,8 +1,7 @@
-"""The robots of WeCom, DingTalk and Feishu: addresses as apprise reads them, and what an answer says.
+"""The robots of WeCom, DingTalk and Feishu.
 
-apprise 2.2.0 takes every answer of status 200 for a delivery, but these robots answer 200 and an error number
-when they deliver nothing, and it knows no signature of Feishu. So the address and the body are apprise's, and
-the exchange is ours.
+apprise 2.2.0 takes every answer of status 200 for a delivery, but these robots answer 200 with an error
+number when they deliver nothing; and it lacks Feishu's signatures. Only addresses and bodies are apprise's.
 """
 
 import base64
@@ -20,27 +19,37 @@ from apprise.plugins.lark import NotifyLark
 from apprise.plugins.wecombot import NotifyWeComBot
 
 from sinks.notifier.http import Answer, UnreachableError, post
-from sinks.notifier.planning import Outcome
+from sinks.notifier.planning import AttemptOutcome
 from sinks.notifier.webhook import outcome_of
 
 TEXT_BYTES_MAX: Final = 2_000
-"""WeCom takes 2,048 bytes of text, the others more."""
+"""Size of a message: WeCom accepts 2,048 bytes of text, the others more."""
 
 REASON_CHARS_MAX: Final = 120
+
+_BRACKETS: Final = str.maketrans("<>", "＜＞")
 
 Robot = NotifyWeComBot | NotifyDingTalk | NotifyFeishu | NotifyLark
 ROBOTS: Final = (NotifyWeComBot, NotifyDingTalk, NotifyFeishu, NotifyLark)
 
 
-class Post(NamedTuple):
-    """What is sent to a robot."""
+class RobotRequest(NamedTuple):
+    """A POST request to a robot."""
 
     url: str
     body: bytes
 
 
-def post_to(robot: Robot, text: str, now_ms: int, secret: str = "") -> Post:
-    """The request that shows a text in the robot's group; a Feishu robot may have a secret to sign by."""
+def escape_tags(text: str) -> str:
+    """Escape tags such as `<at user_id="all">`, which these robots interpret even in plain text.
+
+    No robot has an escape that all of its clients undo, so the brackets become full-width ones.
+    """
+    return text.translate(_BRACKETS)
+
+
+def request_to(robot: Robot, text: str, now_ms: int, secret: str = "") -> RobotRequest:
+    """The request that shows a text in the robot's group; a Feishu robot may need a `secret` to sign it."""
     match robot:
         case NotifyWeComBot():
             return _json(robot.api_url, {"msgtype": "text", "text": {"content": text}})
@@ -55,40 +64,42 @@ def post_to(robot: Robot, text: str, now_ms: int, secret: str = "") -> Post:
             return _json(robot.webhook_url, _feishu(text, secret, now_ms))
 
 
-def send(robot: Robot, text: str, timeout_s: float, now_ms: int, secret: str = "") -> Outcome:
+def send(robot: Robot, text: str, timeout_s: float, now_ms: int, secret: str = "") -> AttemptOutcome:
     """Make one attempt."""
-    request = post_to(robot, text, now_ms, secret)
+    request = request_to(robot, text, now_ms, secret)
     try:
         answer = post(request.url, request.body, {}, timeout_s)
     except UnreachableError as error:
-        return Outcome(delivered=False, reason=str(error))
+        return AttemptOutcome(delivered=False, reason=str(error))
     return read_answer(answer, now_ms)
 
 
-def read_answer(answer: Answer, now_ms: int) -> Outcome:
-    """What a robot's answer says: only an error number of zero is a delivery."""
+def read_answer(answer: Answer, now_ms: int) -> AttemptOutcome:
+    """The outcome by a robot's answer: only the error number zero is a delivery."""
     if answer.status != HTTPStatus.OK:
-        # A robot that was removed answers 200 with an error number: 410 has no meaning of its own here.
+        # A removed robot answers 200 with an error number, so 410 does not mean that it is gone.
         return outcome_of(answer, now_ms)._replace(gone=False)
     try:
-        said: Any = msgspec.json.decode(answer.text)
+        content: Any = msgspec.json.decode(answer.text)
     except ValueError:
-        said = None
-    if not isinstance(said, Mapping):
-        return Outcome(delivered=False, reason="answered 200 with something that is not a robot's answer")
-    number = said.get("errcode", said.get("code", said.get("StatusCode")))
+        content = None
+    if not isinstance(content, Mapping):
+        return AttemptOutcome(
+            delivered=False, reason="answered 200 with something that is not a robot's answer"
+        )
+    number = content.get("errcode", content.get("code", content.get("StatusCode")))
     if number == 0:
-        return Outcome(delivered=True, reason="answered 0")
-    words = str(said.get("errmsg", said.get("msg", "")))[:REASON_CHARS_MAX]
-    return Outcome(delivered=False, reason=f"the robot answered error {number}: {words}")
+        return AttemptOutcome(delivered=True, reason="answered 0")
+    words = str(content.get("errmsg", content.get("msg", "")))[:REASON_CHARS_MAX]
+    return AttemptOutcome(delivered=False, reason=f"the robot answered error {number}: {words}")
 
 
-def _json(url: str, body: Mapping[str, object]) -> Post:
-    return Post(url, msgspec.json.encode(body))
+def _json(url: str, body: Mapping[str, object]) -> RobotRequest:
+    return RobotRequest(url, msgspec.json.encode(body))
 
 
 def _feishu(text: str, secret: str, now_ms: int) -> dict[str, object]:
-    """What Feishu and Lark take; the signature is that of nothing, by the time in seconds and the secret."""
+    """The body for Feishu and Lark, signed by the hash of an empty text, keyed by seconds and secret."""
     body: dict[str, object] = {"msg_type": "text", "content": {"text": text}}
     if not secret:
         return body
@@ -98,7 +109,7 @@ def _feishu(text: str, secret: str, now_ms: int) -> dict[str, object]:
 
 
 def _dingtalk_signature(robot: NotifyDingTalk, now_ms: int) -> str:
-    """DingTalk's own signature: the base64 of a keyed hash, encoded for the URL once."""
+    """DingTalk's signature: the base64 of a keyed hash, encoded for the URL once."""
     if not robot.secret:
         return ""
     text = f"{now_ms}\n{robot.secret}".encode()

@@ -1,27 +1,24 @@
-"""The file of routes, read strictly: a mistake is one sentence with the file, the key and what to do."""
+"""The routes file, read strictly: each mistake is one sentence with file, key and remedy."""
 
 import base64
 import binascii
-import difflib
 import re
-import tomllib
 from collections.abc import Mapping
 from datetime import time
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-import msgspec
 from msgspec import Struct
 
+from metering.written_tables import FILE_BYTES_MAX, TableError, is_reference, table_as, tables_of
 from sinks.notifier.channels import EXAMPLES, is_safe, plugin_of
 from sinks.notifier.errors import RoutesError
-from sinks.notifier.hours import Digest, Quiet
-from sinks.notifier.references import file_of, is_reference, resolved
+from sinks.notifier.hours import Digest, QuietHours
+from sinks.notifier.references import file_of, resolve
 from sinks.notifier.routes import App, ChannelName, Language, Route, Routes
 from sinks.notifier.severity import Severity
 
-FILE_BYTES_MAX: Final = 1_000_000
 ROUTES_MAX: Final = 1_000
 SECRETS_MAX: Final = 4
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what secrets begin with
@@ -34,9 +31,8 @@ _UNSIGNED: Final[Mapping[ChannelName, str]] = {
     "dingtalk": "the secret of a DingTalk robot is in its address, dingtalk://SECRET@TOKEN"
 }
 
-Reason = Literal["level", "expiry", "run_out", "uncovered", "minute_burn", "client_burn"]
+Reason = Literal["level", "expiry", "run_out", "uncovered", "refused", "minute_burn", "client_burn"]
 Capability = Literal["quick", "realtime"]
-T = TypeVar("T", bound=Struct)
 
 
 class _App(Struct, forbid_unknown_fields=True):
@@ -74,16 +70,23 @@ class _Route(Struct, forbid_unknown_fields=True):
 
 
 def read_routes(path: Path) -> Routes:
-    """Read the file, with everything that it refers to.
+    """Read the file, with the secrets that it refers to.
 
     Raises:
-        RoutesError: the file, or what it refers to, can't be used.
+        RoutesError: the file, or a secret that it refers to, can't be used.
     """
+    try:
+        return _routes(path)
+    except TableError as error:
+        raise RoutesError(str(error)) from None
+
+
+def _routes(path: Path) -> Routes:
     tables = _tables(path)
     apps = {
         appid: App(given.name, given.owner)
         for appid, given in (
-            (appid, _converted(f"{path}: apps.{appid}", table, _App))
+            (appid, table_as(f"{path}: apps.{appid}", table, _App))
             for appid, table in _named(path, "apps", tables).items()
         )
     }
@@ -114,16 +117,7 @@ def _tables(path: Path) -> dict[str, Any]:
             f"{path} can't be read ({error.strerror}); write it, or set PHONEMETER_ALERT_ROUTES "
             f"(alert_routes in phonemeter.toml) to where it is."
         ) from None
-    if len(text) > FILE_BYTES_MAX:
-        raise RoutesError(f"{path} is longer than {FILE_BYTES_MAX:,} bytes; it is to hold routes only.")
-    try:
-        tables = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RoutesError(f"{path} is not valid TOML: {error}; correct it there.") from None
-    for key in tables:
-        if key not in {"apps", "routes"}:
-            raise RoutesError(f"{path}: {key} is none of apps and routes; remove it, or correct its name.")
-    return tables
+    return tables_of(path, text, ("apps", "routes"), "routes")
 
 
 def _named(path: Path, key: str, tables: dict[str, Any]) -> dict[str, Any]:
@@ -133,29 +127,12 @@ def _named(path: Path, key: str, tables: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _converted(where: str, table: object, kind: type[T]) -> T:
-    """The table as it has to be; msgspec says what is wrong with it, the rest is said here."""
-    if isinstance(table, dict):
-        known = [field.encode_name for field in msgspec.structs.fields(kind)]
-        for key in table:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."
-                raise RoutesError(f"{where}.{key} is unknown; {hint}")
-    try:
-        return msgspec.convert(table, kind)
-    except msgspec.ValidationError as error:
-        wrong, _, place = str(error).partition(" - at `$")
-        key = place.removesuffix("`")
-        raise RoutesError(f"{where}{key}: {wrong[0].lower()}{wrong[1:]}; correct it there.") from None
-
-
 def _route(where: str, name: str, table: object, directory: Path) -> Route:
     if not NAME.fullmatch(name):
         raise RoutesError(
             f"{where}: a route's name is made of at most 64 small letters, digits and dashes; rename it."
         )
-    given = _converted(where, table, _Route)
+    given = table_as(where, table, _Route)
     address = _address(where, given, directory)
     return Route(
         name=name,
@@ -175,7 +152,7 @@ def _route(where: str, name: str, table: object, directory: Path) -> Route:
 
 def _address(where: str, given: _Route, directory: Path) -> str:
     if is_reference(given.url):
-        address = resolved(f"{where}.url", given.url, directory)
+        address = resolve(f"{where}.url", given.url, directory)
     elif given.channel == "webhook":
         address = given.url
     else:
@@ -217,7 +194,7 @@ def _secrets(where: str, given: _Route, directory: Path) -> tuple[str, ...]:
         key = f"{where}.secrets[{number}]"
         if not is_reference(reference):
             raise RoutesError(f'{key}: a secret is not written here; write "env:NAME" or "file:PATH".')
-        secret = resolved(key, reference, directory)
+        secret = resolve(key, reference, directory)
         if given.channel == "webhook" and not _is_signing_secret(secret):
             raise RoutesError(
                 f"{key}: the secret is not whsec_ and the base64 of 24 to 64 bytes; make one with: "
@@ -228,7 +205,7 @@ def _secrets(where: str, given: _Route, directory: Path) -> tuple[str, ...]:
 
 
 def _is_signing_secret(text: str) -> bool:
-    """Whether a text is a secret as the Standard Webhooks specification wants it."""
+    """Return whether a text is a secret by the Standard Webhooks specification."""
     try:
         key = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
     except binascii.Error:
@@ -236,11 +213,11 @@ def _is_signing_secret(text: str) -> bool:
     return text.startswith(SECRET_PREFIX) and len(key) in SECRET_BYTES
 
 
-def _quiet(where: str, given: _Quiet) -> Quiet:
+def _quiet(where: str, given: _Quiet) -> QuietHours:
     begin, end = _clock(f"{where}.from", given.begin), _clock(f"{where}.to", given.end)
     if begin == end:
         raise RoutesError(f"{where}: from and to are the same; quiet hours end before they begin again.")
-    return Quiet(begin, end, _zone(f"{where}.zone", given.zone), given.urgent_passes)
+    return QuietHours(begin, end, _zone(f"{where}.zone", given.zone), given.urgent_passes)
 
 
 def _digest(where: str, given: _Digest) -> Digest:

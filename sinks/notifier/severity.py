@@ -1,4 +1,4 @@
-"""How urgent an alert is: what may wake a person, what can wait, what is good news."""
+"""The severity of an alert: urgent, warning or, for a recovery, info."""
 
 from typing import Final, Literal
 
@@ -10,11 +10,11 @@ URGENT_LEVEL_PERCENT: Final = 5
 URGENT_DAYS: Final = 1
 URGENT_HOURS: Final = 48
 CALM_REASONS: Final = frozenset({"level", "expiry", "run_out", "test"})
-"""Reasons that are urgent only when little is left; any other one means that something is wrong now."""
+"""Reasons that are urgent only when little is left; any other one is a fault now."""
 
 
 def severity_of(alert: Alert) -> Severity:
-    """`info` for a recovery; `urgent` where members are refused now or within two days; else `warning`."""
+    """The severity: `urgent` where members are refused now or within two days, `info` for a recovery."""
     if alert.kind == "recovery":
         return "info"
     near = (

@@ -1,22 +1,34 @@
-"""What a person reads: one alert, or several, in Chinese or English, as plain text."""
+"""The texts of messages: one alert or several, in Chinese or English, as plain text.
 
-from collections.abc import Sequence
+Owners of packs read them, who use the platform's console and no terminal, so no text names a command.
+
+Texts of events and names of apps are escaped: none can end a line or be interpreted by a channel.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
+import msgspec
+
 from metering.alerts import Alert
+from metering.printable_text import one_line, shorten
 from metering.times import SHANGHAI, from_ms, parse_time
 from sinks.notifier.routes import App, Language
 from sinks.notifier.severity import severity_of
 
+Escape = Callable[[str], str]
+"""A function that escapes what a channel would interpret in a text."""
 
-class Told(NamedTuple):
-    """An alert in words: a headline, and what happened, what is left and what to do."""
+
+class AlertText(NamedTuple):
+    """An alert in words: a headline, and lines with the event, the remaining calls and the advice."""
 
     headline: str
     lines: tuple[str, ...]
 
     def text(self) -> str:
-        """All of it."""
+        """The headline and the lines as one text."""
         return "\n".join((self.headline, *self.lines))
 
 
@@ -35,33 +47,37 @@ LABELS: Final = {
 
 HAPPENED: Final = {
     "zh": {
-        "level": "余额降到生效中资源包的 {level_percent}%（共 {size} 次）",
-        "level 0": "生效中的资源包已用完",
+        "level": "余量降到体验额度与生效中资源包的 {level_percent}%（共 {size} 次）",
+        "level 0": "体验额度与生效中的资源包已用完",
         "expiry": "资源包 {pack_id} 在 {days} 天内到期{expires_at}，剩余部分将过期作废",
         "expiry 0": "资源包 {pack_id} 已到期，剩余部分过期作废",
         "run_out": "按最近的用量，约 {hours_left} 小时后用完",
         "uncovered": "有授权成功但无可扣额度（{why}）",
+        "refused": "微信拒绝授权（错误码 1400001），会员现在无法注册；剩余次数以微信后台为准",
         "minute_burn": "一分钟内扣减 {calls} 次，平时最多 {usual} 次",
         "client_burn": "客户端 {client} 一小时内扣减 {calls} 次，平时最多 {usual} 次",
-        "recovered level": "余额已回到 {level_percent}% 以上（共 {size} 次）",
-        "recovered run_out": "按最近的用量，余额够用了",
+        "recovered level": "余量已回到 {level_percent}% 以上（共 {size} 次）",
+        "recovered run_out": "按最近的用量，余量够用了",
         "recovered uncovered": "又有可扣额度了",
+        "recovered refused": "微信不再拒绝授权",
         "test": "这是一条测试消息",
         "other": "{reason}：{details}",
         "recovered other": "{reason} 已恢复：{details}",
     },
     "en": {
-        "level": "the balance is down to {level_percent}% of the active packs ({size} calls)",
-        "level 0": "the active packs are used up",
+        "level": "the balance is down to {level_percent}% of trial quota and active packs ({size} calls)",
+        "level 0": "trial quota and active packs are used up",
         "expiry": "pack {pack_id} expires within {days} days{expires_at}; what is left of it will lapse",
         "expiry 0": "pack {pack_id} has expired; what was left of it lapses",
         "run_out": "at the recent use the balance lasts for about {hours_left} hours",
         "uncovered": "authorizations succeeded that no pack could cover ({why})",
+        "refused": "WeChat refuses authorizations (errno 1400001): members cannot sign up now",
         "minute_burn": "{calls} calls were charged in one minute; the most so far was {usual}",
         "client_burn": "client {client} took {calls} calls within an hour; the most so far was {usual}",
         "recovered level": "the balance is clear of {level_percent}% again ({size} calls)",
         "recovered run_out": "at the recent use the balance is sufficient again",
         "recovered uncovered": "packs cover calls again",
+        "recovered refused": "WeChat grants authorizations again",
         "test": "this is a test message",
         "other": "{reason}: {details}",
         "recovered other": "{reason} is over: {details}",
@@ -71,67 +87,113 @@ ADVICE: Final = {
     "zh": {
         "level": "在微信公众平台购买资源包，否则用完后组件会报错 1400001，会员无法注册",
         "level 0": "立即购买资源包：额度为零时组件报错 1400001，会员无法注册",
-        "expiry": "到期前用完，或下次购买更小、有效期更长的资源包（phonemeter forecast）",
-        "run_out": "提前购买资源包；买多大见 phonemeter forecast",
+        "expiry": "到期前用完，或下次购买更小、有效期更长的资源包",
+        "run_out": "在用完之前购买资源包；买多少看平时每天的用量",
         "uncovered": "核对微信后台的资源包是否都已录入，并购买资源包",
-        "minute_burn": "检查是否有机器人或活动：phonemeter explain、按门店和入口的用量",
+        "refused": "立即在微信公众平台查看剩余次数；没有就购买资源包，有就联系微信客服",
+        "minute_burn": "检查是否有机器人或活动：看各门店、各入口的用量",
         "client_burn": "检查该客户端是否为机器人，必要时拦截",
         "recovered": "无需处理",
         "test": "无需处理",
-        "other": "见 phonemeter balance {appid}",
+        "other": "请负责这套系统的同事查看",
     },
     "en": {
         "level": "buy a pack: at zero the component fails with errno 1400001 and members cannot sign up",
         "level 0": "buy a pack now: the component fails with errno 1400001 and members cannot sign up",
-        "expiry": "use it before, or buy smaller or longer packs next time (phonemeter forecast)",
-        "run_out": "buy a pack in time; phonemeter forecast says which",
+        "expiry": "use it before, or buy smaller or longer packs next time",
+        "run_out": "buy a pack before that; how large, the calls of a usual day tell",
         "uncovered": "check that every pack on the platform was recorded here, and buy one",
+        "refused": "check the calls left on the platform: without any buy a pack, else ask its support",
         "minute_burn": "look for a bot or a campaign: usage by store and scene",
         "client_burn": "find out whether this client is a bot, and block it",
         "recovered": "nothing",
         "test": "nothing",
-        "other": "see phonemeter balance {appid}",
+        "other": "ask who looks after this system",
     },
 }
+REASONS: Final = {
+    "zh": {
+        "level": "余量偏低",
+        "expiry": "资源包即将到期",
+        "run_out": "余量即将用完",
+        "uncovered": "无可扣额度",
+        "refused": "微信拒绝授权",
+        "minute_burn": "扣减过快",
+        "client_burn": "单个客户端扣减过多",
+    },
+    "en": {
+        "level": "low balance",
+        "expiry": "a pack expires",
+        "run_out": "the balance runs out",
+        "uncovered": "calls that no pack covers",
+        "refused": "WeChat refuses authorizations",
+        "minute_burn": "calls are charged too fast",
+        "client_burn": "one client takes too many calls",
+    },
+}
+"""Reasons in words, for alerts without the details of their sentence."""
+
+WHY: Final = {
+    "zh": {"no_pack": "没有生效中的资源包", "exhausted": "资源包已用完", "too_late": "记录到得太晚"},
+    "en": {
+        "no_pack": "there is none",
+        "exhausted": "they are used up",
+        "too_late": "the record came too late",
+    },
+}
+"""Reasons why calls are uncovered, in words."""
+
 EXPIRES_AT: Final = {"zh": "（上海时间 {0}）", "en": " ({0} Shanghai time)"}
 SUMMARY: Final = {
-    "zh": ("{count} 条告警", "另有 {more} 条：phonemeter alerts list"),
-    "en": ("{count} alerts", "and {more} more: phonemeter alerts list"),
+    "zh": ("{count} 条告警", "另有 {more} 条，没有列出"),
+    "en": ("{count} alerts", "and {more} more, not listed here"),
 }
 
 
-def tell(alert: Alert, app: App, language: Language) -> Told:
-    """One alert in words."""
+def unescaped(text: str) -> str:
+    """The text as it is, for channels that interpret nothing in it."""
+    return text
+
+
+def text_of(alert: Alert, app: App, language: Language, escape: Escape = unescaped) -> AlertText:
+    """The text of one alert."""
+    alert, app = _escaped(alert, app, escape)
     happened, left, to_do, number, calls, zone, colon = LABELS[language]
     when = _shanghai(parse_time(alert.time))
-    return Told(
-        headline(alert, app, language),
+    return AlertText(
+        _headline(alert, app, language),
         (
-            f"{happened}{colon}{_filled(HAPPENED, alert, language)}",
+            f"{happened}{colon}{_sentence(HAPPENED, alert, language)}",
             f"{left}{colon}{calls.format(alert.remaining)}",
-            f"{to_do}{colon}{_filled(ADVICE, alert, language)}",
+            f"{to_do}{colon}{_sentence(ADVICE, alert, language)}",
             f"{number}{colon}{alert.id} · {when} {zone}",
         ),
     )
 
 
-def headline(alert: Alert, app: App, language: Language) -> str:
-    """An alert's first line: how urgent, which app, which capability."""
+def _headline(alert: Alert, app: App, language: Language) -> str:
+    """An alert's first line: severity, app and capability."""
     severity = SEVERITY[language][severity_of(alert)]
     capability = CAPABILITY[language].get(alert.capability, alert.capability)
     name = f"{app.name} ({alert.appid})" if app.name else alert.appid
     return f"【{severity}】{name} {capability}" if language == "zh" else f"[{severity}] {name} {capability}"
 
 
-def tell_all(alerts: Sequence[Alert], apps: Sequence[App], language: Language, bytes_max: int) -> Told:
-    """Several alerts in words: as many as fit into `bytes_max` bytes of text, and how many more there are."""
+def text_of_all(
+    alerts: Sequence[Alert],
+    apps: Sequence[App],
+    language: Language,
+    bytes_max: int,
+    escape: Escape = unescaped,
+) -> AlertText:
+    """The text of several alerts: as many as fit into `bytes_max` bytes, and the number of the others."""
     if len(alerts) == 1:
-        return tell(alerts[0], apps[0], language)
+        return text_of(alerts[0], apps[0], language, escape)
     title, rest = SUMMARY[language]
     count = title.format(count=len(alerts))
     blocks = [
-        f"{headline(alert, app, language)}\n{_filled(HAPPENED, alert, language)} · {alert.id}"
-        for alert, app in zip(alerts, apps, strict=True)
+        f"{_headline(alert, app, language)}\n{_sentence(HAPPENED, alert, language)} · {alert.id}"
+        for alert, app in map(partial(_escaped, escape=escape), alerts, apps)
     ]
     shown: list[str] = []
     left_bytes = bytes_max - len(f"{count}\n{rest}\n".encode()) - 8
@@ -142,21 +204,44 @@ def tell_all(alerts: Sequence[Alert], apps: Sequence[App], language: Language, b
         shown.append(block)
     if len(shown) < len(blocks):
         shown.append(rest.format(more=len(blocks) - len(shown)))
-    return Told(count, tuple(shown))
+    return AlertText(count, tuple(shown))
 
 
-def _filled(table: dict[str, dict[str, str]], alert: Alert, language: Language) -> str:
+def _escaped(alert: Alert, app: App, escape: Escape) -> tuple[Alert, App]:
+    """An alert and its app with all texts escaped, each in one line and not too long."""
+
+    def escaped(text: str) -> str:
+        return escape(one_line(shorten(text)))
+
+    details = {
+        escaped(name): escaped(value) if isinstance(value, str) else value
+        for name, value in alert.details.items()
+    }
+    texts = {name: escaped(getattr(alert, name)) for name in _TEXTS}
+    return msgspec.structs.replace(alert, **texts, details=details), msgspec.structs.replace(
+        app, name=escaped(app.name)
+    )
+
+
+_TEXTS: Final = ("id", "appid", "capability", "reason", "pack_id")
+
+
+def _sentence(table: dict[str, dict[str, str]], alert: Alert, language: Language) -> str:
+    """The sentence of a table for an alert, with the alert's details."""
     words = table[language]
     key = alert.reason
     if alert.kind == "recovery":
         key = "recovered" if "recovered" in words else f"recovered {alert.reason}"
-    elif alert.details.get("level_percent", alert.details.get("days")) == 0:
+    elif 0 in {alert.details.get("level_percent", alert.details.get("days")), alert.details.get("size")}:
         key = f"{alert.reason} 0" if f"{alert.reason} 0" in words else alert.reason
     other = "recovered other" if alert.kind == "recovery" and "recovered other" in words else "other"
-    given = {name: _shown(name, value) for name, value in alert.details.items()}
+    given = {name: _shown_value(name, value) for name, value in alert.details.items()}
+    if "why" in given:
+        given["why"] = WHY[language].get(given["why"], given["why"])
     details = ", ".join(f"{name} {value}" for name, value in given.items()) or "-"
     expires_at = EXPIRES_AT[language].format(given["expires_at_ms"]) if "expires_at_ms" in given else ""
-    about = {"pack_id": alert.pack_id, "appid": alert.appid, "reason": alert.reason, "expires_at": expires_at}
+    reason = REASONS[language].get(alert.reason, alert.reason)
+    about = {"pack_id": alert.pack_id, "appid": alert.appid, "reason": reason, "expires_at": expires_at}
     facts = {**given, **about}
     try:
         return words.get(key, words[other]).format_map({**facts, "details": details})
@@ -164,7 +249,7 @@ def _filled(table: dict[str, dict[str, str]], alert: Alert, language: Language) 
         return words[other].format_map({**facts, "details": details})
 
 
-def _shown(name: str, value: int | str) -> str:
+def _shown_value(name: str, value: int | str) -> str:
     if not isinstance(value, int):
         return value
     return _shanghai(value) if name.endswith("_at_ms") else f"{value:,}"

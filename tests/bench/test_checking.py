@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.checking import Line, difference, expected, published
+from bench.checking import EntryFields, difference, expected, published
 from bench.traffic import events
 from metering.ledger import decode_rows, encode_records
-from metering.partition import PartitionState, Record, meter
+from metering.partition import meter
+from metering.partition_state import PartitionState
+from metering.records import Record
 from metering.rules import Rules
 
 RECORDED_AT_MS = 1_795_359_600_000
@@ -22,8 +24,8 @@ def log() -> list[tuple[int, bytes]]:
 
 
 @pytest.fixture(scope="module")
-def ledger(log: list[tuple[int, bytes]]) -> list[Line]:
-    """What the rules make of it, as it lies on the broker."""
+def ledger(log: list[tuple[int, bytes]]) -> list[EntryFields]:
+    """The entries that the rules make of it, as they are on the broker."""
     keys = [key for key, _ in events(TAPS, 2, packs=PACKS)]
     records = [
         Record(offset, RECORDED_AT_MS, key, value) for (offset, value), key in zip(log, keys, strict=True)
@@ -34,7 +36,7 @@ def ledger(log: list[tuple[int, bytes]]) -> list[Line]:
 
 
 def test_the_count_and_the_rules_agree_on_every_event(
-    log: list[tuple[int, bytes]], ledger: list[Line]
+    log: list[tuple[int, bytes]], ledger: list[EntryFields]
 ) -> None:
     assert difference(expected(log), ledger) is None
     assert len(ledger) == len(log)
@@ -42,14 +44,14 @@ def test_the_count_and_the_rules_agree_on_every_event(
     assert len({line.pack_id for line in ledger if line.kind == "charge"}) >= 3
 
 
-def charge(ledger: list[Line]) -> int:
+def charge(ledger: list[EntryFields]) -> int:
     return next(at for at, line in enumerate(ledger) if line.kind == "charge")
 
 
-def changed(**fields: object) -> Callable[[list[Line]], list[Line]]:
-    def change(ledger: list[Line]) -> list[Line]:
+def changed(**fields: object) -> Callable[[list[EntryFields]], list[EntryFields]]:
+    def change(ledger: list[EntryFields]) -> list[EntryFields]:
         at = charge(ledger)
-        line = Line(**{**ledger[at]._asdict(), **fields})
+        line = EntryFields(**{**ledger[at]._asdict(), **fields})
         return [*ledger[:at], line, *ledger[at + 1 :]]
 
     return change
@@ -73,6 +75,8 @@ def changed(**fields: object) -> Callable[[list[Line]], list[Line]]:
     ],
 )
 def test_a_wrong_ledger_is_noticed(
-    log: list[tuple[int, bytes]], ledger: list[Line], change: Callable[[list[Line]], list[Line]]
+    log: list[tuple[int, bytes]],
+    ledger: list[EntryFields],
+    change: Callable[[list[EntryFields]], list[EntryFields]],
 ) -> None:
     assert difference(expected(log), change(ledger)) is not None

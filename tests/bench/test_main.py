@@ -10,7 +10,7 @@ from bench import __main__ as bench
 from bench import end_to_end, peers
 from bench.figures import Figure
 
-PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "performance.md"
 
 
 def rate(*, correct: bool) -> Iterator[Figure]:
@@ -52,9 +52,9 @@ def test_a_wrong_output_fails_and_is_not_kept(
 def test_without_the_peers_ours_is_measured_and_that_is_said_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[peers.Asked] = []
+    asked: list[peers.PeersConfig] = []
 
-    def lines(of: peers.Asked) -> Iterator[peers.Line]:
+    def lines(of: peers.PeersConfig) -> Iterator[peers.JsonLine]:
         asked.append(of)
         yield {
             "peer": "phonemeter",

@@ -1,4 +1,4 @@
-"""What a run is said to have taken, from what was seen on the way."""
+"""The cost of a run, from the samples."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from bench.marked import note_first_events
 from bench.measuring import Sample, run_of
 from bench.peers import as_peer
-from bench.processes import Program, Usage
+from bench.processes import Program, ResourceUsage
 from bench.traffic import events
 from streams.record_batches import Consumer
 
@@ -48,9 +48,9 @@ def test_a_run_is_told_in_the_form_of_the_peers(tmp_path: Path) -> None:
 
 
 def test_what_a_process_uses_is_read_from_the_system() -> None:
-    before = Usage.of(os.getpid())
+    before = ResourceUsage.of(os.getpid())
     list(events(2_000, 10))
-    after = Usage.of(os.getpid())
+    after = ResourceUsage.of(os.getpid())
     assert after.cpu_s >= before.cpu_s > 0
     assert after.peak_rss_mb > 10
 

@@ -8,7 +8,7 @@ def test_a_sample_belongs_to_the_stage_of_its_innermost_frame_that_has_one() -> 
     assert stage_of(
         f"{LOOP};plan (/here/streams/batch_step.py:65);meter (/here/metering/partition.py:1)"
     ) == ("apply the rules")
-    read = "read_event (/here/metering/events.py:9);fromisoformat (/usr/lib/datetime.py:3)"
+    read = "read_event (/here/metering/event_validation.py:9);fromisoformat (/usr/lib/datetime.py:3)"
     assert stage_of(f"{LOOP};{read}") == "read and check the event"
     assert stage_of("select (/usr/lib/selectors.py:4)") == OTHER
 
@@ -18,7 +18,7 @@ def test_what_fetches_and_what_publishes_is_told_apart_from_what_calls_it() -> N
     assert stage_of(f"send (/venv/aiokafka/producer/sender.py:5);{record}") == "publish"
     assert stage_of(f"fetch (/venv/aiokafka/consumer/fetcher.py:5);{record}") == "fetch and unpack records"
     assert stage_of("_folded (/here/streams/record_batches.py:9)") == "fetch and unpack records"
-    assert stage_of(f"{LOOP};publish (/here/streams/publishing.py:9)") == "publish"
+    assert stage_of(f"{LOOP};publish (/here/streams/publisher.py:9)") == "publish"
 
 
 def test_a_thread_that_waits_has_no_share() -> None:

@@ -6,7 +6,7 @@ import pytest
 from bench.table import PARTS, write_page
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "performance.md"
+PAGE = ROOT / "docs" / "explanation" / "performance.md"
 
 
 def figure(name: str, value: float, **changes: object) -> dict[str, Any]:

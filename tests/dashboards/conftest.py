@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 
-from dashboards.views import statements
-from metering.ledger import Entry, encode_records
+from metering.ledger import Entry
 from metering.times import DAY_MS
-from sinks.lines import concatenated, decode
-from sinks.migrations import migrate
-from sinks.store import Store
-from tests.dashboards.simulated import simulated_entries
+from tests.real_parts import starts_real_parts
 from tests.sinks.parts import START_MS, EngineProcess, lines, purchase
+from tools.pictures.half_year import simulated_entries
+from tools.pictures.half_year_engine import create_ledger, store_entries
 
 DELIVERY_STATES = """
 INSERT INTO delivery_states
@@ -23,7 +21,7 @@ VALUES
     ('wx1', '0-1000003-0', 'owner', 'wecom', 'delivered', 2, '2024-07-11', '2024-07-11 00:00:09', '', 2),
     ('wx1', '0-1000004-0', 'owner', 'wecom', 'dead', 21, '2024-07-11', '2024-07-12', 'busy', 3)
 """
-"""What became of two alerts of `some_of_everything`; the others were wanted by no route."""
+"""Deliveries of two alerts of `some_of_everything`; no route wanted the others."""
 
 
 @dataclass
@@ -40,13 +38,7 @@ class Ledger:
         """Have the ledger hold these lines only, all of source partition 0."""
         self.query("TRUNCATE TABLE ledger")
         self.entries = entries
-        store = Store(self.engine.url)
-        try:
-            for value in encode_records(0, entries):
-                read = decode(value, 0)
-                store.insert(0, concatenated([read]), store.position(0))
-        finally:
-            store.close()
+        store_entries(self.engine.url, entries)
 
 
 def some_of_everything() -> list[Entry]:
@@ -94,16 +86,22 @@ def some_of_everything() -> list[Entry]:
 
 
 @pytest.fixture(scope="package")
+@starts_real_parts
 def ledger(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[Ledger]:
     """An engine whose ledger holds `some_of_everything`."""
     with EngineProcess(tmp_path_factory.mktemp("engine"), free_port(), free_port()) as engine:
-        migrate(engine.url)
-        for statement in statements():
-            engine.query(statement)
+        create_ledger(engine.url)
         engine.query(DELIVERY_STATES)
         ledger = Ledger(engine, [])
         ledger.replace(some_of_everything())
         yield ledger
+
+
+@pytest.fixture
+def kept(ledger: Ledger) -> Iterator[Ledger]:
+    """The ledger, of which other tests have the lines that they expect."""
+    yield ledger
+    ledger.replace(some_of_everything())
 
 
 @pytest.fixture(scope="module")

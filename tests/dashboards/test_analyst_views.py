@@ -5,14 +5,11 @@ from datetime import date
 from typing import Any
 
 import msgspec
-import pytest
 
 from metering.ledger import Entry
 from metering.times import DAY_MS, shanghai_date, shanghai_day
 from tests.dashboards.conftest import Ledger
-from tests.dashboards.simulated import PLATFORM_AHEAD, is_call
-
-pytestmark = pytest.mark.stack
+from tools.pictures.half_year import PLATFORM_AHEAD, START_MS, is_call
 
 UNSUCCESSFUL = ("denied", "failed")
 
@@ -117,6 +114,31 @@ def test_apps_are_what_they_are_registered_as(simulated: Ledger) -> None:
     assert any(exempt for _, _, exempt in expected.values())
 
 
+def test_an_app_is_called_by_its_name_unless_it_has_none_or_another_has_it_too(ledger: Ledger) -> None:
+    before = ledger.entries
+    granted = [
+        Entry(offset, 0, "trial_grant", START_MS, START_MS, appid, calls=1_000, remaining=1_000)
+        for offset, appid in enumerate(("wx1", "wx2", "wx3", "wx4"))
+    ]
+    registered = [
+        Entry(
+            offset,
+            1,
+            "registration",
+            START_MS,
+            START_MS,
+            appid,
+            reason="metered",
+            details=f'{{"name":"{name}"}}',
+        )
+        for offset, appid, name in ((1, "wx2", "会员中心"), (2, "wx3", "门店"), (3, "wx4", "门店"))
+    ]
+    ledger.replace(sorted([*granted, *registered], key=lambda entry: (entry.offset, entry.line)))
+    found = ledger.query("SELECT appid, label FROM apps ORDER BY appid")
+    assert found == [("wx1", "wx1"), ("wx2", "会员中心"), ("wx3", "门店 wx3"), ("wx4", "门店 wx4")]
+    ledger.replace(before)
+
+
 def burned_down(entries: list[Entry]) -> dict[tuple[str, int], tuple[int, int]]:
     """Charged and remaining of every pack on each of its days, worked out day by day."""
     newest_ms = max(entry.time_ms for entry in entries)
@@ -154,6 +176,7 @@ def test_the_last_day_of_a_burn_down_is_the_pack_as_it_stands(simulated: Ledger)
 
 
 def test_the_platforms_count_stands_beside_ours(simulated: Ledger) -> None:
+    """Rule 17."""
     found = simulated.query(
         "SELECT pack_id, used, charged, difference FROM platform_usage ORDER BY appid, pack_id"
     )
@@ -173,4 +196,53 @@ def test_what_was_charged_after_an_observation_does_not_count_into_it(ledger: Le
     ledger.replace([*charges, seen, early])
     found = ledger.query("SELECT used, charged, difference FROM platform_usage ORDER BY observed_at")
     assert found == [(0, 0, 0), (5, 4, 1)]
+    ledger.replace(before)
+
+
+def test_a_count_of_a_whole_capability_is_compared_with_no_quota(ledger: Ledger) -> None:
+    before = ledger.entries
+    pushed = Entry(
+        0,
+        0,
+        "usage_observed",
+        time_ms=DAY_MS,
+        details='{"covers":"capability","size":10,"used":8}',
+        appid="wx1",
+        capability="quick",
+        recorded_at_ms=0,
+    )
+    ledger.replace([pushed])
+    assert ledger.query("SELECT * FROM platform_usage") == []
+    ledger.replace(before)
+
+
+def test_an_order_says_where_its_price_is_from(ledger: Ledger) -> None:
+    before = ledger.entries
+    bought = of_kind(ledger, "purchase")[0]
+    reported = msgspec.structs.replace(
+        bought,
+        offset=bought.offset + 1,
+        pack_id="reported",
+        details=msgspec.json.encode(
+            {**terms(bought), "price_basis": "unknown", "price_micro_yuan": 0}
+        ).decode(),
+    )
+    ledger.replace([bought, reported])
+    found = ledger.query("SELECT price_micro_yuan, price_basis FROM orders ORDER BY price_micro_yuan")
+    assert found == [(0, "unknown"), (bought.amount_micro_yuan, "paid")]
+    ledger.replace(before)
+
+
+def test_an_assigned_pack_is_an_order_with_the_time_of_its_assignment(ledger: Ledger) -> None:
+    before = ledger.entries
+    bought = of_kind(ledger, "purchase")[0]
+    assigned = msgspec.structs.replace(
+        bought,
+        offset=bought.offset + 1,
+        pack_id="assigned",
+        details=msgspec.json.encode({**terms(bought), "assigned_at_ms": 1_772_000_000_000}).decode(),
+    )
+    ledger.replace([bought, assigned])
+    found = ledger.query("SELECT toUnixTimestamp64Milli(assigned_at) FROM orders ORDER BY assigned_at")
+    assert found == [(1_772_000_000_000,), (None,)]
     ledger.replace(before)

@@ -1,4 +1,4 @@
-"""`docs/cookbook.md`: the real engine answers each question, with the figures that plain Python gives."""
+"""docs/how-to/cookbook.md: the real engine answers each question, with the figures of plain Python."""
 
 import re
 from collections import Counter, defaultdict
@@ -14,10 +14,9 @@ from dashboards.cookbook import NAMES, recipe, recipes
 from dashboards.cookbook.__main__ import FILE, rendered
 from metering.ledger import Entry
 from metering.times import DAY_MS, HOUR_MS, SHANGHAI_OFFSET_MS, shanghai_date, shanghai_day
+from phonemeter.cli.forecast import read_forecast
 from tests.dashboards.conftest import Ledger
-from tests.dashboards.simulated import is_call
-
-pytestmark = pytest.mark.stack
+from tools.pictures.half_year import is_call
 
 YUAN = 1_000_000
 
@@ -45,7 +44,7 @@ def test_the_page_is_what_the_recipes_make() -> None:
 
 def test_there_are_fifteen_questions_and_each_says_how_to_read_its_answer() -> None:
     assert len(NAMES) == len(set(NAMES)) == 15
-    files = {file.stem for file in Path(str(FILE.parents[1] / "dashboards" / "cookbook")).glob("*.sql")}
+    files = {file.stem for file in Path(str(FILE.parents[2] / "dashboards" / "cookbook")).glob("*.sql")}
     assert files == set(NAMES)
     assert [one.name for one in recipes() if not one.question.endswith("?") or len(one.reading) < 60] == []
 
@@ -95,46 +94,18 @@ def test_a_new_member_is_a_client_that_gave_its_number_for_the_first_time(simula
     }
 
 
-def lost_packs(ledger: Ledger) -> dict[str, tuple[int, float]]:
-    """Remaining and lapsing calls of the open packs: the pace of 28 days carried on, pack after pack."""
-    newest_ms = max(entry.time_ms for entry in ledger.entries)
-    today = shanghai_day(newest_ms)
-    used: Counter[tuple[str, str]] = Counter()
-    left: Counter[str] = Counter()
-    trial: Counter[str] = Counter()
-    ended = {entry.pack_id for entry in ledger.entries if entry.kind in ("lapse", "refund")}
-    for entry in ledger.entries:
-        if (
-            entry.kind in ("charge", "trial_charge", "uncovered")
-            and today - 28 <= shanghai_day(entry.time_ms) < today
-        ):
-            used[entry.appid, entry.capability] += entry.calls
-        trial[entry.appid] += {"trial_grant": 1, "trial_charge": -1}.get(entry.kind, 0) * entry.calls
-        if entry.kind in ("purchase", "charge"):
-            left[entry.pack_id] += entry.calls if entry.kind == "purchase" else -entry.calls
-    taken: defaultdict[tuple[str, str], float] = defaultdict(float)
-    expected = {}
-    bought = [entry for entry in ledger.entries if entry.kind == "purchase" and entry.pack_id not in ended]
-    for pack in sorted(bought, key=lambda entry: msgspec.json.decode(entry.details)["expires_at_ms"]):
-        if not left[pack.pack_id]:
-            continue
-        of = (pack.appid, pack.capability)
-        seconds = (msgspec.json.decode(pack.details)["expires_at_ms"] - newest_ms) / 1_000
-        demand = max(0, used[of] / 28 * seconds / 86_400 - trial[pack.appid])
-        take = max(0, min(left[pack.pack_id], demand - taken[of]))
-        taken[of] += take
-        expected[pack.pack_id] = (left[pack.pack_id], left[pack.pack_id] - take)
-    return expected
-
-
-def test_packs_lapse_with_what_the_pace_cannot_use_up(simulated: Ledger) -> None:
-    found = {row[2]: (row[4], row[7]) for row in answered(simulated, "packs_that_will_lapse")}
-    expected = lost_packs(simulated)
-    assert found == {
-        pack_id: (remaining, pytest.approx(lapsing, abs=0.6))
-        for pack_id, (remaining, lapsing) in expected.items()
+def test_packs_lapse_as_the_forecast_plays_it(simulated: Ledger) -> None:
+    expected = {
+        (appid, pack.pack_id): (pack.remaining, pack.used, pack.lapsing)
+        for appid in {entry.appid for entry in simulated.entries}
+        for told in read_forecast(simulated.engine.url, appid).capabilities.values()
+        for pack in told.packs
     }
-    assert any(0 < lapsing < remaining for remaining, lapsing in expected.values())
+    found = {
+        (row[0], row[2]): (row[4], row[6], row[7]) for row in answered(simulated, "packs_that_will_lapse")
+    }
+    assert found == expected
+    assert any(0 < lapsing < remaining for remaining, _, lapsing in expected.values())
 
 
 def test_the_trial_quota_left_is_what_was_granted_less_what_was_taken(simulated: Ledger) -> None:

@@ -1,4 +1,4 @@
-"""`docs/clickhouse.md`: each query in it runs, and what it lists is what is there."""
+"""`docs/reference/clickhouse.md`: each query in it runs, and what it lists is what is there."""
 
 import re
 from pathlib import Path
@@ -8,9 +8,7 @@ import pytest
 from dashboards.views import NAMES
 from tests.dashboards.conftest import Ledger
 
-pytestmark = pytest.mark.stack
-
-PAGE = (Path(__file__).parents[2] / "docs" / "clickhouse.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "clickhouse.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
 FINDS_NOTHING = "HAVING times > 1"
 

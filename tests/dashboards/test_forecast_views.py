@@ -1,4 +1,4 @@
-"""The forecast in SQL is the forecast of metering/forecasting.py, to the call and to the millisecond."""
+"""The forecast in SQL is the forecast of metering/forecast.py, to the call and to the millisecond."""
 
 from collections import defaultdict
 from random import Random
@@ -7,15 +7,13 @@ import pytest
 from msgspec.structs import replace
 
 from metering.events import CAPABILITIES
-from metering.forecasting import MICRO, WEEK
+from metering.forecast import MICRO, WEEK
 from metering.ledger import Entry, EntryKind
 from metering.money import cost_of_first
 from metering.times import DAY_MS, to_ms
 from phonemeter.cli.forecast import read_forecast
 from tests.dashboards.conftest import Ledger, some_of_everything
 from tests.sinks.parts import START_MS, purchase
-
-pytestmark = pytest.mark.stack
 
 BOTH = """
 SELECT forecasts.appid, forecasts.capability, paces.micro_calls_a_day, shape_permille, days,

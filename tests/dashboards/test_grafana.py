@@ -16,7 +16,7 @@ from dashboards.grafana.pages import BUILDERS, FOLDER, files
 from dashboards.grafana.words import CHINESE, LANGUAGES, Words
 from metering.rules import Rules
 from phonemeter.metrics import listed
-from tests.dashboards.pages import PAGES, asked, committed, panels
+from tools.pictures.pages import PAGES, committed, panels, queries
 
 GRAFANA = FOLDER.parent
 
@@ -109,13 +109,13 @@ def test_the_chinese_pages_are_chinese() -> None:
 
 
 def test_both_languages_ask_the_same() -> None:
-    assert [(one.page, one.source, one.text) for one in asked("en")] == [
-        (one.page, one.source, one.text) for one in asked("zh")
+    assert [(one.page, one.source, one.text) for one in queries("en")] == [
+        (one.page, one.source, one.text) for one in queries("zh")
     ]
 
 
 def test_every_query_that_is_shipped_is_used() -> None:
-    used = {one.text for one in asked() if one.source != "prometheus"}
+    used = {one.text for one in queries() if one.source != "prometheus"}
     assert {statement(file.stem) for file in (GRAFANA / "queries").glob("*.sql")} == used
 
 
@@ -150,8 +150,16 @@ def test_a_row_of_an_app_leads_to_its_page() -> None:
             if property_["id"] == "links"
         ]
         assert len(leading) == 6
-        address = f"/d/{uid('app', language)}?var-app=${{__value.raw}}&${{__url_time_range}}"
+        address = f"/d/{uid('app', language)}?var-app=${{__data.fields.appid}}&${{__url_time_range}}"
         assert {url for _, url in leading} == {address}
+
+
+@pytest.mark.parametrize(("language", "page"), PAGES)
+def test_links_and_marks_are_to_be_seen_on_the_page_and_not_in_a_menu(language: str, page: str) -> None:
+    board = committed(language, page)
+    for one in board["links"] + board.get("annotations", {}).get("list", []):
+        assert "placement" not in one, one
+        assert not one.get("hide"), one
 
 
 def test_purchases_expiries_and_alerts_are_marked_in_the_curves() -> None:
@@ -171,9 +179,9 @@ def exported() -> dict[str, set[str]]:
 
 def test_panels_use_metrics_that_exist_with_labels_that_they_have() -> None:
     known = exported()
-    queries = [one for one in asked() if one.source == "prometheus"]
-    assert len(queries) > 30
-    for one in queries:
+    to_prometheus = [one for one in queries() if one.source == "prometheus"]
+    assert len(to_prometheus) > 30
+    for one in to_prometheus:
         used = set(re.findall(r"phonemeter_\w+", one.text))
         assert used or re.search(r"\b(up|process_start_time_seconds)\b", one.text), one
         assert used <= set(known), (one.by, used - set(known))
@@ -184,7 +192,7 @@ def test_panels_use_metrics_that_exist_with_labels_that_they_have() -> None:
 
 
 def test_every_metric_of_the_notifier_is_on_the_pipelines_page() -> None:
-    text = " ".join(one.text for one in asked() if one.page == "pipeline")
+    text = " ".join(one.text for one in queries() if one.page == "pipeline")
     shown = {name.removesuffix("_bucket") for name in re.findall(r"phonemeter_notifier_\w+", text)}
     assert shown == {one.name for one in listed() if one.name.startswith("phonemeter_notifier_")}
 
@@ -206,7 +214,7 @@ def test_colors_change_at_the_levels_that_alert() -> None:
 
 
 def test_money_is_shown_in_yuan_and_computed_in_micro_yuan() -> None:
-    for one in asked():
+    for one in queries():
         if one.source == "prometheus" or "micro_yuan" not in one.text:
             continue
         assert "1000000" in one.text, one.by

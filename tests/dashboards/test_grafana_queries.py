@@ -11,19 +11,17 @@ from metering.ledger import CALL_KINDS
 from metering.money import MICRO_YUAN
 from metering.times import DAY_MS, shanghai_date
 from tests.dashboards.conftest import Ledger, some_of_everything
-from tests.dashboards.pages import Asked, asked, interpolated
-from tests.dashboards.simulated import DAYS, START_MS, STORES, lines_for_pages
-
-pytestmark = pytest.mark.stack
+from tools.pictures.half_year import DAYS, START_MS, STORES, entries_for_pages
+from tools.pictures.pages import Query, interpolated, queries
 
 FROM_S = (START_MS + 30 * DAY_MS) // 1_000
 TO_S = (START_MS + (DAYS + 60) * DAY_MS) // 1_000
-QUERIES = [one for one in asked() if one.source != "prometheus"]
+QUERIES = [one for one in queries() if one.source != "prometheus"]
 
 
 @pytest.fixture(scope="module")
 def pages(ledger: Ledger) -> Iterator[Ledger]:
-    ledger.replace(lines_for_pages())
+    ledger.replace(entries_for_pages())
     yield ledger
     ledger.replace(some_of_everything())
 
@@ -36,7 +34,7 @@ def chosen(pages: Ledger) -> dict[str, list[str]]:
         "ORDER BY uniqExact(capability) DESC, appid LIMIT 1"
     )
     ((app,),) = pages.query(interpolated(sql, {}, FROM_S, TO_S))
-    apps = [appid for (appid,) in pages.query(statement("var_app"))]
+    apps = [appid for appid, _ in pages.query(statement("var_app"))]
     return {
         "app": [app, *(appid for appid in apps if appid != app)],
         "capability": ["quick", "realtime"],
@@ -49,7 +47,7 @@ def answer(pages: Ledger, chosen: dict[str, list[str]], sql: str) -> list[tuple[
 
 
 @pytest.mark.parametrize("one", QUERIES, ids=lambda one: f"{one.page}: {one.by}")
-def test_each_query_returns_rows(pages: Ledger, chosen: dict[str, list[str]], one: Asked) -> None:
+def test_each_query_returns_rows(pages: Ledger, chosen: dict[str, list[str]], one: Query) -> None:
     if one.page == "app":
         chosen = chosen | {"app": chosen["app"][:1]}
     assert answer(pages, chosen, one.text), one.by
@@ -90,6 +88,14 @@ def test_the_deliveries_of_a_route_are_counted_by_what_became_of_them(
     }
 
 
+def test_the_choice_of_apps_shows_names_and_means_appids(pages: Ledger) -> None:
+    """Of two columns the plugin takes the first for what is chosen and the second for what is shown."""
+    found = pages.query(statement("var_app"))
+    assert {appid for appid, _ in found} == {entry.appid for entry in pages.entries if entry.appid}
+    assert len({shown for _, shown in found}) == len(found)
+    assert not {appid for appid, _ in found} & {shown for _, shown in found}
+
+
 def test_a_choice_of_stores_leaves_the_other_stores_out(pages: Ledger, chosen: dict[str, list[str]]) -> None:
     one = answer(pages, chosen | {"store": ["-"]}, statement("app_stores"))
     assert [place for place, _ in one] == ["-"]
@@ -110,7 +116,7 @@ def test_spend_by_month_is_the_money_of_the_lines(pages: Ledger, chosen: dict[st
 
 
 def test_each_month_closes(pages: Ledger, chosen: dict[str, list[str]]) -> None:
-    for _, _, _, opening, bought, charged, lapsed, refunded, closing, *_ in answer(
+    for _, _, _, _, opening, bought, charged, lapsed, refunded, closing, *_ in answer(
         pages, chosen, statement("money_close")
     ):
         assert opening + bought == charged + lapsed + refunded + closing
@@ -121,7 +127,7 @@ def test_the_top_burner_has_most_calls(pages: Ledger, chosen: dict[str, list[str
     for entry in pages.entries:
         if entry.kind in CALL_KINDS and entry.time_ms >= FROM_S * 1_000:
             calls[entry.appid] = calls.get(entry.appid, 0) + entry.calls
-    found = dict(answer(pages, chosen, statement("fleet_burners")))
+    found = {appid: count for _, appid, count in answer(pages, chosen, statement("fleet_burners"))}
     assert found == {appid: count for appid, count in calls.items() if appid in found}
     assert max(found.values()) == max(calls.values())
 

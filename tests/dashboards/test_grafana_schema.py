@@ -17,7 +17,8 @@ from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards.grafana.clickhouse import variant
-from tests.dashboards.pages import PAGES, committed
+from dashboards.grafana.pages import in_the_open
+from tools.pictures.pages import PAGES, committed
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,7 +28,7 @@ def known_to_the_sdk() -> None:
 
 
 def faults(value: object, declared: Any, where: str) -> list[str]:  # noqa: ANN401 - any annotation
-    """Where a value is not of the type that the models declare for it."""
+    """The places of values that are not of the type that the models declare."""
     origin, inner = get_origin(declared), get_args(declared)
     if origin in (Union, UnionType):
         found = [faults(value, one, where) for one in inner]
@@ -42,7 +43,7 @@ def faults(value: object, declared: Any, where: str) -> list[str]:  # noqa: ANN4
 
 
 def fits(value: object, declared: Any) -> bool:  # noqa: ANN401 - any annotation
-    """Whether a value is of a type without parts."""
+    """Return True for a value of a type without parts."""
     if get_origin(declared) is Literal:
         return value in get_args(declared)
     if declared in (Any, object) or (declared is float and type(value) is int):
@@ -72,7 +73,7 @@ def read(language: str, page: str) -> models.Dashboard:
 
 @pytest.mark.parametrize(("language", "page"), PAGES)
 def test_nothing_of_a_page_is_unknown_to_grafanas_models(language: str, page: str) -> None:
-    again = json.loads(JSONEncoder().encode(read(language, page)))
+    again = in_the_open(json.loads(JSONEncoder().encode(read(language, page))))
     assert again == committed(language, page)
 
 

@@ -13,8 +13,6 @@ from metering.times import DAY_MS, HOUR_MS, shanghai_date
 from tests.dashboards.conftest import Ledger, some_of_everything
 from tests.sinks.parts import START_MS, lines, purchase
 
-pytestmark = pytest.mark.stack
-
 COUNTED = ("succeeded", "charged", "trial_charged", "free", "exempt", "uncovered", "denied", "failed",
            "duplicates", "amount_micro_yuan")  # fmt: skip
 NAMED = {"charge": "charged", "trial_charge": "trial_charged", "free": "free", "exempt": "exempt",

@@ -1,1 +1,1 @@
-"""What is deployed beside the program: Prometheus and Alertmanager with our configuration."""
+"""The services deployed beside the program: Prometheus and Alertmanager with our configuration."""

@@ -55,6 +55,15 @@ def audit(ended: str, interval_s: int = 120) -> Series:
     }
 
 
+def platform_difference(calls: str, seconds: str) -> Series:
+    """The difference of one pack, and for how long it is the same."""
+    quota = '{appid="wx1",capability="quick",pack_id="p1"}'
+    return {
+        f"phonemeter_app_difference_calls{quota}": calls,
+        f"phonemeter_app_difference_seconds{quota}": seconds,
+    }
+
+
 def balances(read: str) -> Series:
     who = '{job="audit",instance="a"}'
     return {
@@ -67,7 +76,41 @@ CASES: Final[dict[str, Case]] = {
     "PhonemeterWorkerMissing": Case(up("worker", "0x60", "0x60"), up("worker", "0x60", "1x60"), "3m"),
     "PhonemeterSinkMissing": Case({}, up("sink", "1x60"), "3m"),
     "PhonemeterNotifierMissing": Case(up("notifier", "0x60"), up("notifier", "1x60"), "6m"),
+    "PhonemeterSettlerMissing": Case({}, up("settler", "1x60"), "6m"),
+    "PhonemeterGatewayMissing": Case(up("gateway", "0x60"), up("gateway", "1x60"), "3m"),
+    "PhonemeterGatewayTakesNothing": Case(
+        {'phonemeter_gateway_healthy{job="gateway",instance="a",promise="reachable"}': "1x4 0x56"},
+        {'phonemeter_gateway_healthy{job="gateway",instance="a",promise="reachable"}': "0x3 1x57"},
+        "6m",
+    ),
+    "PhonemeterGatewayOutOfDate": Case(
+        {'phonemeter_gateway_healthy{job="gateway",instance="a",promise="fresh"}': "1x4 0x56"},
+        {'phonemeter_gateway_healthy{job="gateway",instance="a",promise="fresh"}': "0x5 1x55"},
+        "7m",
+    ),
+    "PhonemeterConsoleMissing": Case(up("console", "0x60"), up("console", "1x60"), "6m"),
+    "PhonemeterConsoleShowsNothing": Case(
+        {'phonemeter_console_healthy{job="console",instance="a",promise="reachable"}': "1x4 0x56"},
+        {'phonemeter_console_healthy{job="console",instance="a",promise="reachable"}': "0x3 1x57"},
+        "10m",
+    ),
     "PhonemeterServiceDown": Case(up("sink", "1x60", "0x60"), up("grafana", "0x60"), "3m"),
+    "PhonemeterNotStarted": Case(
+        {'phonemeter_sink_healthy{job="sink",instance="a",promise="started"}': "0x60"},
+        {'phonemeter_sink_healthy{job="sink",instance="a",promise="started"}': "0x8 1x52"},
+    ),
+    "PhonemeterPreconditionsBroken": Case(
+        {'phonemeter_worker_healthy{job="worker",instance="a",promise="preconditions"}': "1x4 0x56"},
+        {'phonemeter_worker_healthy{job="worker",instance="a",promise="fresh"}': "0x60"},
+        "6m",
+    ),
+    "PhonemeterPromiseBroken": Case(
+        {'phonemeter_notifier_healthy{job="notifier",instance="a",promise="delivered"}': "0x60"},
+        {
+            'phonemeter_worker_healthy{job="worker",instance="a",promise="fresh"}': "0x10 1x50",
+            'phonemeter_sink_healthy{job="sink",instance="a",promise="started"}': "0x60",
+        },
+    ),
     "PhonemeterClickHouseDown": Case(
         {"phonemeter_sink_clickhouse_up": "0x60"}, {"phonemeter_sink_clickhouse_up": "0x2 1x60"}, "3m"
     ),
@@ -103,6 +146,10 @@ CASES: Final[dict[str, Case]] = {
             'phonemeter_worker_dead_letters_total{reason="not_json"}': "0+2x60",
         },
     ),
+    "PhonemeterWrongPartition": Case(
+        {'phonemeter_worker_wrong_partition_records_total{source="/kcat"}': "_x20 1x40"},
+        {'phonemeter_worker_wrong_partition_records_total{source="/kcat"}': "0x60"},
+    ),
     "PhonemeterDuplicatesSpike": Case(
         {
             'phonemeter_worker_records_total{partition="0"}': "0+100x60",
@@ -118,6 +165,11 @@ CASES: Final[dict[str, Case]] = {
     "PhonemeterUncoveredCalls": Case(
         {'phonemeter_worker_uncovered_calls_total{reason="exhausted"}': "0x10 1x50"},
         {'phonemeter_worker_uncovered_calls_total{reason="exhausted"}': "7x60"},
+        "6m",
+    ),
+    "PhonemeterAuthorizationsRefused": Case(
+        {'phonemeter_worker_refused_authorizations_total{capability="quick"}': "0x10 1x50"},
+        {'phonemeter_worker_refused_authorizations_total{capability="quick"}': "7x60"},
         "6m",
     ),
     "PhonemeterWaitsForKafka": Case(
@@ -168,10 +220,17 @@ CASES: Final[dict[str, Case]] = {
         {'phonemeter_app_run_out_seconds{appid="wx1",capability="quick"}': "300000x100"},
         "35m",
     ),
+    "PhonemeterPlatformDiffers": Case(
+        platform_difference("3x60", "3600+60x60"), platform_difference("3x60", "90000+60x60"), "15m"
+    ),
     "PhonemeterDeliveriesNotStored": Case(
         {'phonemeter_sink_delivery_failures_total{instance="sink:9465"}': "0+1x60"},
         {'phonemeter_sink_delivery_failures_total{instance="sink:9465"}': "0x10 3x50"},
         "25m",
+    ),
+    "PhonemeterUnsettled": Case(
+        {"phonemeter_settler_oldest_unsettled_seconds": "61x60"},
+        {"phonemeter_settler_oldest_unsettled_seconds": "0x4 70x4 0x52"},
     ),
     "PhonemeterNotifierWaiting": Case(
         {"phonemeter_notifier_oldest_waiting_seconds": "901x60"},
@@ -185,5 +244,22 @@ CASES: Final[dict[str, Case]] = {
     ),
     "PhonemeterNotifierRoutesRefused": Case(
         {"phonemeter_notifier_routes_refused": "1x60"}, {"phonemeter_notifier_routes_refused": "1x1 0x60"}
+    ),
+    "PhonemeterWechatUnread": Case(
+        {'phonemeter_wechat_healthy{job="wechat",instance="a",promise="observed"}': "0x60"},
+        {'phonemeter_wechat_healthy{job="wechat",instance="a",promise="observed"}': "0x3 1x57"},
+    ),
+    "PhonemeterWechatPushesRefused": Case(
+        {'phonemeter_wechat_pushes_total{instance="a",outcome="forged"}': "0+1x60"},
+        {
+            'phonemeter_wechat_pushes_total{instance="a",outcome="forged"}': "0x30 1x30",
+            'phonemeter_wechat_pushes_total{instance="a",outcome="stored"}': "0+9x60",
+        },
+        "59m",
+    ),
+    "PhonemeterWechatPackUnmatched": Case(
+        {"phonemeter_wechat_unmatched_packs": "1x600"},
+        {"phonemeter_wechat_unmatched_packs": "1x30 0x570"},
+        "2h",
     ),
 }

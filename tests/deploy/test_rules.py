@@ -12,6 +12,7 @@ from phonemeter.metrics import listed
 from phonemeter.settings import Settings
 from phonemeter.stack.services import PORTS
 from tests.deploy.cases import CASES, Series
+from tools.prometheus import program
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -39,17 +40,20 @@ RECORDED = rules("record")
 
 def promtool(*arguments: str | Path, stdin: str = "") -> str:
     done = subprocess.run(
-        ["promtool", *map(str, arguments)], input=stdin, capture_output=True, text=True, check=False
+        [program("promtool"), *map(str, arguments)], input=stdin, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
+@pytest.mark.stack
 def test_promtool_and_amtool_find_nothing_wrong_with_the_configuration() -> None:
     promtool("check", "config", DEPLOY / "prometheus/prometheus.yml")
     promtool("check", "rules", *RULES)
     checked = subprocess.run(
-        ["amtool", "check-config", DEPLOY / "alertmanager/alertmanager.yml"], capture_output=True, check=False
+        [program("amtool"), "check-config", DEPLOY / "alertmanager/alertmanager.yml"],
+        capture_output=True,
+        check=False,
     )
     assert checked.returncode == 0, checked.stdout
 
@@ -73,6 +77,7 @@ def test_every_alert_is_tried_and_no_other() -> None:
     assert sorted(CASES) == sorted(ALERTS)
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("name", ALERTS)
 def test_an_alert_fires_when_it_must_and_only_then(tmp_path: Path, name: str) -> None:
     case = CASES[name]
@@ -87,6 +92,7 @@ def test_an_alert_fires_when_it_must_and_only_then(tmp_path: Path, name: str) ->
     )
 
 
+@pytest.mark.stack
 def test_what_an_alert_says_names_whom_it_is_about(tmp_path: Path) -> None:
     series = {'phonemeter_app_run_out_seconds{appid="wx1",capability="quick"}': "172800x100"}
     told = unit_test(series, "35m", "absent(nothing)", [{"labels": "{}", "value": 1}])
@@ -99,9 +105,9 @@ def test_what_an_alert_says_names_whom_it_is_about(tmp_path: Path) -> None:
                     "exp_labels": {"severity": "warning", "appid": "wx1", "capability": "quick"},
                     "exp_annotations": {
                         "summary": "wx1 runs out of quick calls in 2d 0h 0m 0s.",
-                        "description": "At the pace of the last weeks nothing covers the calls of wx1 from "
-                        "then on, and the platform refuses them.",
-                        "runbook_url": "docs/runbooks.md#phonemeterapprunsout",
+                        "description": "At the pace of the last weeks wx1 has no calls left from then on, "
+                        "and the platform refuses authorizations.",
+                        "runbook_url": "docs/how-to/runbooks.md#phonemeterapprunsout",
                     },
                 }
             ],
@@ -110,6 +116,7 @@ def test_what_an_alert_says_names_whom_it_is_about(tmp_path: Path) -> None:
     run_unit_tests(tmp_path, [told])
 
 
+@pytest.mark.stack
 def test_recorded_quantiles_and_ratios_are_what_they_are_called(tmp_path: Path) -> None:
     series = {
         'phonemeter_worker_records_total{partition="0"}': "0+60x20",
@@ -136,7 +143,8 @@ def test_recorded_quantiles_and_ratios_are_what_they_are_called(tmp_path: Path) 
 
 def named(expr: str) -> set[str]:
     """The metrics of an expression: words that are neither functions, labels nor words of the language."""
-    bare = re.sub(r'\{[^}]*\}|\[[^]]*\]|"[^"]*"', "", re.sub(r"\b(?:by|on) \([^)]*\)", "", expr))
+    ungrouped = re.sub(r"\b(?:by|on) \([^)]*\)", "", expr)
+    bare = re.sub(r'\{[^}]*\}|\[[^]]*\]|"[^"]*"|offset \d+[smhd]', "", ungrouped)
     words = re.findall(r"[a-zA-Z_][\w:]*(?!\w*\s*\()\b", bare)
     return {word for word in words if word not in {"and", "or", "unless", "by", "on", "sum", "time"}}
 
@@ -164,14 +172,14 @@ def test_an_alert_has_a_severity_sentences_and_a_section_in_the_runbooks(name: s
     assert set(told) == {"summary", "description", "runbook_url"}
     assert told["summary"].endswith(".")
     assert told["description"].endswith(".")
-    assert told["runbook_url"] == f"docs/runbooks.md#{name.lower()}"
+    assert told["runbook_url"] == f"docs/how-to/runbooks.md#{name.lower()}"
     section = sections()[name]
     assert "\n- See: " in section
     assert "\n- Do: " in section
 
 
 def sections() -> dict[str, str]:
-    _, *parts = (ROOT / "docs/runbooks.md").read_text(encoding="utf-8").split("\n## ")
+    _, *parts = (ROOT / "docs/how-to/runbooks.md").read_text(encoding="utf-8").split("\n## ")
     return {part.partition("\n")[0]: part.partition("\n")[2] for part in parts}
 
 
@@ -181,10 +189,11 @@ def test_every_runbook_is_about_an_alert() -> None:
 
 def route(labels: str) -> str:
     config = DEPLOY / "alertmanager/alertmanager.yml"
-    asked = ["amtool", "config", "routes", "test", f"--config.file={config}", *labels.split()]
+    asked = [program("amtool"), "config", "routes", "test", f"--config.file={config}", *labels.split()]
     return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 
 
+@pytest.mark.stack
 def test_what_is_critical_wakes_somebody_and_the_rest_waits_on_the_desk() -> None:
     assert route("alertname=PhonemeterAuditDrift severity=critical") == "on-call"
     assert route("alertname=PhonemeterSinkBehind severity=warning") == "desk"

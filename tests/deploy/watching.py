@@ -14,7 +14,8 @@ from typing import Any, Final, cast
 
 import yaml
 
-from tests.waiting import blocking_until
+from tests.waiting import blocking_until, is_served
+from tools.prometheus import program
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 FOR: Final = "2s"
@@ -24,7 +25,7 @@ QUICK: Final = {"group_wait": "1s", "group_interval": "1s", "repeat_interval": "
 
 @dataclass
 class Received:
-    """What Alertmanager has told its receivers: (receiver, alert, status), in order."""
+    """Notifications of Alertmanager: (receiver, alert, status), in order."""
 
     told: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -59,7 +60,7 @@ class Watching:
         return [rule["name"] for group in groups for rule in group["rules"] if rule["health"] == "err"]
 
     def state(self, alert: str, **labels: str) -> str | None:
-        """Whether Alertmanager has an alert `active` or `suppressed`; None if it has none."""
+        """The state of an alert in Alertmanager, `active` or `suppressed`; None if it has none."""
         wanted = {"alertname": alert, **labels}
         found = [
             one["status"]["state"]
@@ -85,7 +86,7 @@ def watching(directory: Path, targets: Mapping[str, int], free_port: Callable[[]
         running.enter_context(_prometheus(directory, prometheus))
         watched = Watching(f"http://127.0.0.1:{prometheus}", f"http://127.0.0.1:{alertmanager}", received)
         for url in (f"http://127.0.0.1:{port}/-/ready" for port in (alertmanager, prometheus)):
-            blocking_until(lambda url=url: _ready(url), within_s=30)  # type: ignore[misc] # mypy infers no lambda with a default
+            blocking_until(lambda url=url: is_served(url))  # type: ignore[misc] # mypy infers no lambda with a default
         yield watched
 
 
@@ -153,7 +154,7 @@ def _webhook(received: Received) -> Iterator[int]:
 def _alertmanager(directory: Path, port: int) -> Any:  # noqa: ANN401 - a context manager of a process
     return _running(
         directory / "alertmanager.log",
-        "prometheus-alertmanager",
+        program("alertmanager"),
         f"--config.file={directory / 'alertmanager.yml'}",
         f"--storage.path={directory / 'alertmanager'}",
         f"--web.listen-address=127.0.0.1:{port}",
@@ -164,7 +165,7 @@ def _alertmanager(directory: Path, port: int) -> Any:  # noqa: ANN401 - a contex
 def _prometheus(directory: Path, port: int) -> Any:  # noqa: ANN401 - the same
     return _running(
         directory / "prometheus.log",
-        "prometheus",
+        program("prometheus"),
         f"--config.file={directory / 'prometheus.yml'}",
         f"--storage.tsdb.path={directory / 'prometheus'}",
         f"--web.listen-address=127.0.0.1:{port}",
@@ -181,14 +182,6 @@ def _running(log: Path, *command: str) -> Iterator[None]:
             process.kill()
 
 
-def _ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - a process of the test's own
-            return True
-    except OSError:
-        return False
-
-
 def _get(url: str) -> Any:  # noqa: ANN401 - JSON
-    with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - a process of the test's own
+    with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - a process of the test's own
         return json.load(response)

@@ -1,15 +1,19 @@
 """Events for the tests of the rules: small builders that share nothing with the producers."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
 from metering.dead_letters import DeadLetter
-from metering.ledger import Entry
-from metering.partition import PartitionState, Record, meter
-from metering.rating import PackReport, Rating, TrialReport, UseReport
+from metering.ledger import CALL_KINDS, Entry
+from metering.partition import meter
+from metering.partition_state import PartitionState
+from metering.rating import CapabilityReport, PackReport, Rating, TrialReport
+from metering.records import Record
 from metering.rules import BILLING_START_MS, Rules
 
 APP = "wxfb1f3d218d111092"
@@ -24,7 +28,7 @@ _ids = count(1)
 
 
 def at(days: float = 0, *, hours: int = 0, ms: int = 0) -> int:
-    """A moment so long after billing start, in UTC milliseconds."""
+    """A moment after billing start, in UTC milliseconds."""
     return START_MS + round(days * DAY_MS) + hours * HOUR_MS + ms
 
 
@@ -79,6 +83,8 @@ def purchased(
     price: int = 300_000,
     paid_at: int | None = None,
     starts_at: int | None = None,
+    price_basis: str | None = None,
+    used_before: int | None = None,
     capability: str = "quick",
     app: str = APP,
     event_id: str | None = None,
@@ -95,11 +101,65 @@ def purchased(
     }
     if starts_at is not None:
         data["starts_at"] = text_of(starts_at)
+    if used_before is not None:
+        data["used_before"] = used_before
+    if price_basis is not None:
+        data["price_basis"] = price_basis
     return event("pack.purchased", time_ms, data, app=app, **({} if event_id is None else {"id": event_id}))
 
 
-def refunded(time_ms: int, pack_id: str, *, app: str = APP) -> bytes:
-    return event("pack.refunded", time_ms, {"pack_id": pack_id}, app=app)
+def assigned(
+    time_ms: int,
+    pack_id: str,
+    *,
+    assigned_at: int | None = None,
+    **fields: Any,  # noqa: ANN401 - as of `purchased`
+) -> bytes:
+    """A pack that an agency assigned at `time_ms` unless said otherwise."""
+    event = json.loads(purchased(time_ms, pack_id, **fields))
+    if assigned_at is not None:
+        event["data"]["assigned_at"] = text_of(assigned_at)
+    return json.dumps(event | {"type": "pack.assigned"}, ensure_ascii=False).encode()
+
+
+def refunded(time_ms: int, pack_id: str, *, app: str = APP, **data: object) -> bytes:
+    return event("pack.refunded", time_ms, {"pack_id": pack_id} | data, app=app)
+
+
+def cancelled(time_ms: int, pack_id: str, *, app: str = APP, **data: object) -> bytes:
+    """The cancellation of an assignment."""
+    return event("pack.assignment_cancelled", time_ms, {"pack_id": pack_id} | data, app=app)
+
+
+def taken_back(time_ms: int, pack_id: str) -> bytes:
+    """A refund that the platform did."""
+    return refunded(time_ms, pack_id, by="platform")
+
+
+def opened(time_ms: int, trial_used: int, *, app: str = APP, **data: object) -> bytes:
+    return event("account.opened", time_ms, {"trial_used": trial_used} | data, app=app)
+
+
+def migrated(time_ms: int, to: str, *, app: str = APP) -> bytes:
+    return event("account.migrated", time_ms, {"to": to}, app=app)
+
+
+def corrected(time_ms: int, target: str, *, app: str = APP, **data: object) -> bytes:
+    """A correction of the fact of an event id."""
+    return event("fact.corrected", time_ms, {"event_id": target} | data, app=app)
+
+
+def id_of(value: bytes) -> str:
+    """The id of an event."""
+    return str(json.loads(value)["id"])
+
+
+def observed(
+    time_ms: int, used: int, pack_id: str = "", *, capability: str = "quick", **data: object
+) -> bytes:
+    """The platform's count of a pack, or of the trial quota."""
+    count = {"capability": capability, "pack_id": pack_id, "used": used, "size": 1_000}
+    return event("platform.usage_observed", time_ms, count | data)
 
 
 def registered(time_ms: int, entity_type: str, category: str = "", *, app: str = APP) -> bytes:
@@ -107,8 +167,43 @@ def registered(time_ms: int, entity_type: str, category: str = "", *, app: str =
     return event("account.registered", time_ms, data, app=app)
 
 
-def alerting_set(time_ms: int, **data: object) -> bytes:
-    return event("account.alerting_set", time_ms, data)
+def settled(
+    time_ms: int,
+    *moves: Mapping[str, object],
+    as_of: int,
+    after: int = -1,
+    from_ms: int | None = None,
+    app: str = APP,
+    **data: object,
+) -> bytes:
+    """A settlement; `move` makes its moves."""
+    fields = {"as_of": as_of, "after": after, "from": text_of(time_ms if from_ms is None else from_ms)}
+    return event("account.settled", time_ms, {**fields, "moves": moves, **data}, app=app)
+
+
+def move(
+    time_ms: int, source: str, target: str, calls: int = 1, *, capability: str = "quick", **where: str
+) -> dict[str, object]:
+    return {
+        "capability": capability,
+        "from": source,
+        "to": target,
+        "calls": calls,
+        "time": text_of(time_ms),
+        **where,
+    }
+
+
+def agreement_set(time_ms: int, policy: str = "follow", *, app: str = APP) -> bytes:
+    return event("account.agreement_set", time_ms, {"policy": policy}, app=app)
+
+
+def routing_set(time_ms: int, *, app: str = APP, capability: str = "quick", **data: object) -> bytes:
+    return event("account.routing_set", time_ms, {"capability": capability, **data}, app=app)
+
+
+def alerting_set(time_ms: int, *, app: str = APP, **data: object) -> bytes:
+    return event("account.alerting_set", time_ms, data, app=app)
 
 
 def ticked(time_ms: int) -> bytes:
@@ -130,7 +225,7 @@ def arrived(values: Iterable[tuple[int, bytes]], first: int = 0) -> list[Record]
 
 @dataclass
 class Play:
-    """A log played through the rules, to be looked at and played on."""
+    """A log metered by the rules, which can be continued."""
 
     rules: Rules = field(default_factory=Rules)
     state: PartitionState = field(default_factory=lambda: PartitionState(0))
@@ -138,11 +233,11 @@ class Play:
     dead_letters: list[DeadLetter] = field(default_factory=list)
 
     def on(self, *values: bytes) -> list[Entry]:
-        """Play more events; gives their entries."""
+        """Meter more events and return their entries."""
         return self._meter(records(values, self.state.next_offset))
 
     def arriving(self, *values: tuple[int, bytes]) -> list[Entry]:
-        """Play more events, each given with the broker's time; gives their entries."""
+        """Meter more events, each given with the broker's time, and return their entries."""
         return self._meter(arrived(values, self.state.next_offset))
 
     def _meter(self, more: Iterable[Record]) -> list[Entry]:
@@ -153,13 +248,14 @@ class Play:
         return metered.entries
 
     def with_(self, *values: bytes) -> "Play":
-        """The same played on with more events; this one stays as it is."""
+        """A copy continued with more events."""
         other = Play(self.rules, self.state, list(self.entries), list(self.dead_letters))
         other.on(*values)
         return other
 
     def kinds(self) -> list[str]:
-        return [entry.kind for entry in self.entries]
+        """Kinds of the entries of apps, without the first tick's."""
+        return [entry.kind for entry in self.entries if entry.kind != "clock_start"]
 
     def of(self, *kinds: str) -> list[Entry]:
         return [entry for entry in self.entries if entry.kind in kinds]
@@ -168,16 +264,24 @@ class Play:
         return [entry.pack_id for entry in self.of("charge")]
 
 
+def call_kinds(played: Play) -> dict[str, int]:
+    """The calls of a log by kind of entry, `corrected` ones included."""
+    sums: Counter[str] = Counter()
+    for entry in played.of(*CALL_KINDS, "corrected"):
+        sums[entry.kind] += entry.calls
+    return {kind: calls for kind, calls in sorted(sums.items()) if calls}
+
+
 def play(*values: bytes, rules: Rules = NO_TRIAL) -> Play:
-    """Play a log from its beginning; without a trial quota unless rules are given."""
+    """Meter a log from its beginning; without a trial quota unless rules are given."""
     played = Play(rules)
     played.on(*values)
     return played
 
 
-def use_of(rating: Rating, capability: str = "quick", *, app: str = APP) -> UseReport:
+def use_of(rating: Rating, capability: str = "quick", *, app: str = APP) -> CapabilityReport:
     report = rating.apps[app][capability]
-    assert isinstance(report, UseReport)
+    assert isinstance(report, CapabilityReport)
     return report
 
 

@@ -1,11 +1,15 @@
-"""How hard Hypothesis looks: the same few examples every time, or many new ones on request."""
+"""Logs in which ids are forgotten."""
 
-import os
+from collections.abc import Iterator
+from unittest.mock import patch
 
-from hypothesis import HealthCheck, settings
+import pytest
 
-settings.register_profile("quick", max_examples=60, derandomize=True, deadline=None, database=None)
-settings.register_profile(
-    "thorough", max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile(os.environ.get("PHONEMETER_HYPOTHESIS_PROFILE", "quick"))
+from tests.metering.logs import CHUNK_IDS
+
+
+@pytest.fixture(scope="module")
+def small_chunks() -> Iterator[None]:
+    """Have few ids forgotten together, so that logs as short as those of `tests.metering.logs` reach it."""
+    with patch("metering.remembered_ids.CHUNK_IDS", CHUNK_IDS):
+        yield

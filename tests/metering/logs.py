@@ -1,15 +1,16 @@
-"""Hypothesis strategies for logs: few apps, packs and moments, so that they meet each other often.
+"""Hypothesis strategies for logs: few apps, packs and moments, so that they often coincide.
 
-A log is a list of steps. Each moves a hand of the clock on a little and happens there or some time before.
-Times lie on a coarse grid or a millisecond beside it, so that many fall on the very edges of validities.
+A log is a list of steps. Each advances the clock a little and happens then or some time before. Times are on
+a coarse grid or a millisecond beside it, so that many are at the edges of validities.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from metering.rules import Rules
@@ -20,7 +21,7 @@ BROKEN = b"{"
 
 
 class Step(NamedTuple):
-    """One record to be: `size` and `edge` mean what its kind makes of them."""
+    """A planned record; its kind decides the meaning of `size` and `edge`."""
 
     kind: str
     app: str
@@ -32,6 +33,7 @@ class Step(NamedTuple):
     price: int
     repeats: int
     client: str
+    confirmed: bool
 
 
 _CHOICES: tuple[tuple[Any, ...], ...] = (
@@ -40,8 +42,13 @@ _CHOICES: tuple[tuple[Any, ...], ...] = (
         *["purchase"] * 4,
         "purchase recorded late",
         "purchase that starts later",
+        "assignment recorded late",
         *["refund"] * 2,
-        *["unsuccessful", "tick", "broken", "company", "alerting"],
+        "cancellation",
+        "refund by the platform",
+        *["unsuccessful", "tick", "broken", "company", "alerting", "routing"],
+        *["refused"] * 3,
+        *["observation", "opening", "purchase of a used pack"],
         "government",
     ),
     ("wx-a", "wx-a", "wx-b"),
@@ -53,11 +60,15 @@ _CHOICES: tuple[tuple[Any, ...], ...] = (
     (0, 1, 7, 100, 7_500_000),
     (0, 0, 0, 0, 0, 1, 3),
     ("", "", "client-1", "client-1", "client-2"),
+    (False, False, True),
 )
+
+CHUNK_IDS = 2
+"""The ids that are forgotten together in tests with these logs, which are short."""
 
 
 def _step_of(number: int) -> Step:
-    """One draw decides all of a step: much faster than a draw for each of its fields."""
+    """All fields of a step from one draw, which is much faster than a draw for each."""
     chosen = []
     for choices in _CHOICES:
         number, place = divmod(number, len(choices))
@@ -87,6 +98,8 @@ def _log_of(steps: list[Step]) -> list[bytes]:
             "time": text_of(time_ms),
             "data": data,
         }
+        if step.confirmed:
+            fields["beyondhorizon"] = "count"
         values.append(json.dumps(fields).encode())
     return values
 
@@ -98,6 +111,11 @@ def _call(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
 def _unsuccessful(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
     kind = "denied" if step.size % 2 else "failed"
     return f"phone.authorization.{kind}", {"capability": step.capability, "errno": 103}
+
+
+def _refused(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
+    kind = "denied" if step.size == 1 else "failed"
+    return f"phone.authorization.{kind}", {"capability": step.capability, "errno": 1_400_001}
 
 
 def _purchase(step: Step, time_ms: int) -> tuple[str, dict[str, Any]]:
@@ -120,8 +138,42 @@ def _purchase_that_starts_later(step: Step, time_ms: int) -> tuple[str, dict[str
     return kind, data | {"starts_at": text_of(time_ms + step.size * STEP_MS)}
 
 
+def _assignment_recorded_late(step: Step, time_ms: int) -> tuple[str, dict[str, Any]]:
+    """A pack that was paid long before it was assigned, which is when it begins unless it says so."""
+    _, data = _purchase(step, time_ms - 40 * STEP_MS)
+    if step.size > 1:
+        data["assigned_at"] = text_of(time_ms - step.size * 2 * STEP_MS)
+    return "pack.assigned", data
+
+
+def _cancellation(step: Step, time_ms: int) -> tuple[str, dict[str, Any]]:
+    _, data = _refund(step, time_ms)
+    return "pack.assignment_cancelled", data
+
+
 def _refund(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
     return "pack.refunded", {"pack_id": f"pack-{(step.price + step.size + step.moves) % 12}"}
+
+
+def _refund_by_the_platform(step: Step, time_ms: int) -> tuple[str, dict[str, Any]]:
+    kind, data = _refund(step, time_ms)
+    return kind, data | {"by": "platform"}
+
+
+def _observation(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
+    pack_id = f"pack-{(step.price + step.size + step.moves) % 12}" if step.size > 1 else ""
+    data: dict[str, Any] = {"capability": step.capability, "pack_id": pack_id, "used": step.late}
+    return "platform.usage_observed", data | ({"covers": "capability"} if step.edge_ms > 0 else {})
+
+
+def _opening(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
+    capability = {"capability": step.capability} if step.size > 1 else {}
+    return "account.opened", {"trial_used": step.moves} | capability
+
+
+def _purchase_of_a_used_pack(step: Step, time_ms: int) -> tuple[str, dict[str, Any]]:
+    kind, data = _purchase(step, time_ms)
+    return kind, data | {"used_before": min(step.size, (step.size + step.moves) // 2)}
 
 
 def _owner(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
@@ -138,6 +190,16 @@ def _alerting(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
     return "account.alerting_set", thresholds[step.size]
 
 
+def _routing(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
+    choices: dict[int, dict[str, Any]] = {
+        1: {"reserve_calls": step.late},
+        2: {"store_budgets": [{"calls": step.moves}]},
+        3: {"store_budgets": [], "ask_known_members": True},
+        4: {"sms_left": step.moves, "when_stale": "sms"},
+    }
+    return "account.routing_set", {"capability": step.capability} | choices[step.size]
+
+
 def _tick(_step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
     return "clock.ticked", {}
 
@@ -145,13 +207,21 @@ def _tick(_step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
 _EVENTS: dict[str, Callable[[Step, int], tuple[str, dict[str, Any]]]] = {
     "call": _call,
     "unsuccessful": _unsuccessful,
+    "refused": _refused,
     "purchase": _purchase,
     "purchase recorded late": _purchase_recorded_late,
     "purchase that starts later": _purchase_that_starts_later,
+    "observation": _observation,
+    "opening": _opening,
+    "purchase of a used pack": _purchase_of_a_used_pack,
+    "assignment recorded late": _assignment_recorded_late,
     "refund": _refund,
+    "cancellation": _cancellation,
+    "refund by the platform": _refund_by_the_platform,
     "government": _owner,
     "company": _owner,
     "alerting": _alerting,
+    "routing": _routing,
     "tick": _tick,
 }
 
@@ -162,9 +232,11 @@ rules = st.builds(
     trial_scope=st.sampled_from(("account", "capability")),
     allowed_lateness_ms=st.sampled_from((0, STEP_MS, DAY_MS)),
     duplicate_window_ms=st.sampled_from((0, STEP_MS, DAY_MS)),
+    remembered_ids_max=st.sampled_from((2_500_000, 2_500_000, 1, 3, 10)),
     burn_minute_calls=st.sampled_from((0, 1, 2)),
     burn_client_calls=st.sampled_from((0, 2, 3)),
     burn_percent=st.sampled_from((100, 300)),
+    refusal_quiet_ms=st.sampled_from((1, 300_000, STEP_MS, DAY_MS)),
 )
 
 values = st.lists(_steps, min_size=30, max_size=80).map(_log_of)
@@ -172,15 +244,38 @@ values = st.lists(_steps, min_size=30, max_size=80).map(_log_of)
 moments = st.builds(
     lambda step, edge_ms: START_MS + step * STEP_MS + edge_ms, st.integers(-4, 80), st.integers(-1, 1)
 )
-"""Times as of which accounts are asked for."""
+"""Times at which accounts are rated."""
 
 
 @dataclass(frozen=True)
 class Log:
-    """A log and the rules it is metered by."""
+    """A log and its rules."""
 
     values: list[bytes]
     rules: Rules
 
 
 logs = st.builds(Log, values, rules)
+
+SEARCHES_MAX: Final = 8
+"""Limit of searches of `not_met`. The rarest words come about ten times in one, and how often depends on the
+modules that are loaded: Hypothesis takes constants from them."""
+
+
+def not_met(
+    wanted: Set[tuple[str, str]], words_of: Callable[[Log], Iterable[tuple[str, str]]]
+) -> set[tuple[str, str]]:
+    """The wanted words that no generated log gives, of `SEARCHES_MAX` times 500 logs."""
+    missing = set(wanted)
+    for number in range(SEARCHES_MAX):
+
+        @seed(number)
+        @settings(max_examples=500)
+        @given(logs)
+        def search(log: Log) -> None:
+            missing.difference_update(words_of(log))
+
+        search()
+        if not missing:
+            break
+    return missing

@@ -1,29 +1,47 @@
-"""Every alert exactly once: the rules against the second reading of them, on logs that Hypothesis finds."""
+"""Every alert exactly once: the rules against the independent model, on logs that Hypothesis generates.
+
+Rules 13 and 18.
+"""
 
 import json
 import random
 from collections import Counter
 from dataclasses import asdict
+from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from metering.rules import Rules
 from tests.metering.alert_model import Alert, AlertModel
-from tests.metering.building import HOUR_MS, Play, alerting_set, at, purchased, succeeded
-from tests.metering.logs import Log, logs
+from tests.metering.building import HOUR_MS, Play, alerting_set, at, failed, purchased, succeeded, ticked
+from tests.metering.logs import CHUNK_IDS, Log, logs, not_met
 from tests.metering.test_simulation import RULES, traffic
+
+pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
 def alert_model_of(rules: Rules) -> AlertModel:
     """The model, with the thresholds of the rules."""
     parameters = asdict(rules)
-    model = ("billing_start_ms", "trial_calls", "trial_scope", "allowed_lateness_ms", "duplicate_window_ms")
+    model = (
+        "billing_start_ms",
+        "trial_calls",
+        "trial_scope",
+        "allowed_lateness_ms",
+        "duplicate_window_ms",
+        "remembered_ids_max",
+    )
     alerting = {
         "levels_percent": list(rules.alert_levels_percent),
         "expiry_days": list(rules.alert_expiry_days),
     } | {name: parameters[name] for name in parameters if name.startswith(("run_out_", "burn_"))}
-    return AlertModel(alerting=alerting, **{name: parameters[name] for name in model})
+    return AlertModel(
+        alerting=alerting,
+        refusal_quiet_ms=rules.refusal_quiet_ms,
+        chunk_ids=CHUNK_IDS,
+        **{name: parameters[name] for name in model},
+    )
 
 
 def alerts_of(played: Play) -> list[Alert]:
@@ -43,7 +61,7 @@ def alerts_of(played: Play) -> list[Alert]:
 
 
 def compared(values: list[bytes], rules: Rules) -> list[Alert]:
-    """Play a log and hold its alerts against those of the model."""
+    """Meter a log and compare its alerts with those of the model."""
     model = alert_model_of(rules)
     model.read_all(values)
     played = Play(rules)
@@ -52,7 +70,7 @@ def compared(values: list[bytes], rules: Rules) -> list[Alert]:
 
 
 def compared_as_it_arrived(log: list[tuple[int, bytes]], rules: Rules) -> list[Alert]:
-    """The same of a log with the broker's times."""
+    """The same for a log with the broker's times."""
     model = alert_model_of(rules)
     for place, (arrived, value) in enumerate(log):
         model.read(place, value, arrived)
@@ -72,26 +90,26 @@ def test_the_alerts_are_those_of_the_model(log: Log) -> None:
     compared(log.values, log.rules)
 
 
-def test_the_logs_meet_every_kind_of_alert_but_burn() -> None:
-    seen: Counter[tuple[str, str]] = Counter()
+EXPECTED_ALERTS: Final = {
+    ("alert", "level"),
+    ("recovery", "level"),
+    ("alert", "expiry"),
+    ("alert", "run_out"),
+    ("recovery", "run_out"),
+    ("alert", "uncovered"),
+    ("recovery", "uncovered"),
+    ("alert", "refused"),
+    ("recovery", "refused"),
+}
 
-    @settings(max_examples=100)
-    @given(logs)
-    def collect(log: Log) -> None:
+
+def test_the_logs_meet_every_kind_of_alert_but_burn() -> None:
+    def kinds_of(log: Log) -> list[tuple[str, str]]:
         played = Play(log.rules)
         played.on(*log.values)
-        seen.update((alert.kind, alert.reason) for alert in alerts_of(played))
+        return [(alert.kind, alert.reason) for alert in alerts_of(played)]
 
-    collect()
-    assert seen.keys() >= {
-        ("alert", "level"),
-        ("recovery", "level"),
-        ("alert", "expiry"),
-        ("alert", "run_out"),
-        ("recovery", "run_out"),
-        ("alert", "uncovered"),
-        ("recovery", "uncovered"),
-    }
+    assert not not_met(EXPECTED_ALERTS, kinds_of)
 
 
 def test_half_a_year_of_traffic_gives_the_alerts_of_the_model() -> None:
@@ -100,9 +118,9 @@ def test_half_a_year_of_traffic_gives_the_alerts_of_the_model() -> None:
 
 
 def bursts(seed: int) -> list[tuple[int, bytes]]:
-    """A month of quiet and busy minutes, of many clients and of a few that come again, by when they arrived.
+    """A month of quiet and busy minutes with new and recurring clients, in order of arrival.
 
-    Some calls arrive late, and some are told by clocks that are up to an hour ahead.
+    Some calls arrive late, and some clocks are up to an hour ahead.
     """
     chance = random.Random(seed)  # noqa: S311 - a seeded simulation
     log = [(at(0), purchased(at(0), "pack", calls=5_000_000, days=60))]
@@ -117,7 +135,7 @@ def bursts(seed: int) -> list[tuple[int, bytes]]:
             client = f"bot-{chance.randrange(bots)}" if chance.random() < 0.7 else f"{chance.random()}"
             log.append((now_ms, succeeded(now_ms - late_ms, client=client)))
         if chance.random() < 0.02:
-            limits = {
+            limits: dict[str, Any] = {
                 "burn_minute_calls": chance.choice((0, 3, 9)),
                 "burn_percent": chance.choice((100, 250)),
             }
@@ -133,6 +151,39 @@ def test_a_month_of_bursts_gives_the_alerts_of_the_model(seed: int) -> None:
     found = compared_as_it_arrived(bursts(seed), BURST_RULES)
     reasons = Counter(alert.reason for alert in found)
     assert min(reasons["minute_burn"], reasons["client_burn"]) > 0
+
+
+def taps(seed: int) -> list[tuple[int, bytes]]:
+    """Hours in which the platform grants some taps and refuses others, in order of arrival.
+
+    Many arrive late, some clocks are ahead, and a pack starts now and then.
+    """
+    chance = random.Random(seed)  # noqa: S311 - a seeded simulation
+    log: list[tuple[int, bytes]] = []
+    now_ms = at(0)
+    for number in range(1_500):
+        now_ms += chance.randrange(chance.choice((100, 10_000, 60_000, 400_000)))
+        late_ms = chance.choice((0, 0, 0, 1, 1_000, 30_000, 600_000, 7_200_000, -1_000, -HOUR_MS + 1))
+        time_ms = now_ms - late_ms
+        if chance.random() < 0.02:
+            event = purchased(
+                time_ms, f"pack-{number}", starts_at=now_ms + chance.randrange(-HOUR_MS, HOUR_MS)
+            )
+        elif chance.random() < 0.1:
+            event = ticked(now_ms)
+        else:
+            event = chance.choice((failed, succeeded))(
+                time_ms, capability=chance.choice(("quick", "realtime"))
+            )
+        log.append((now_ms, event))
+    return log
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_taps_of_which_some_are_refused_give_the_alerts_of_the_model(seed: int) -> None:
+    found = compared_as_it_arrived(taps(seed), Rules(refusal_quiet_ms=20_000))
+    told = Counter((alert.kind, alert.reason) for alert in found)
+    assert min(told["alert", "refused"], told["recovery", "refused"]) > 10
 
 
 def test_a_month_of_bursts_without_arrivals_gives_the_alerts_of_the_model() -> None:

@@ -1,8 +1,8 @@
-"""Who is exempt (DESIGN rule 9), in the words of either language."""
+"""Exempt owners (rule 9), in the words of either language."""
 
 import pytest
 
-from metering.exemption import is_exempt
+from metering.exemption import OWNER_TYPES, is_exempt
 from metering.rules import Rules
 from tests.metering.building import NO_TRIAL, at, play, purchased, registered, succeeded
 
@@ -31,6 +31,15 @@ from tests.metering.building import NO_TRIAL, at, play, purchased, registered, s
         ("学校", "学历教育"),
         ("school_with_degree_education", ""),
         ("学历教育学校", ""),
+        ("public_institution", "公立医疗机构"),
+        ("事业单位", "医疗服务-公立医疗机构"),
+        ("enterprise", "公立医疗机构"),
+        ("事业单位", "学历教育(学校)"),
+        ("school", "学历教育（学校）"),
+        ("企业", "教育服务/学历教育(学校)"),
+        ("事业单位", "政务民生/民生服务"),
+        ("事业单位", "政务民生-信用"),
+        ("事业单位", "餐饮、政务民生"),
     ],
 )
 def test_these_are_exempt(entity_type: str, category: str) -> None:
@@ -52,10 +61,29 @@ def test_these_are_exempt(entity_type: str, category: str) -> None:
         ("学校", "政务民生"),
         ("private medical institution", ""),
         ("government-owned company", ""),
+        ("enterprise", "政务民生/民生服务"),
+        ("企业", "公立医疗机构服务商"),
     ],
 )
 def test_these_are_not(entity_type: str, category: str) -> None:
     assert not is_exempt(entity_type, category)
+
+
+@pytest.mark.parametrize("entity_type", ["", "private medical institution", "goverment", "事业"])
+def test_an_owner_type_that_is_not_known_is_refused_with_the_list_and_not_charged_silently(
+    entity_type: str,
+) -> None:
+    played = play(registered(at(0), entity_type, "政务民生"), rules=NO_TRIAL)
+    (letter,) = played.dead_letters
+    assert letter.reason == "invalid_field"
+    assert letter.sentence.startswith("data.entity_type: ")
+    assert all(kind in letter.sentence for kind in OWNER_TYPES)
+    assert "registration" not in played.kinds()
+
+
+@pytest.mark.parametrize("entity_type", sorted({word for words in OWNER_TYPES.values() for word in words}))
+def test_every_other_word_for_an_owner_type_is_accepted(entity_type: str) -> None:
+    assert play(registered(at(0), entity_type), rules=NO_TRIAL).kinds() == ["registration"]
 
 
 def test_an_exempt_apps_calls_are_counted_and_charged_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Ledger records: every line in order, and none larger than the broker takes."""
+"""Ledger records: every entry in order, and none larger than the broker accepts."""
 
 import msgspec
 import pytest
@@ -13,7 +13,7 @@ def entry(offset: int, line: int = 0, **fields: object) -> Entry:
 
 
 def largest(offset: int) -> Entry:
-    """What an event with every text as long as allowed, in Chinese, makes."""
+    """The entries of an event with every text at its limit, in Chinese."""
     return entry(
         offset,
         event_id="次" * 128,
@@ -24,6 +24,18 @@ def largest(offset: int) -> Entry:
         client="次" * 128,
         source="次" * 256,
     )
+
+
+def test_what_a_line_does_not_say_is_nothing() -> None:
+    said = msgspec.structs.asdict(entry(7))
+    assert {name for name, value in said.items() if value not in {0, ""}} == {
+        "offset",
+        "kind",
+        "time_ms",
+        "recorded_at_ms",
+        "appid",
+        "capability",
+    }
 
 
 def test_no_entries_make_no_record() -> None:

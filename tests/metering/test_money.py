@@ -1,4 +1,4 @@
-"""Money in micro-yuan (DESIGN rule 11)."""
+"""Money in micro-yuan (rule 11)."""
 
 from hypothesis import given
 from hypothesis import strategies as st

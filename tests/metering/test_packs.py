@@ -1,8 +1,9 @@
-"""The pack: validity and burn order (DESIGN rules 5 and 6)."""
+"""The pack: validity and consumption order (rules 5 and 6)."""
 
 import pytest
 
-from metering.events import Purchased, read_event
+from metering.event_validation import read_event
+from metering.events import Purchased
 from metering.packs import Pack
 from metering.rules import Rules
 from metering.times import parse_time
@@ -12,7 +13,7 @@ from tests.metering.building import DAY_MS, at, purchased
 def bought(value: bytes, rules: Rules | None = None) -> Pack:
     event = read_event(value, now_ms=None)
     assert isinstance(event, Purchased)
-    return Pack.bought(event.data, rules or Rules())
+    return Pack.bought(event.data, event.had_from, rules or Rules())
 
 
 def test_a_pack_starts_when_it_was_paid() -> None:

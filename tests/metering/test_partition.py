@@ -1,12 +1,25 @@
-"""Records of the broker: keys, its time, dead letters, and what an event does that moves no call."""
+"""Records of the broker: keys, times, dead letters, and events that move no call."""
 
 import json
 
 import pytest
 
-from metering.partition import Changes, PartitionState, Record, meter
+from metering.partition import StateChanges, meter
+from metering.partition_state import PartitionState
+from metering.records import Record
 from metering.rules import Rules
-from tests.metering.building import APP, NO_TRIAL, at, event, play, records, registered, succeeded, text_of
+from tests.metering.building import (
+    APP,
+    NO_TRIAL,
+    at,
+    event,
+    play,
+    records,
+    registered,
+    succeeded,
+    text_of,
+    ticked,
+)
 
 NOW_MS = at(10)
 
@@ -67,7 +80,7 @@ def test_offline_a_record_arrives_at_its_event_time() -> None:
 def test_a_batch_without_records_changes_nothing() -> None:
     state = PartitionState(0)
     metered = meter(state, [], NO_TRIAL)
-    assert (metered.state, metered.entries, metered.changes) == (state, [], Changes(set(), set(), b""))
+    assert (metered.state, metered.entries, metered.changes) == (state, [], StateChanges(set(), set(), b""))
 
 
 def test_a_batch_says_what_it_changed() -> None:
@@ -80,9 +93,9 @@ def test_a_batch_says_what_it_changed() -> None:
 
 
 def test_what_several_batches_changed_is_what_any_of_them_changed() -> None:
-    parts = [Changes({1, 2}, {("wx", "quick")}, b"a"), Changes({2, 3}, {("wx", "realtime")}, b"b")]
-    both = Changes({1, 2, 3}, {("wx", "quick"), ("wx", "realtime")}, b"ab")
-    assert (Changes.all_of(parts), Changes.all_of([])) == (both, Changes(set(), set(), b""))
+    parts = [StateChanges({1, 2}, {("wx", "quick")}, b"a"), StateChanges({2, 3}, {("wx", "realtime")}, b"b")]
+    both = StateChanges({1, 2, 3}, {("wx", "quick"), ("wx", "realtime")}, b"ab")
+    assert (StateChanges.all_of(parts), StateChanges.all_of([])) == (both, StateChanges(set(), set(), b""))
 
 
 def test_an_app_is_granted_its_trial_quota_with_its_first_event_whatever_that_is() -> None:
@@ -95,12 +108,21 @@ def test_an_app_is_granted_its_trial_quota_with_its_first_event_whatever_that_is
 
 
 def test_what_the_platform_observed_is_kept_and_moves_no_call() -> None:
+    """Rule 17."""
     observed = event(
         "platform.usage_observed", at(1), {"capability": "quick", "pack_id": "pack-1", "used": 3, "size": 250}
     )
     (line,) = play(observed).entries
     assert (line.kind, line.capability, line.pack_id, line.calls) == ("usage_observed", "quick", "pack-1", 0)
     assert json.loads(line.details) == {"used": 3, "size": 250}
+
+
+def test_a_count_of_a_whole_capability_is_kept_as_that_and_not_as_one_of_the_trial_quota() -> None:
+    """Rule 17."""
+    data = {"capability": "quick", "used": 8, "size": 10, "covers": "capability"}
+    (line,) = play(event("platform.usage_observed", at(1), data)).entries
+    assert (line.kind, line.pack_id) == ("usage_observed", "")
+    assert json.loads(line.details) == {"used": 8, "size": 10, "covers": "capability"}
 
 
 def test_a_registration_is_kept_with_what_it_said() -> None:
@@ -110,3 +132,17 @@ def test_a_registration_is_kept_with_what_it_said() -> None:
     assert json.loads(line.details) == {"name": "Harbour Café", "entity_type": "company", "category": "餐饮"}
     account = played.state.accounts[APP]
     assert (account.name, account.entity_type, account.category) == ("Harbour Café", "company", "餐饮")
+
+
+def test_the_first_clock_tick_of_a_partition_is_a_line_and_no_later_one() -> None:
+    log = [
+        Record(0, NOW_MS, APP.encode(), succeeded(at(1))),
+        *(Record(1 + n, NOW_MS + n, b"clock", ticked(NOW_MS + n)) for n in range(3)),
+    ]
+    for batches in ([log], [[one] for one in log]):
+        state, lines = PartitionState(0), []
+        for batch in batches:
+            metered = meter(state, batch, NO_TRIAL)
+            state = metered.state
+            lines += [line for line in metered.entries if line.kind == "clock_start"]
+        assert [(line.offset, line.time_ms, line.appid) for line in lines] == [(1, NOW_MS, "")]

@@ -1,7 +1,8 @@
-"""What holds for every log, whatever happens in it and however it is cut."""
+"""Properties of every log, however it is cut into batches."""
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import msgspec
@@ -12,11 +13,15 @@ from hypothesis import strategies as st
 from metering import state_items
 from metering.accounts import Account, encode_account
 from metering.ledger import CALL_KINDS, Entry, encode_records
-from metering.partition import Metered, OffsetGapError, PartitionState, Record, WorkingState, meter
-from metering.rating import UseReport, rate
+from metering.partition import MeteringResult, OffsetGapError, meter
+from metering.partition_state import PartitionState, WorkingState
+from metering.rating import CapabilityReport, rate
+from metering.records import Record, RecordRange
 from metering.rules import Rules
 from tests.metering.building import Play, records, succeeded
 from tests.metering.logs import Log, logs
+
+pytestmark = pytest.mark.usefixtures("small_chunks")
 
 cut_places = st.lists(st.integers(1, 80), max_size=12).map(lambda places: sorted(set(places)))
 
@@ -28,9 +33,9 @@ def batches(log: Log, cuts: list[int]) -> Iterator[list[Record]]:
 
 
 def snapshot(state: PartitionState) -> tuple[object, ...]:
-    """All of a state, as bytes that can't change any more."""
+    """All of a state as immutable values."""
     return (
-        state_items.encode_header(state_items.header_of(state)),
+        state_items.header_of(state),
         {appid: encode_account(account) for appid, account in state.accounts.items()},
         {place: calls.chunks for place, calls in state.uncovered.items() if calls.chunks},
         [[column.tobytes() for column in segment] for segment in state.ids.segments],
@@ -43,51 +48,68 @@ def lines_of(entries: list[Entry]) -> bytes:
     return msgspec.json.encode(entries)
 
 
+def accounts_without_offsets(state: PartitionState) -> dict[str, bytes]:
+    accounts = ((appid, account.copy()) for appid, account in state.accounts.items())
+    stored = {}
+    for appid, account in accounts:
+        account.unsettled_offset = account.taken_over_offset = -1
+        stored[appid] = encode_account(account)
+    return stored
+
+
+def without_offsets(entries: list[Entry]) -> list[Entry]:
+    return [msgspec.structs.replace(entry, offset=0) for entry in entries]
+
+
 class Disk:
-    """Keeps a state as the stream does: a header, and the items that each batch changed."""
+    """A state stored as the stream does: a header, and the items that each batch changed."""
 
     def __init__(self) -> None:
-        self.header = state_items.encode_header(state_items.Header())
+        self.header = state_items.StateHeader()
         self.items: dict[str, bytes] = {}
 
-    def keep(self, before: PartitionState, metered: Metered) -> None:
+    def keep(self, before: PartitionState, metered: MeteringResult) -> None:
         for key, item in state_items.changed_items(before, metered.state, metered.changes).items():
             if item is None:
                 self.items.pop(key, None)
             else:
                 self.items[key] = item
-        self.header = state_items.encode_header(state_items.header_of(metered.state))
+        self.header = state_items.header_of(metered.state)
 
     def state(self) -> PartitionState:
-        return state_items.restore(0, state_items.decode_header(self.header), self.items)
+        return state_items.restore(0, self.header, self.items)
 
 
 def assert_balanced(account: Account, entries: list[Entry]) -> None:
-    """Rule 14 for every pack of an account, from its ledger lines."""
+    """Rule 14 for every pack of an account, from its ledger entries, with what was used before (rule 16)."""
     moved: defaultdict[tuple[str, str, str], int] = defaultdict(int)
     money: defaultdict[tuple[str, str, str], int] = defaultdict(int)
     for entry in entries:
         if entry.appid == account.appid:
             moved[entry.kind, entry.capability, entry.pack_id] += entry.calls
             money[entry.kind, entry.capability, entry.pack_id] += entry.amount_micro_yuan
-    for capability, use in account.uses.items():
+    for capability, use in account.capabilities.items():
         for pack in use.packs:
             pack_id, remaining = pack.pack_id, pack.remaining
-            granted, charged, lapsed, refunded = (
-                moved[kind, capability, pack_id] for kind in ("purchase", "charge", "lapse", "refund")
+            granted, before, charged, lapsed, refunded = (
+                moved[kind, capability, pack_id]
+                for kind in ("purchase", "opening", "charge", "lapse", "refund")
             )
             assert remaining >= 0
-            assert granted == charged + lapsed + refunded + remaining
+            assert before == pack.used_before
+            assert granted == before + charged + lapsed + refunded + remaining
             price, cost, lost, returned = (
                 money[kind, capability, pack_id] for kind in ("purchase", "charge", "lapse", "refund")
             )
             assert 0 <= cost <= price
-            assert remaining > 0 or price == cost + lost + returned
-        bought = [pack_id for kind, of, pack_id in moved if (kind, of) == ("purchase", capability)]
+            assert remaining > 0 or price == pack.cost(before) + cost + lost + returned
+        granted_to = {place: calls for place, calls in moved.items() if place[:2] == ("purchase", capability)}
+        bought = [pack_id for (_, _, pack_id), calls in granted_to.items() if calls]
         assert sorted(pack.pack_id for pack in use.packs) == sorted(bought)
         assert list(use.open) == sorted(use.open)
+        assert all(pack.remaining for pack in use.open)
         active = [pack for pack in (*use.open, *use.spent) if pack.covers(account.clock_ms)]
-        assert use.active_size == sum(pack.calls for pack in active)
+        assert use.active_size == sum(pack.calls for pack in active if pack.remaining)
         assert use.active_remaining == sum(pack.remaining for pack in active)
 
 
@@ -109,9 +131,9 @@ def test_every_succeeded_event_has_exactly_one_outcome(log: Log) -> None:
         entries = played.on(value)
         event = msgspec.json.decode(value) if value.startswith(b'{"') else {"type": "broken"}
         own = [entry for entry in entries if entry.kind in CALL_KINDS and entry.reason != "taken_over"]
-        duplicates = [entry for entry in entries if entry.kind == "duplicate"]
+        refused = [entry for entry in entries if entry.kind in {"duplicate", "rejection"}]
         if event["type"] == "phone.authorization.succeeded":
-            assert [entry.calls for entry in own] + [1 for _ in duplicates] == [1]
+            assert [entry.calls for entry in own] + [1 for _ in refused] == [1]
         else:
             assert own == []
     uncovered_now: defaultdict[tuple[str, str, int], int] = defaultdict(int)
@@ -127,7 +149,7 @@ def test_no_charge_lies_outside_its_packs_validity(log: Log) -> None:
     validity = {
         (account.appid, pack.pack_id): pack
         for account in played.state.accounts.values()
-        for use in account.uses.values()
+        for use in account.capabilities.values()
         for pack in use.packs
     }
     for entry in played.of("charge"):
@@ -138,7 +160,7 @@ def test_no_charge_lies_outside_its_packs_validity(log: Log) -> None:
 def test_a_fully_used_pack_cost_exactly_its_price(log: Log) -> None:
     for app in rate(log.values, log.rules).apps.values():
         for use in app.values():
-            for pack in use.packs if isinstance(use, UseReport) else []:
+            for pack in use.packs if isinstance(use, CapabilityReport) else []:
                 if pack.status == "exhausted":
                     assert pack.lapsed == pack.remaining == 0
     played = Play(log.rules)
@@ -279,7 +301,7 @@ def test_the_rating_of_a_file_is_the_sum_of_its_ledger_lines(log: Log) -> None:
     rating = rate(log.values, log.rules)
     for appid, app in rating.apps.items():
         for capability, use in app.items():
-            if isinstance(use, UseReport):
+            if isinstance(use, CapabilityReport):
                 place = (appid, capability)
                 assert use.charged == calls[*place, "charge"]
                 assert use.trial_charged == calls[*place, "trial_charge"]
@@ -300,11 +322,12 @@ def test_the_rating_of_a_file_is_the_sum_of_its_ledger_lines(log: Log) -> None:
 
 @given(logs)
 def test_apps_spread_over_partitions_fare_as_in_one_log(log: Log) -> None:
-    """Broken records and ticks, which belong to no app, go to both."""
-    whole = rate(log.values, log.rules)
+    """Invalid records and ticks, which belong to no app, are in both. The horizon is the partition's own."""
+    rules = replace(log.rules, remembered_ids_max=10**6, duplicate_window_ms=10**12)
+    whole = rate(log.values, rules)
     for app in ("wx-a", "wx-b"):
         other = b'"subject": "wx-b"' if app == "wx-a" else b'"subject": "wx-a"'
-        alone = rate([value for value in log.values if other not in value], log.rules)
+        alone = rate([value for value in log.values if other not in value], rules)
         assert alone.apps.get(app) == whole.apps.get(app)
         assert alone.rejected == whole.rejected
 
@@ -321,3 +344,32 @@ def test_a_record_that_was_left_out_is_an_error_that_names_it() -> None:
     with pytest.raises(OffsetGapError, match="partition 3: offset 7 comes next, but 9 was delivered") as gap:
         meter(state, records([succeeded(0)], 9), Rules())
     assert (gap.value.expected, gap.value.got) == (7, 9)
+
+
+def test_a_stretch_that_begins_ahead_of_the_state_is_an_error_whatever_offset_its_first_record_has() -> None:
+    state = PartitionState(3, next_offset=7)
+    with pytest.raises(OffsetGapError, match="partition 3: offset 7 comes next, but 8 was delivered"):
+        meter(state, RecordRange(records([succeeded(0)], 9), 8, 10), Rules())
+
+
+@given(logs, cut_places, st.lists(st.integers(0, 3), min_size=1))
+def test_offsets_of_a_stretch_that_have_no_record_change_nothing_but_the_offsets(
+    log: Log, cuts: list[int], gaps: list[int]
+) -> None:
+    """Gaps as of control records, aborted records and compaction; ranges may also begin before the state."""
+    whole = meter(PartitionState(0), records(log.values), log.rules)
+    state, entries, at = PartitionState(0), list[Entry](), 0
+    for number, batch in enumerate(batches(log, cuts)):
+        moved, begin = [], at
+        for place, record in enumerate(batch):
+            at += gaps[place % len(gaps)]
+            moved.append(msgspec.structs.replace(record, offset=at))
+            at += 1
+        at += gaps[number % len(gaps)]
+        metered = meter(state, RecordRange(moved, begin, at), log.rules)
+        assert metered.state.next_offset == at
+        again = meter(metered.state, RecordRange(moved, begin, at), log.rules)
+        assert (again.state.next_offset, again.entries) == (at, [])
+        state, entries = metered.state, entries + metered.entries
+    assert lines_of(without_offsets(entries)) == lines_of(without_offsets(whole.entries))
+    assert accounts_without_offsets(state) == accounts_without_offsets(whole.state)

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from metering import rating
-from metering.rating import RejectedLine, UseReport, rate
+from metering.ledger import Entry
+from metering.rating import CapabilityReport, RejectedLine, rate
 from metering.rules import Rules
 from metering.times import EARLIEST_MS, LATEST_MS
 from tests.metering.building import (
@@ -12,6 +13,7 @@ from tests.metering.building import (
     NO_TRIAL,
     at,
     denied,
+    failed,
     pack_of,
     play,
     purchased,
@@ -30,14 +32,15 @@ def test_an_empty_file_has_no_apps() -> None:
 
 def test_the_figures_have_the_agreed_names() -> None:
     lines = [purchased(at(0), "pack-1", calls=3, price=10), succeeded(at(1)), succeeded(at(1))]
-    nothing = dict.fromkeys((name for name in UseReport.__struct_fields__ if name != "packs"), 0)
+    nothing = dict.fromkeys((name for name in CapabilityReport.__struct_fields__ if name != "packs"), 0)
     assert " ".join(nothing) == (
-        "succeeded charged trial_charged free exempt uncovered denied failed duplicates amount_micro_yuan"
+        "succeeded charged trial_charged free exempt uncovered denied failed duplicates corrected "
+        "amount_micro_yuan"
     )
     assert msgspec.to_builtins(rate(lines, Rules(trial_calls=1))) == {
         "apps": {
             APP: {
-                "trial": {"size": 1, "remaining": 0},
+                "trial": {"size": 1, "remaining": 0, "used_before": 0},
                 "quick": nothing
                 | {
                     "succeeded": 2,
@@ -54,6 +57,7 @@ def test_the_figures_have_the_agreed_names() -> None:
                             "starts_at": "2023-08-25T16:00:00.000Z",
                             "expires_at": "2023-11-23T16:00:00.000Z",
                             "amount_micro_yuan": 3,
+                            "used_before": 0,
                         }
                     ],
                 },
@@ -62,6 +66,17 @@ def test_the_figures_have_the_agreed_names() -> None:
         },
         "rejected": 0,
     }
+
+
+def test_alerts_and_recoveries_are_passed_on_also_those_of_time_that_passes() -> None:
+    told: list[Entry] = []
+    lines = [failed(at(0)), purchased(at(0, ms=1), "a", days=20)]
+    rate(lines, NO_TRIAL, at_ms=at(6), on_alert=told.append)
+    assert [(entry.kind, entry.reason) for entry in told] == [
+        ("alert", "refused"),
+        ("recovery", "refused"),
+        ("alert", "expiry"),
+    ]
 
 
 def test_blank_lines_are_passed_over() -> None:
@@ -127,7 +142,7 @@ def test_as_of_a_time_what_happened_later_is_left_out_and_that_moment_itself_is_
 
 
 def test_as_of_a_time_the_order_of_the_log_stays() -> None:
-    """A purchase that was recorded after the time counts if it happened before: the log holds it."""
+    """A purchase that was recorded later counts if it happened before."""
     lines = [succeeded(at(5)), succeeded(at(1)), purchased(at(0), "pack-1")]
     assert use_of(rate(lines, NO_TRIAL, at_ms=at(2))).charged == 1
 
@@ -169,7 +184,7 @@ def test_an_app_that_was_only_registered_has_its_trial_quota() -> None:
 
 
 def test_an_app_first_seen_through_a_refund_is_an_app_like_any_other() -> None:
-    rated = rate([refunded(at(0), "pack-1"), purchased(at(1), "pack-1"), succeeded(at(2))], NO_TRIAL)
+    rated = rate([refunded(at(0), "pack-0"), purchased(at(1), "pack-1"), succeeded(at(2))], NO_TRIAL)
     assert (use_of(rated).charged, pack_of(rated, "pack-1").status) == (1, "active")
 
 
@@ -201,3 +216,9 @@ def test_the_ledger_says_what_the_rating_says() -> None:
     assert use_of(rate(lines, NO_TRIAL)).amount_micro_yuan == sum(
         entry.amount_micro_yuan for entry in played.of("charge")
     )
+
+
+def test_a_month_that_is_sent_twice_counts_once() -> None:
+    month = [succeeded(at(day)) for day in range(1, 31)]
+    use = use_of(rate([*month, *month], NO_TRIAL))
+    assert (use.succeeded, use.duplicates) == (30, 30)

@@ -1,7 +1,7 @@
-"""One long seeded life of a partition: traffic, retries, crashes, restarts, and the same ledger in the end.
+"""A long seeded run of a partition with traffic, retries, crashes and restarts, and an unchanged ledger.
 
-The worker of this simulation does what the real one does, in its order: it meters a batch, publishes the
-ledger, keeps the state; and it dies between any two of these.
+The simulated worker does the steps of the real one in their order: it meters a batch, publishes the ledger
+and stores the state. It crashes between any two of these.
 """
 
 import random
@@ -11,15 +11,17 @@ import msgspec
 import pytest
 
 from metering.ledger import Entry
-from metering.partition import Metered, OffsetGapError, PartitionState, Record, meter
+from metering.partition import MeteringResult, OffsetGapError, meter
+from metering.partition_state import PartitionState
 from metering.rating import rate
+from metering.records import Record
 from metering.rules import Rules
-from metering.state_items import Header, changed_items, decode_header, encode_header, header_of, restore
-from tests.metering.building import DAY_MS, HOUR_MS, at, denied, purchased, refunded, succeeded, ticked
+from metering.state_items import StateHeader, changed_items, header_of, restore
+from tests.metering.building import DAY_MS, at, denied, purchased, refunded, succeeded, ticked
 from tests.metering.model import Model
 from tests.metering.test_against_model import with_times_as_text
 
-RULES = Rules(trial_calls=50, duplicate_window_ms=6 * HOUR_MS)
+RULES = Rules(trial_calls=50, duplicate_window_ms=30 * DAY_MS, remembered_ids_max=3_000)
 APPS = [f"wx-{number}" for number in range(12)]
 EVENTS = 12_000
 
@@ -63,14 +65,14 @@ def traffic(seed: int) -> list[bytes]:
 
 @dataclass
 class World:
-    """What survives a crash: the ledger as published, and the state as kept."""
+    """The parts that survive a crash: the published ledger and the stored state."""
 
     published: dict[tuple[int, int], Entry] = field(default_factory=dict)
-    header: bytes = encode_header(Header())
+    header: StateHeader = field(default_factory=StateHeader)
     items: dict[str, bytes] = field(default_factory=dict)
     published_again: int = 0
 
-    def publish(self, metered: Metered) -> None:
+    def publish(self, metered: MeteringResult) -> None:
         for entry in metered.entries:
             identity = (entry.offset, entry.line)
             if identity in self.published:
@@ -78,20 +80,20 @@ class World:
                 self.published_again += 1
             self.published[identity] = entry
 
-    def keep(self, before: PartitionState, metered: Metered) -> None:
+    def keep(self, before: PartitionState, metered: MeteringResult) -> None:
         for key, item in changed_items(before, metered.state, metered.changes).items():
             if item is None:
                 self.items.pop(key, None)
             else:
                 self.items[key] = item
-        self.header = encode_header(header_of(metered.state))
+        self.header = header_of(metered.state)
 
     def state(self) -> PartitionState:
-        return restore(0, decode_header(self.header), self.items)
+        return restore(0, self.header, self.items)
 
 
 def live(log: list[Record], world: World, chance: random.Random) -> tuple[int, int]:
-    """Work through a log with crashes; gives how many there were, and how many gaps were refused."""
+    """Meter a log with crashes; returns the numbers of crashes and of refused gaps."""
     crashes = gaps = 0
     state = world.state()
     while state.next_offset < len(log):
@@ -137,6 +139,7 @@ def test_half_a_year_of_traffic_gives_the_accounts_of_the_model() -> None:
         trial_scope=RULES.trial_scope,
         allowed_lateness_ms=RULES.allowed_lateness_ms,
         duplicate_window_ms=RULES.duplicate_window_ms,
+        remembered_ids_max=RULES.remembered_ids_max,
     )
     model.read_all(values)
     figures = with_times_as_text(model.figures())

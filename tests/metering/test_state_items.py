@@ -4,48 +4,55 @@ import pytest
 
 from metering import state_items, uncovered
 from metering.accounts import decode_account, encode_account
-from metering.burn import CLIENTS_MAX
-from metering.duplicates import CHUNK_IDS
+from metering.burn_rate import CLIENTS_MAX
+from metering.events import CAPABILITIES
 from metering.ledger import RECORD_BYTES_MAX
-from metering.partition import PartitionState, meter
+from metering.partition import meter
+from metering.partition_state import PartitionState
+from metering.remembered_ids import CHUNK_IDS
+from metering.routing_policy import STORE_BUDGETS_MAX
+from metering.rules import Rules
 from metering.state_items import (
     CHUNK_ACCOUNTS,
     PACKS_TOGETHER_MAX,
-    Header,
+    StateHeader,
     changed_items,
-    decode_header,
-    encode_header,
     header_of,
     restore,
 )
+from metering.topics import PUBLISHED_BYTES_MAX
 from metering.uncovered import CHUNK_CALLS
 from tests.metering.building import (
     APP,
-    NO_TRIAL,
+    DAY_MS,
     alerting_set,
     at,
+    corrected,
     denied,
     purchased,
     records,
     refunded,
     registered,
+    routing_set,
+    settled,
     succeeded,
     ticked,
 )
 
+RULES = Rules(trial_calls=0, duplicate_window_ms=DAY_MS)
 LONGEST = "𠮷" * 120
-"""An id about as long as they may be, of letters that take four bytes."""
+"""An id of about the greatest length, of letters with four bytes."""
 
 
 class Kept:
-    """A state and the items that were kept of it."""
+    """A state and its stored items."""
 
     def __init__(self) -> None:
         self.state = PartitionState(5)
         self.items: dict[str, bytes] = {}
 
     def on(self, *values: bytes) -> dict[str, bytes | None]:
-        metered = meter(self.state, records(values, self.state.next_offset), NO_TRIAL)
+        metered = meter(self.state, records(values, self.state.next_offset), RULES)
         items = changed_items(self.state, metered.state, metered.changes)
         for key, item in items.items():
             if item is None:
@@ -56,7 +63,7 @@ class Kept:
         return items
 
     def restored(self) -> PartitionState:
-        return restore(5, decode_header(encode_header(header_of(self.state))), self.items)
+        return restore(5, header_of(self.state), self.items)
 
 
 def assert_restorable(kept: Kept) -> None:
@@ -74,7 +81,7 @@ def assert_restorable(kept: Kept) -> None:
 
 
 def test_of_nothing_an_empty_state_is_restored() -> None:
-    state = restore(3, Header(), {})
+    state = restore(3, StateHeader(), {})
     assert state == PartitionState(3)
 
 
@@ -113,31 +120,60 @@ def test_apps_are_numbered_in_the_order_of_their_arrival_however_the_log_is_cut(
 def test_an_account_with_many_packs_becomes_an_item_by_itself_and_is_kept_only_when_it_is_touched() -> None:
     kept = Kept()
     kept.on(succeeded(at(1), app="wx-b"), *[purchased(at(0), f"pack-{n}") for n in range(PACKS_TOGETHER_MAX)])
-    assert f"account/{APP}" not in kept.items
+    assert f"account/{APP}/0" not in kept.items
     together = kept.items["accounts/0"]
     items = kept.on(purchased(at(0), "one more"))
-    assert items.keys() == {"accounts/0", f"account/{APP}", "ids/0"}
+    assert items.keys() == {"accounts/0", f"account/{APP}/0", "ids/0"}
     assert len(kept.items["accounts/0"]) < len(together)
     assert kept.on(succeeded(at(1), app="wx-b")).keys() == {"accounts/0", "uncovered/wx-b/quick/0", "ids/0"}
     assert_restorable(kept)
 
 
+def test_an_account_by_itself_stays_so_when_a_correction_takes_a_pack_away() -> None:
+    """Otherwise what was stored of it before would be restored as well."""
+    kept = Kept()
+    kept.on(*[purchased(at(0), f"pack-{n}", event_id=f"buy-{n}") for n in range(PACKS_TOGETHER_MAX + 1)])
+    kept.on(corrected(at(1), "buy-0", void=True))
+    kept.on(settled(at(0), as_of=PACKS_TOGETHER_MAX + 1, removed=["pack-0"]))
+    assert len(kept.state.accounts[APP].quick.packs) == PACKS_TOGETHER_MAX
+    assert kept.restored().accounts == kept.state.accounts
+
+
 def test_accounts_that_share_an_item_stay_far_below_what_a_record_may_have() -> None:
     kept = Kept()
+    budgets = [{"store": f"{n:02}{LONGEST[:62]}", "calls": n} for n in range(STORE_BUDGETS_MAX)]
     for app in (f"wx-{number:061}" for number in range(CHUNK_ACCOUNTS)):
         kept.on(
             *[purchased(at(0), f"{n:02}{LONGEST}", app=app) for n in range(PACKS_TOGETHER_MAX)],
             *[succeeded(at(1), client=f"{n}{LONGEST}", app=app) for n in range(CLIENTS_MAX)],
+            *[routing_set(at(1), app=app, capability=one, store_budgets=budgets) for one in CAPABILITIES],
         )
     assert {key for key in kept.items if key.startswith("account")} == {"accounts/0"}
     assert CHUNK_ACCOUNTS * PACKS_TOGETHER_MAX * 1_000 < len(kept.items["accounts/0"]) < RECORD_BYTES_MAX / 2
+
+
+def test_an_account_with_more_packs_than_a_record_can_hold_is_kept_in_pieces() -> None:
+    kept = Kept()
+    for first in range(0, 2_000, 500):
+        kept.on(*[purchased(at(0), f"{n:04}{LONGEST[:118]}") for n in range(first, first + 500)])
+    pieces = {key: len(item) for key, item in kept.items.items() if key.startswith("account/")}
+    assert pieces.keys() == {f"account/{APP}/{number}" for number in range(2)}
+    assert max(pieces.values()) < PUBLISHED_BYTES_MAX * 0.6
+    assert_restorable(kept)
+
+
+def test_a_piece_that_an_account_needs_no_more_is_not_read() -> None:
+    kept = Kept()
+    kept.on(*[purchased(at(0), f"pack-{n}") for n in range(PACKS_TOGETHER_MAX + 1)])
+    kept.items[f"account/{APP}/1"] = b"of an earlier time"
+    assert_restorable(kept)
 
 
 def test_a_tick_for_which_nothing_is_due_keeps_only_the_header() -> None:
     kept = Kept()
     kept.on(purchased(at(0), "pack-1"))
     assert kept.on(ticked(at(1))) == {}
-    assert header_of(kept.state) == Header(2, at(1), 0)
+    assert header_of(kept.state) == StateHeader(2, at(1), 0)
 
 
 def test_a_duplicate_changes_no_item() -> None:

@@ -1,4 +1,4 @@
-"""Times: UTC milliseconds inside, RFC 3339 at the edges, Shanghai days for people (DESIGN rule 12)."""
+"""Times: UTC milliseconds internally, RFC 3339 in events, Shanghai days for people (rule 12)."""
 
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""Remembered uncovered calls (DESIGN rule 7): kept in small pieces, oldest forgotten first."""
+"""Remembered uncovered calls (rule 7): kept in chunks, oldest forgotten first."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def call(offset: int, time_ms: int | None = None) -> UncoveredCall:
 def remembered(count: int) -> UncoveredCalls:
     calls = UncoveredCalls()
     for offset in range(count):
-        calls = calls.remembering(call(offset))
+        calls = calls.with_call(call(offset))
     return calls
 
 
@@ -32,7 +32,7 @@ def test_all_calls_are_remembered_in_full_chunks_and_a_last_one(count: int) -> N
 
 def test_remembering_leaves_the_value_it_was_asked_of_as_it_was() -> None:
     before = remembered(3)
-    before.remembering(call(3))
+    before.with_call(call(3))
     assert before == remembered(3)
 
 
@@ -40,7 +40,7 @@ def test_beyond_its_limit_the_oldest_chunk_is_forgotten(monkeypatch: pytest.Monk
     monkeypatch.setattr(uncovered, "CALLS_MAX", 2 * CHUNK_CALLS)
     calls = remembered(2 * CHUNK_CALLS)
     assert (calls.first, len(calls.chunks)) == (0, 2)
-    calls = calls.remembering(call(2 * CHUNK_CALLS))
+    calls = calls.with_call(call(2 * CHUNK_CALLS))
     assert (calls.first, len(calls.chunks), calls.chunks[0][0].offset) == (1, 2, CHUNK_CALLS)
 
 
@@ -55,7 +55,7 @@ def test_a_forgotten_call_stays_uncovered_in_the_ledger(monkeypatch: pytest.Monk
 def test_a_pack_takes_the_earliest_calls_it_covers_and_at_most_what_was_asked_for() -> None:
     calls = UncoveredCalls()
     for offset, time_ms in enumerate([at(3), at(1), at(90), at(1), at(-1), at(0)]):
-        calls = calls.remembering(call(offset, time_ms))
+        calls = calls.with_call(call(offset, time_ms))
     assert [c.offset for c in calls.covered_by(PACK, 10)] == [5, 1, 3, 0]
     assert [c.offset for c in calls.covered_by(PACK, 2)] == [5, 1]
     assert calls.covered_by(PACK, 0) == []

@@ -4,14 +4,22 @@ from pathlib import Path
 
 import pytest
 
+from phonemeter.program_settings import StackSettings
 from phonemeter.settings import PREFIX, Settings, SettingsError, load, variable
-from phonemeter.stack.settings import StackSettings
 from producers.settings import ProducerSettings
+from producers.wechat.settings import WechatSettings
 from sinks.notifier.settings import NotifierSettings
 from sinks.settings import SinkSettings
 from streams.settings import WorkerSettings
 
-STAGES = (WorkerSettings, SinkSettings, NotifierSettings, ProducerSettings, StackSettings)
+STAGES = (
+    WorkerSettings,
+    SinkSettings,
+    NotifierSettings,
+    WechatSettings,
+    ProducerSettings,
+    StackSettings,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from confluent_kafka import KafkaError
 
 from producers import events
-from producers.batch import Batch
-from producers.emission import DryRun, Emission, Refusal, Totals
+from producers.emission import CheckingPublisher, Emission, Refusal, Totals
+from producers.event_batch import EventBatch
 
 NOW_MS = 1_800_000_000_000
 GOOD = events.to_json(
@@ -17,7 +17,7 @@ GOOD = events.to_json(
 )
 
 
-class FakePublisher(DryRun):
+class FakePublisher(CheckingPublisher):
     """Checks like the real one; delivers when served, up to `broken_from`, and then fails."""
 
     def __init__(self, broken_from: int | None = None) -> None:
@@ -25,14 +25,14 @@ class FakePublisher(DryRun):
         self.published: list[bytes] = []
         self.stopped = False
         self._broken_from = broken_from
-        self._open: list[tuple[Batch, bytes]] = []
+        self._open: list[tuple[EventBatch, bytes]] = []
 
-    def publish(self, values: Sequence[bytes]) -> Batch:
+    def publish(self, values: Sequence[bytes]) -> EventBatch:
         checked = super().publish(values)
         refused = {place for place, _ in checked.refusals}
-        batch = Batch(values)
+        batch = EventBatch(values)
         batch.refusals = checked.refusals
-        batch.accept(checked.accepted, 0)
+        batch.expect(checked.accepted, 0)
         batch.close()
         accepted = [value for place, value in enumerate(values) if place not in refused]
         self._open += [(batch, value) for value in accepted]
@@ -42,7 +42,7 @@ class FakePublisher(DryRun):
         for batch, value in self._open:
             self.published.append(value)
             broken = self._broken_from is not None and len(self.published) >= self._broken_from
-            batch.told(KafkaError(KafkaError.UNKNOWN) if broken else None, FakeMessage(value))
+            batch.record_outcome(KafkaError(KafkaError.UNKNOWN) if broken else None, FakeMessage(value))
             self.failure = self.failure or batch.failure
         self._open.clear()
 
@@ -112,5 +112,5 @@ def test_a_failed_delivery_names_the_first_line_that_is_missing_and_stops() -> N
 
 
 def test_a_dry_run_refuses_what_the_producer_would_refuse() -> None:
-    emission = Emission(DryRun(now_ms=lambda: NOW_MS - 10**11), lambda _: None)
+    emission = Emission(CheckingPublisher(now_ms=lambda: NOW_MS - 10**11), lambda _: None)
     assert not emission.offer(1, GOOD)

@@ -1,4 +1,4 @@
-"""What must never enter a topic."""
+"""Personal data, which must not enter a topic."""
 
 from typing import Any
 
@@ -28,6 +28,15 @@ def finding(**more: Any) -> str | None:  # noqa: ANN401 - data is arbitrary JSON
         "mobile",
         "openid",
         "unionId",
+        "tel",
+        "userTel",
+        "Phone_No",
+        "phone2",
+        "mobilePhone",
+        "wxOpenId",
+        "user_openid",
+        "手机号码",
+        "联系电话",
     ],
 )
 def test_a_field_named_after_a_person_is_refused_whatever_it_holds(name: str) -> None:
@@ -36,14 +45,29 @@ def test_a_field_named_after_a_person_is_refused_whatever_it_holds(name: str) ->
     assert f"data.{name} may not enter" in sentence
 
 
+@pytest.mark.parametrize("name", ["hotel", "headphones", "phone_model", "mobileOs", "appid", "traceparent"])
+def test_a_field_named_after_a_thing_is_none_of_them(name: str) -> None:
+    assert finding(**{name: "hidden"}) is None
+
+
+def test_a_phone_number_that_is_a_name_is_refused_and_not_repeated() -> None:
+    sentence = finding(users={"13800138000": 1})
+    assert sentence is not None
+    assert sentence.startswith("A name in data.users holds what looks like a phone number")
+    assert "13800138000" not in sentence
+
+
 def test_a_nested_phone_number_is_found() -> None:
     sentence = finding(phone_info={"watermark": [{"note": "13800138000"}]})
     assert sentence is not None
-    assert sentence.startswith("data.phone_info.watermark[0].note looks like a phone number")
+    assert sentence.startswith("data.phone_info.watermark[0].note holds what looks like a phone number")
 
 
 def test_a_phone_number_sent_as_a_number_is_found() -> None:
     assert finding(user=13800138000) is not None
+    assert finding(user=13800138000.0) is not None
+    assert finding(user=13800138000.5) is None
+    assert finding(user=True) is None
 
 
 def test_a_price_and_an_order_of_eleven_digits_are_no_phone_numbers() -> None:

@@ -10,21 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metering.events import (
-    AnyEvent,
-    Denied,
-    Failed,
-    Purchased,
-    Refunded,
-    Registered,
-    Rejection,
-    Succeeded,
-    read_event,
-)
+from metering.event_validation import read_event
+from metering.events import AnyEvent, Denied, Failed, Purchased, Refunded, Registered, Succeeded
 from metering.exemption import is_exempt
+from metering.rejections import Rejection
 from metering.times import DAY_MS, HOUR_MS, LATEST_MS, SHANGHAI_OFFSET_MS, parse_time, to_ms
 from producers.privacy import find_personal_data
-from producers.simulate import Arrival, Plan, PlanError, simulate
+from producers.simulate import Arrival, PlanError, TrafficPlan, simulate
 from producers.traffic import slots_of_rate, slots_of_total
 
 START_MS = parse_time("2026-03-02T00:00:00+08:00")
@@ -38,9 +30,9 @@ PLAIN: dict[str, Any] = {
 }
 
 
-def plan(**changes: Any) -> Plan:  # noqa: ANN401 - any field of a plan
+def plan(**changes: Any) -> TrafficPlan:  # noqa: ANN401 - any field of a plan
     defaults: dict[str, Any] = {"start_ms": START_MS, "duration_ms": 7 * DAY_MS, "taps": 3_000}
-    return Plan(**defaults | changes)
+    return TrafficPlan(**defaults | changes)
 
 
 def read(arrivals: Iterable[Arrival]) -> list[AnyEvent]:
@@ -97,9 +89,9 @@ def test_the_number_of_taps_is_exact() -> None:
 
 
 def test_a_rate_without_an_end_goes_on_until_its_taps_are_used_up() -> None:
-    endless = simulate(Plan(start_ms=START_MS, rate_per_s=5.0, **PLAIN))
+    endless = simulate(TrafficPlan(start_ms=START_MS, rate_per_s=5.0, **PLAIN))
     assert len(list(islice(endless, 5_000))) == 5_000
-    counted = simulate(Plan(start_ms=START_MS, rate_per_s=5.0, taps=700, **PLAIN))
+    counted = simulate(TrafficPlan(start_ms=START_MS, rate_per_s=5.0, taps=700, **PLAIN))
     assert len(authorizations(counted)) == 700
 
 
@@ -230,4 +222,4 @@ def test_a_plan_that_makes_no_sense_is_refused_in_a_sentence(wrong: dict[str, An
     with pytest.raises(PlanError, match=f"^{sentence}") as refused:
         plan(**wrong)
     assert str(refused.value) == f"{' and '.join(refused.value.fields)} {refused.value.complaint}"
-    assert set(refused.value.fields) <= {field.name for field in fields(Plan)}
+    assert set(refused.value.fields) <= {field.name for field in fields(TrafficPlan)}

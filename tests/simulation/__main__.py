@@ -1,6 +1,6 @@
-"""Run the simulation: one seed, told step by step, or many.
+"""Run the simulation: one seed with a report of each fault, or many seeds.
 
-Exit status 1 if a run came out wrong; the seed is printed, and replays exactly.
+The exit status is 1 if a run had a wrong outcome; its seed is printed and replays exactly.
 """
 
 import argparse
@@ -8,21 +8,21 @@ import sys
 import time
 from collections import Counter
 
-from tests.simulation.world import World
+from tests.simulation.gateway_world import GatewayWorld
 
 WRONG_MAX = 10
-"""Wrong runs after which there is enough to look at."""
+"""The number of wrong runs after which the search ends."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seed", type=int, help="run this seed alone and tell what happens in it")
+    parser.add_argument("--seed", type=int, help="run this seed alone and report each fault")
     parser.add_argument("--first", type=int, default=0, help="the first of many seeds")
     parser.add_argument("--seeds", type=int, default=sys.maxsize, help="how many seeds at most")
-    parser.add_argument("--minutes", type=float, default=1.0, help="for how long to go on to further seeds")
+    parser.add_argument("--minutes", type=float, default=1.0, help="how long to run further seeds")
     options = parser.parse_args()
     if options.seed is not None:
-        world = World(options.seed, tell=_say)
+        world = GatewayWorld(options.seed, tell=_say)
         world.run()
         _say_counts(world.faults)
         return 0
@@ -35,10 +35,10 @@ def _run_many(first: int, seeds: int, minutes: float) -> int:
     wrong: list[int] = []
     runs = 0
     while runs < seeds and len(wrong) < WRONG_MAX and time.monotonic() - began_s < 60 * minutes:
-        world = World(first + runs)
+        world = GatewayWorld(first + runs)
         try:
             world.run()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding of this seed
+        except Exception as error:  # noqa: BLE001 - any error is a finding of this seed
             wrong.append(world.seed)
             _say(f"seed {world.seed}: {error!r}")
         faults += world.faults

@@ -1,4 +1,4 @@
-"""A ClickHouse in memory: INSERTs that outlive their connections, replies that are lost, crashes."""
+"""A simulated ClickHouse: INSERTs that outlive their connections, lost replies, crashes."""
 
 import asyncio
 import random
@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metering.ledger import COLUMNS
-from sinks.lines import BEFORE_ALL, Position
+from sinks.ledger_table import COMPARED_COLUMNS
+from sinks.position import BEFORE_ALL, Position
 from tests.simulation.virtual_time import OUTSIDE, VirtualTimeLoop, wait
 
 TOKENS_MAX = 1_000
@@ -16,14 +17,16 @@ Row = tuple[Any, ...]
 """Source partition, then a line's fields in the order of `metering.ledger.COLUMNS`."""
 
 _TIME, _RECORDED = (1 + COLUMNS.index(name) for name in ("time_ms", "recorded_at_ms"))
-"""Where a row has its times; the sink says how much later than the first the second is."""
+"""The columns of a row's times; the sink sends the second as a difference to the first."""
 
 _PARTITION = re.compile(r"source_partition = (\d+)")
+_LINE = re.compile(r"source_offset = (\d+) AND line = (\d+)")
+_TOLD = [1 + COLUMNS.index(name) for name in COMPARED_COLUMNS]
 _UNDER_WAY = re.compile(r"= '(\d+)'\s*$")
 
 
 class Engine:
-    """The one table, and what goes on around it."""
+    """The ledger table, and the INSERTs that are running."""
 
     def __init__(self, loop: VirtualTimeLoop, chance: random.Random, faults: Counter[str]) -> None:
         self.loop = loop
@@ -32,14 +35,14 @@ class Engine:
         self.rows: list[Row] = []
         self.up = True
         self.trouble = 0.0
-        """The share of INSERTs to which something happens."""
+        """The share of INSERTs with a fault."""
         self._highest: dict[int, Position] = {}
         self._life = 0
         self._under_way: Counter[int] = Counter()
         self._tokens: OrderedDict[str, None] = OrderedDict()
 
     def crash(self) -> None:
-        """Lose what was not committed, and stop answering."""
+        """Lose running INSERTs, and stop answering."""
         self.up = False
         self._life += 1
         if sum(self._under_way.values()):
@@ -50,7 +53,7 @@ class Engine:
         self.up = True
 
     def stored(self, partition: int) -> Position:
-        """The highest line of a source partition."""
+        """The highest stored position of a source partition."""
         return self._highest.get(partition, BEFORE_ALL)
 
     async def query(self, text: str) -> list[Row]:
@@ -61,7 +64,7 @@ class Engine:
         return found
 
     async def insert(self, data: Sequence[Sequence[Any]], token: str) -> None:
-        """The query itself reaches the engine at once; what becomes of it is another question."""
+        """Receive an INSERT at once, and execute, delay or lose it."""
         life, partition = self._life, int(data[0][0])
         if not self.up:
             await self._answer(life, 0.05)
@@ -110,6 +113,10 @@ class Engine:
     def _found(self, text: str) -> list[Row]:
         asked = _PARTITION.search(text)
         under_way = _UNDER_WAY.search(text)
+        line = _LINE.search(text)
+        if asked and line:
+            place = (int(asked[1]), int(line[1]), int(line[2]))
+            return [tuple(row[number] for number in _TOLD) for row in self.rows if row[:3] == place]
         if asked:
             highest = self.stored(int(asked[1]))
             return [(int(highest != BEFORE_ALL), highest)]
@@ -117,7 +124,7 @@ class Engine:
             return [(self._under_way[int(under_way[1])],)]
         if "max(recorded_at)" in text:
             return [(len(self.rows), 0)]
-        raise ValueError(f"the simulated engine does not know this question: {text}")
+        raise ValueError(f"the simulated engine does not know this query: {text}")
 
     async def _answer(self, life: int, mean_s: float) -> None:
         await asyncio.sleep(self.chance.expovariate(1 / mean_s))
@@ -132,7 +139,7 @@ _FATES = ("refused", "reply lost", "stored later", "broken off")
 
 
 class Client:
-    """What clickhouse-driver's client is to the sink."""
+    """The simulated client of clickhouse-driver."""
 
     def __init__(self, engine: Engine, kind: type | None = None) -> None:
         del kind
@@ -151,4 +158,4 @@ class Client:
         return wait(self._engine.query(query))
 
     def disconnect(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no connection."""

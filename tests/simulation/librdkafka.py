@@ -1,23 +1,23 @@
-"""What a worker publishes with: librdkafka, whose threads go on while the event loop does something else."""
+"""The simulated librdkafka, whose threads go on while the event loop is blocked."""
 
 from collections import defaultdict, deque
 from typing import NamedTuple, cast
 
 from confluent_kafka import KafkaError, Message
 
-from streams.publishing import OnDelivery
+from streams.publisher import OnDelivery
 from tests.simulation.kafka import Kafka, Place
 from tests.simulation.virtual_time import OUTSIDE, Process
 
 IN_FLIGHT_S_MAX = 5.0
-"""How long what a killed process had sent may still be on its way."""
+"""The time that records of a killed process may stay in flight."""
 
 REFUSED = 0.0003
-"""How likely Kafka does not take a request, now or later."""
+"""The probability that Kafka refuses a request for good."""
 
 
 class _Sent(NamedTuple):
-    """A record, and whom to tell what became of it; as a message it knows its topic."""
+    """A record with its callback; also used as the message of that."""
 
     place: Place
     key: bytes | None
@@ -29,7 +29,7 @@ class _Sent(NamedTuple):
 
 
 class Librdkafka:
-    """All clients of one process; what befalls it befalls them."""
+    """All clients of one process, which are killed and frozen with it."""
 
     def __init__(self, kafka: Kafka, process: Process) -> None:
         self.kafka = kafka
@@ -38,27 +38,26 @@ class Librdkafka:
         self._clients: list[Client] = []
 
     def connect(self) -> "Client":
-        """One client more; the process may still have others that it uses no more."""
+        """Create one more client; the process may still have older ones."""
         self._clients.append(Client(self))
         return self._clients[-1]
 
     def process_killed(self) -> None:
-        """Of what it had sent, some may still arrive for a while."""
+        """Let records in flight arrive for a while, or lose them."""
         self.lost_after_s = self.kafka.loop.time()
         if self.kafka.chance.random() < 0.6:
             self.lost_after_s += self.kafka.chance.uniform(0.0, IN_FLIGHT_S_MAX)
 
     def process_thawed(self) -> None:
-        """What waited in its memory goes out now."""
+        """Send what waited while the process was frozen."""
         for client in self._clients:
             client.thaw()
 
 
 class Client:
-    """One client: per partition one request at a time, in any order across them, each with its own delay.
+    """One client: one request per partition at a time, each with its own delay.
 
-    A request is sent again in its place until it is stored; what is refused for good takes with it all that
-    waits behind it.
+    A request is sent again until it is stored; after one that is refused for good, all that wait are refused.
     """
 
     def __init__(self, owner: Librdkafka) -> None:
@@ -83,7 +82,9 @@ class Client:
             sent.on_delivery(error, cast("Message", sent))
         return len(outcomes)
 
-    def purge(self) -> None:
+    def purge(self, *, blocking: bool = True) -> None:
+        if not blocking:
+            self._owner.kafka.faults["publisher renewed"] += 1
         if any(self._waiting.values()):
             self._owner.kafka.faults["publication given up"] += 1
         self._waiting.clear()
@@ -128,11 +129,11 @@ class Client:
         if process.dead:
             kafka.faults["record of a dead worker arrives"] += 1
         for sent in self._in_flight[place]:
-            kafka.append(*place, sent.key, sent.value)
+            kafka.append(*place, sent.key, sent.value, kafka.clock_ms(place))
         confirmed_s = kafka.chance.uniform(0.001, 0.02)
         if kafka.chance.random() < 0.01:
             kafka.faults["acknowledgement lost"] += 1
-            # The request is sent again, and known to be stored.
+            # The request is sent again, and found to be stored.
             confirmed_s += kafka.chance.uniform(1.0, 12.0)
         loop = kafka.loop
         loop.call_at(loop.time() + confirmed_s, self._confirm, place, context=OUTSIDE)

@@ -1,8 +1,8 @@
-"""Processes and a clock that exist only in the simulation.
+"""Simulated processes and a virtual clock.
 
 Everything that a simulated process does goes through its event loop's `call_soon` and `call_at`. So a process
-that is killed simply never runs again, without any clean-up, and one that is frozen goes on later exactly
-where it stood: between any two of its steps.
+can be killed between any two steps, and never runs again, without any clean-up; or frozen, and later resumes
+with the next step.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ _running: ContextVar["Process | None"] = ContextVar("process", default=None)
 
 
 class StandstillError(Exception):
-    """Nothing can happen any more, and what is waited for has not happened."""
+    """Nothing is scheduled any more, but something is still awaited."""
 
 
 class Process:
-    """An operating system's process, as far as it matters here."""
+    """A simulated operating system process."""
 
     def __init__(self, loop: "VirtualTimeLoop", name: str) -> None:
         self.name = name
@@ -57,14 +57,14 @@ class Process:
     def gate(
         self, callback: Callable[..., object], arguments: tuple[Any, ...], context: Context | None
     ) -> None:
-        """Do the next step of the process, or put it aside: for later if frozen, for its burial if dead."""
+        """Run the next step of the process, or park it while the process is frozen or dead."""
         if self.frozen or self.dead:
             self._parked.append((callback, arguments, context))
         else:
             callback(*arguments)
 
-    async def bury(self) -> None:
-        """End what is left of the process in good manners, so that Python has nothing to complain of."""
+    async def clean_up(self) -> None:
+        """Cancel the tasks of a dead process, so that Python does not warn of them."""
         for task in self._tasks:
             task.cancel()
         self.dead = False
@@ -73,7 +73,7 @@ class Process:
 
 
 class VirtualTimeLoop(asyncio.BaseEventLoop):
-    """An event loop without input and output, whose clock jumps to when the next thing is due."""
+    """An event loop without input and output, whose clock jumps to the next scheduled call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,9 +84,9 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         return self._now_s
 
     def select(self, timeout_s: float | None) -> list[object]:
-        """What asyncio calls instead of waiting."""
+        """Advance the clock; asyncio calls this to wait."""
         if timeout_s is None:
-            raise StandstillError("nothing is due any more")
+            raise StandstillError("nothing is scheduled any more")
         self._now_s += max(0.0, timeout_s)
         return []
 
@@ -114,24 +114,32 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         return super().call_at(when, process.gate, callback, args, context, context=context)
 
     def _process_events(self, events: list[object]) -> None:
-        """There are none."""
+        """Do nothing: there are no events."""
 
     def _write_to_self(self) -> None:
-        """There are no other threads."""
+        """Do nothing: there are no other threads."""
+
+
+def running_process() -> Process:
+    """The process whose step this is."""
+    process = _running.get()
+    if process is None:
+        raise LookupError("no simulated process runs this")
+    return process
 
 
 OUTSIDE: Final = Context()
-"""The context of what belongs to no process: the network, the broker, the engine."""
+"""The context of everything outside of processes: the network, the broker, the engine."""
 
 
 async def blocking(work: Callable[[], T]) -> T:
-    """Run what is not asynchronous, and let others run whenever it waits with `wait`."""
+    """Run synchronous work; while it waits with `wait`, others run."""
     strand = greenlet(work)
     asked = strand.switch()
     while not strand.dead:
         try:
             answer = await asked
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to who waits for it
+        except BaseException as error:  # noqa: BLE001 - the caller of `wait` handles it
             asked = strand.throw(error)
         else:
             asked = strand.switch(answer)
@@ -140,6 +148,6 @@ async def blocking(work: Callable[[], T]) -> T:
 
 
 def wait(awaitable: Awaitable[T]) -> T:
-    """Within `blocking`: wait until something asynchronous is done."""
+    """Wait for something asynchronous, within `blocking`."""
     answer: T = getcurrent().parent.switch(awaitable)
     return answer

@@ -1,4 +1,4 @@
-"""What the sink's tests share: an engine and a sink as real processes, and ledger lines to publish."""
+"""Parts of the sink's tests: an engine and a sink as real processes, and ledger entries to publish."""
 
 import json
 import os
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -20,13 +19,12 @@ from kafka import KafkaProducer
 from metering.ledger import CALL_KINDS, COLUMNS, Entry, EntryKind, encode_records
 from metering.times import DAY_MS, HOUR_MS
 from metering.topics import LEDGER
-from tests.waiting import blocking_until
+from tests.waiting import WITHIN_S, blocking_until
 
 HOST = "127.0.0.1"
-WAIT_S = 90.0
 
 
-def wait_until(condition: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> None:
+def wait_until(condition: Callable[[], bool], what: str, wait_s: float = WITHIN_S) -> None:
     """Return as soon as the condition holds; fail with its name if it never does."""
     blocking_until(condition, wait_s, what)
 
@@ -65,9 +63,7 @@ class EngineProcess:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
     def query(self, sql: str, database: str = "phonemeter") -> list[tuple[Any, ...]]:
@@ -108,28 +104,26 @@ class SinkProcess:
             self.process.wait()
 
     def end(self) -> None:
-        """Leave the group in good manners, so that the next test does not wait for a dead member."""
+        """End in order, leaving the group, so that the next test does not wait for a dead member."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(timeout=5)
+                self.process.wait(timeout=WITHIN_S)
             except subprocess.TimeoutExpired:
                 self.kill()
 
     def terminate(self) -> tuple[int, float]:
-        """Send SIGTERM; the exit status, and how many seconds the end took."""
+        """Send SIGTERM; returns the exit status and the seconds until the end."""
         assert self.process is not None
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(timeout=10)
+        status = self.process.wait(timeout=WITHIN_S)
         return status, time.monotonic() - began
 
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
 
@@ -140,7 +134,7 @@ START_MS = 1_717_200_000_000
 def lines(
     count: int, seed: int, appids: Sequence[str] = ("wx1", "wx2", "wx3"), first: int = 0
 ) -> list[Entry]:
-    """Seeded lines of one source partition: calls of every kind, takeovers, and records of several lines."""
+    """Seeded entries of one source partition: calls of all kinds, takeovers, records of several entries."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     kinds: tuple[EntryKind, ...] = (*CALL_KINDS, "denied", "failed", "duplicate")
     made: list[Entry] = []
@@ -178,7 +172,7 @@ def lines(
 def purchase(
     appid: str, pack_id: str, offset: int, *, calls: int = 250, starts_at_ms: int = START_MS
 ) -> Entry:
-    """The line of a bought quick pack of 90 days."""
+    """The ledger entry of a bought quick pack of 90 days."""
     terms = {
         "calls": calls,
         "expires_at_ms": starts_at_ms + 90 * DAY_MS,
@@ -204,13 +198,11 @@ class Publisher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._producer.close()
 
     def publish(self, partition: int, entries: Sequence[Entry], cut: int = 2_000) -> None:
-        """Publish entries in records of at most `cut` lines, and wait until they are acknowledged."""
+        """Publish entries in records of at most `cut` each, and wait until they are acknowledged."""
         for start in range(0, len(entries), cut):
             for value in encode_records(partition, entries[start : start + cut]):
                 self._producer.send(LEDGER, value, partition=partition)
@@ -237,7 +229,7 @@ def stored(engine: EngineProcess) -> list[tuple[Any, ...]]:
 
 
 def count_of(engine: EngineProcess) -> int:
-    """How many rows the ledger holds; 0 while it cannot be asked."""
+    """Number of rows of the ledger; 0 while ClickHouse does not answer."""
     try:
         return int(engine.query("SELECT count() FROM ledger")[0][0])
     except Exception:  # noqa: BLE001 - the engine may be down, or the table not made yet: both mean 0

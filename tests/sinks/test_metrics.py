@@ -1,4 +1,4 @@
-"""The sink's metrics: what is exposed is what is listed."""
+"""The sink's metrics: names, ages and lags."""
 
 import math
 from typing import get_args
@@ -26,8 +26,8 @@ def test_freshness_is_the_age_of_the_newest_stored_line() -> None:
     now_s = 1_000.0
     metrics = Metrics(lambda: now_s)
     assert math.isnan(exposed(metrics)["phonemeter_sink_newest_line_age_seconds"])
-    metrics.saw_line(990_000)
-    metrics.saw_line(980_000)
+    metrics.saw_entry(990_000)
+    metrics.saw_entry(980_000)
     assert exposed(metrics)["phonemeter_sink_newest_line_age_seconds"] == 10.0
     now_s = 1_005.0
     assert exposed(metrics)["phonemeter_sink_newest_line_age_seconds"] == 15.0
@@ -35,8 +35,8 @@ def test_freshness_is_the_age_of_the_newest_stored_line() -> None:
 
 def test_a_partition_that_moved_is_not_reported_any_more() -> None:
     metrics = Metrics()
-    metrics.lags(2, 7)
-    metrics.stopped.labels(2).set(0)
+    metrics.set_lag(2, 10, 7)
+    metrics.restart_partition(2)
     metrics.forget_partition(2)
     assert not [name for name in exposed(metrics) if 'partition="' in name]
     metrics.forget_partition(2)
@@ -46,21 +46,21 @@ def test_lag_in_seconds_counts_from_the_newest_stored_line_and_is_nothing_where_
     now_s = 1_000.0
     metrics = Metrics(lambda: now_s)
     lag = 'phonemeter_sink_lag_seconds{partition="2"}'
-    metrics.lags(2, 5)
+    metrics.set_lag(2, 10, 5)
     now_s = 1_010.0
     assert exposed(metrics)[lag] == 10.0
-    metrics.stored(2, oldest_ms=400_000, newest_ms=950_000)
+    metrics.observe_insert(2, 10, 0.1, oldest_ms=400_000, newest_ms=950_000)
     assert exposed(metrics)[lag] == 60.0
-    metrics.lags(2, 0)
+    metrics.set_lag(2, 15, 0)
     assert exposed(metrics)[lag] == 0.0
     now_s = 1_020.0
-    metrics.lags(2, 1)
+    metrics.set_lag(2, 15, 1)
     assert exposed(metrics)[lag] == 10.0
 
 
 def test_an_insert_is_as_fresh_as_its_oldest_line() -> None:
     metrics = Metrics(lambda: 1_000.0)
-    metrics.stored(0, oldest_ms=996_000, newest_ms=999_000)
+    metrics.observe_insert(0, 10, 0.1, oldest_ms=996_000, newest_ms=999_000)
     seen = exposed(metrics)
     assert seen["phonemeter_sink_freshness_seconds_sum"] == 4.0
     assert seen["phonemeter_sink_newest_line_age_seconds"] == 1.0

@@ -1,10 +1,10 @@
-"""The sink against the real broker and the real engine: whatever dies, each line is stored exactly once."""
+"""The sink with a real broker and engine: whichever dies, each entry is stored exactly once."""
 
 import socket
+import sys
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from sinks import service
 from sinks.errors import SinkError
 from sinks.settings import SinkSettings
 from tests.conftest import RunningKafka
+from tests.damage import damage
+from tests.served import scraped
 from tests.sinks.parts import (
     HOST,
     EngineProcess,
@@ -29,9 +31,14 @@ from tests.sinks.parts import (
     wait_until,
 )
 from tests.torture.proxy import Proxy
+from tests.transactions import transaction
+from tests.waiting import WITHIN_S
 
-pytestmark = pytest.mark.stack
-
+LOSSES = (
+    "TRUNCATE TABLE phonemeter.ledger",
+    "DROP TABLE phonemeter.ledger SYNC",
+    "DROP DATABASE phonemeter SYNC",
+)
 MakeSink = Callable[..., SinkProcess]
 
 
@@ -52,6 +59,8 @@ def make_sink(
     yield make
     for sink in started:
         sink.end()
+        # Shown where the test failed.
+        sys.stdout.write(sink.log.read_text())
 
 
 @pytest.fixture
@@ -62,15 +71,7 @@ def publisher(topics: RunningKafka) -> Iterator[Publisher]:
 
 def metric(sink: SinkProcess, name: str, labels: str = "") -> float:
     """The value of one of the sink's metrics; 0 while its port does not answer."""
-    try:
-        with urllib.request.urlopen(f"http://{HOST}:{sink.metrics_port}/metrics", timeout=2) as reply:
-            text = reply.read().decode()
-    except (urllib.error.URLError, OSError):
-        return 0.0
-    for line in text.splitlines():
-        if line.startswith(f"{name}{labels} "):
-            return float(line.rsplit(" ", 1)[1])
-    return 0.0
+    return scraped(sink.metrics_port).get(name + labels, 0.0)
 
 
 def ready(sink: SinkProcess) -> bool:
@@ -111,16 +112,75 @@ def test_what_was_published_is_stored_and_sigterm_ends_the_sink_within_five_seco
 
 
 def test_records_published_twice_and_cut_differently_are_stored_once(
-    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess, topics: RunningKafka
 ) -> None:
     entries = lines(3_000, seed=1)
     publisher.publish(2, entries[:2_000], cut=700)
     publisher.publish(2, entries[500:2_500], cut=111)
     publisher.publish(2, entries[:3_000], cut=1_999)
+    records = ceil(2_000 / 700) + ceil(2_000 / 111) + ceil(3_000 / 1_999)
     sink = make_sink()
-    wait_until(lambda: metric(sink, "phonemeter_sink_duplicate_rows_total") == 4_000, "all was seen")
-    wait_until(lambda: count_of(own_engine) == 3_000, "all is stored")
+    wait_until(lambda: committed(topics.bootstrap, 2) == records, "all is stored")
     assert stored(own_engine) == expected({2: entries})
+    # More if there was a rebalance meanwhile.
+    assert metric(sink, "phonemeter_sink_duplicate_rows_total") >= 4_000
+
+
+def test_a_damaged_partition_is_stopped_with_the_way_out_and_the_others_go_on(
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess, topics: RunningKafka
+) -> None:
+    entries = lines(30, seed=1)
+    for start in range(0, 30, 10):
+        publisher.publish(0, entries[start : start + 10])
+    damage(topics, LEDGER, entries[15].event_id.encode())
+    sink = make_sink()
+    publisher.publish(1, lines(10, seed=2))
+    wait_until(lambda: metric(sink, "phonemeter_sink_stopped", '{partition="0"}') == 1, "it is reported")
+    wait_until(lambda: count_of(own_engine) == 20, "the rest is stored")
+    # It is logged after it is measured.
+    way_out = "run `phonemeter replay --confirm --new-ledger`"
+    wait_until(lambda: way_out in sink.log.read_text(), "the way out is logged")
+    assert "phone-ledger partition 0 is damaged at offset 1: " in sink.log.read_text()
+
+
+def test_transactions_of_others_in_the_ledger_topic_neither_stop_the_sink_nor_are_stored_unless_committed(
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess, topics: RunningKafka
+) -> None:
+    entries = lines(40, seed=1)
+    records = [encode_records(0, entries[start : start + 10])[0] for start in range(0, 40, 10)]
+    sink = make_sink()
+    transaction(topics.bootstrap, LEDGER, records[:1], "commit")
+    transaction(topics.bootstrap, LEDGER, [b"of nobody's concern"], "abort")
+    publisher.publish_raw(0, records[1])
+    transaction(topics.bootstrap, LEDGER, records[2:3], "commit")
+    wait_until(lambda: count_of(own_engine) == 30, "what was committed is stored")
+    wait_until(lambda: committed(topics.bootstrap, 0) == 7, "the ends of transactions are passed over")
+    assert sink.terminate()[0] == 0
+    # Restarted behind the control record of a transaction.
+    transaction(topics.bootstrap, LEDGER, [b"of nobody's concern"], "abort")
+    sink = make_sink()
+    publisher.publish_raw(0, records[3])
+    wait_until(lambda: count_of(own_engine) == 40, "all is stored")
+    assert stored(own_engine) == expected({0: entries})
+    assert metric(sink, "phonemeter_sink_seeks_back_total") == 0
+    wait_until(
+        lambda: metric(sink, "phonemeter_sink_lag_records", '{partition="0"}') == 0,
+        "nothing waits",
+    )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_table_that_is_emptied_or_dropped_is_filled_again_without_traffic(
+    make_sink: MakeSink, publisher: Publisher, own_engine: EngineProcess, loss: str
+) -> None:
+    entries = lines(40, seed=1)
+    publisher.publish(0, entries)
+    make_sink()
+    wait_until(lambda: count_of(own_engine) == 40, "all lines are stored")
+    own_engine.query(loss, "default")
+    wait_until(lambda: count_of(own_engine) == 40, "all lines are stored again")
+    assert stored(own_engine) == expected({0: entries})
+    assert own_engine.query("SELECT count() FROM delivery_states") == [(0,)]
 
 
 def test_killing_the_sink_in_the_middle_loses_and_doubles_nothing(
@@ -202,7 +262,7 @@ def test_a_lost_reply_does_not_double_what_was_stored(
     assert stored(own_engine) == expected({1: entries})
     assert proxy.lost == 3
     assert metric(sink, "phonemeter_sink_insert_errors_total") >= 3
-    assert "lines were stored already" in sink.log.read_text()
+    assert "entries were stored already" in sink.log.read_text()
 
 
 def test_two_sinks_share_the_partitions_and_one_takes_over_from_the_other(
@@ -223,7 +283,7 @@ def test_two_sinks_share_the_partitions_and_one_takes_over_from_the_other(
     publish_third(0)
     two = make_sink(flush_ms=50, batch_rows=500)
     stored_all()
-    wait_until(lambda: 'partition="' in _scrape(two), "the second sink has partitions")
+    wait_until(lambda: 'partition="' in str(scraped(two.metrics_port)), "the second sink has partitions")
     publish_third(1)
     stored_all()
     assert metric(two, "phonemeter_sink_rows_inserted_total") > 0
@@ -231,14 +291,6 @@ def test_two_sinks_share_the_partitions_and_one_takes_over_from_the_other(
     assert one.terminate()[0] == 0
     stored_all()
     assert stored(own_engine) == expected(published)
-
-
-def _scrape(sink: SinkProcess) -> str:
-    try:
-        with urllib.request.urlopen(f"http://{HOST}:{sink.metrics_port}/metrics", timeout=2) as reply:
-            return str(reply.read().decode())
-    except OSError:
-        return ""
 
 
 def test_a_record_that_cannot_be_read_stops_its_partition_and_no_other(
@@ -254,10 +306,8 @@ def test_a_record_that_cannot_be_read_stops_its_partition_and_no_other(
     wait_until(lambda: count_of(own_engine) == 200, "what came before and beside is stored")
     wait_until(lambda: committed(topics.bootstrap, 0) == 1, "what came before is committed, and no more")
     assert stored(own_engine) == expected({0: before, 1: beside})
-    assert (
-        "Partition 0 of phone-ledger is stopped at record 1: it is not a ledger record"
-        in sink.log.read_text()
-    )
+    said = "Partition 0 of phone-ledger is stopped at record 1: it is not a ledger record"
+    wait_until(lambda: said in sink.log.read_text(), "it is logged")
 
 
 def test_a_database_that_lost_its_lines_is_filled_again_from_the_log(
@@ -274,7 +324,8 @@ def test_a_database_that_lost_its_lines_is_filled_again_from_the_log(
     assert metric(sink, "phonemeter_sink_rewinds_total") == 1
 
 
-def test_a_sink_that_is_told_to_stop_before_anything_is_up_ends(free_port: Callable[[], int]) -> None:
+@pytest.mark.stack
+def test_a_sink_that_is_stopped_before_any_server_is_up_ends(free_port: Callable[[], int]) -> None:
     settings = SinkSettings(
         kafka=f"{HOST}:{free_port()}",
         clickhouse=f"clickhouse://default@{HOST}:{free_port()}/phonemeter",
@@ -284,11 +335,11 @@ def test_a_sink_that_is_told_to_stop_before_anything_is_up_ends(free_port: Calla
     thread = threading.Thread(target=service.run, args=(settings,), kwargs={"stop": stop})
     thread.start()
     stop.set()
-    thread.join(timeout=5)
+    thread.join(timeout=WITHIN_S)
     assert not thread.is_alive()
 
 
-def test_a_taken_port_is_told_in_a_sentence(own_engine: EngineProcess, topics: RunningKafka) -> None:
+def test_a_taken_port_is_reported_in_a_sentence(own_engine: EngineProcess, topics: RunningKafka) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         settings = SinkSettings(kafka=topics.bootstrap, clickhouse=own_engine.url, sink_metrics_port=port)

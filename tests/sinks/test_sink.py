@@ -1,202 +1,32 @@
-"""The sink's loop on a log and a store in memory: what it does when either is not as it should be."""
-
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from threading import Event
-from typing import Any, cast
+"""The sink's loop with a log and a table in memory that fail, lose entries or are replaced."""
 
 import pytest
 
-from metering.ledger import COLUMNS, Entry, encode_records
+from metering.health_checks import HealthLimits
+from metering.ledger import encode_records
+from metering.log_identity import Mark, fingerprint
 from sinks.batches import Limits
-from sinks.errors import SinkError, StoreError
-from sinks.lines import BEFORE_ALL, Position
-from sinks.metrics import Metrics
-from sinks.sink import SEEKS_BACK_MAX, Sink
-from sinks.source import Rebalance, Record, Source, Start
-from sinks.store import Store
+from sinks.errors import SinkError
+from sinks.kafka_consumer import LibraryError
+from sinks.ledger_source import ResumePoint
+from sinks.owned_partition import SEEKS_BACK_MAX
+from sinks.position import BEFORE_ALL, Position
 from tests.sinks.parts import lines
-
-EVENT_ID = COLUMNS.index("event_id")
-OFFSET = COLUMNS.index("offset")
-LINE = COLUMNS.index("line")
-AT_ONCE = Limits(rows=1, bytes=1_000_000, total_bytes=1_000_000, age_s=0.0)
-
-
-@dataclass
-class Log:
-    """A partition of `phone-ledger` in memory, and what the group committed. Stands in for `Source`."""
-
-    records: dict[int, bytes]
-    beginning: int = 0
-    committed: Start | None = None
-    events: list[Rebalance] = field(default_factory=list)
-    deliver: list[list[int]] = field(default_factory=list)
-    stopped: bool = False
-    at: int = 0
-    idled: int = 0
-    member: bool = True
-
-    @property
-    def rebalanced(self) -> bool:
-        return bool(self.events)
-
-    def rebalances(self) -> Iterator[Rebalance]:
-        while self.events:
-            yield self.events.pop(0)
-
-    @contextmanager
-    def owned(self) -> Iterator[bool]:
-        yield not self.events
-
-    def poll(self, _pause_s: float) -> list[Record]:
-        offsets = [offset for offset in sorted(self.records) if offset >= max(self.at, self.beginning)]
-        if self.deliver:
-            offsets = self.deliver.pop(0)
-        if self.stopped:
-            return []
-        self.at = offsets[-1] + 1 if offsets else self.at
-        return [Record(0, offset, self.records[offset]) for offset in offsets]
-
-    def idle(self, _pause_s: float) -> None:
-        self.idled += 1
-
-    def start_of(self, _partition: int) -> Start:
-        return self.committed or Start(self.beginning, BEFORE_ALL)
-
-    def beginning_of(self, _partition: int) -> int:
-        return self.beginning
-
-    def ends_of(self, partitions: Iterable[int]) -> dict[int, int]:
-        return dict.fromkeys(partitions, max(self.records, default=-1) + 1)
-
-    def seek(self, _partition: int, offset: int) -> None:
-        self.at = offset
-
-    def stop(self, _partition: int) -> None:
-        self.stopped = True
-
-    def lag(self, _partition: int, next_offset: int) -> int | None:
-        return max(self.records, default=-1) + 1 - next_offset
-
-    def commit(self, positions: dict[int, Start]) -> bool:
-        if self.member:
-            self.committed = positions[0]
-        return self.member
-
-
-@dataclass
-class Shelf:
-    """Stored lines in memory. Stands in for `Store`."""
-
-    stored: list[str] = field(default_factory=list)
-    at: Position = BEFORE_ALL
-    failures: list[str] = field(default_factory=list)
-    doubted: int = 0
-    tokens_forgotten: int = 0
-
-    def position(self, _partition: int) -> Position:
-        if self.failures and self.failures[0] == "away":
-            raise StoreError(self.failures.pop(0))
-        return self.at
-
-    def newest_recorded_at_ms(self) -> int | None:
-        return None
-
-    def insert(self, _partition: int, columns: Sequence[list[Any]], after: Position) -> None:
-        if self.failures and self.failures[0] == "refused":
-            raise StoreError(self.failures.pop(0))
-        assert after == self.at
-        self.stored += columns[EVENT_ID]
-        self.at = Position(columns[OFFSET][-1], columns[LINE][-1])
-        if self.failures and self.failures[0] == "reply lost":
-            raise StoreError(self.failures.pop(0))
-
-    def doubt(self, _partition: int) -> None:
-        self.doubted += 1
-
-    def forget_tokens(self) -> None:
-        self.tokens_forgotten += 1
-
-    def lose(self) -> None:
-        """What a disk that is replaced does."""
-        self.stored, self.at = [], BEFORE_ALL
-
-
-class Clock:
-    """Time that moves by itself, so that pauses pass."""
-
-    def __init__(self) -> None:
-        self.s = 0.0
-
-    def __call__(self) -> float:
-        self.s += 0.01
-        return self.s
-
-
-class World:
-    """A sink between a log and a shelf, owning partition 0 unless it is told otherwise."""
-
-    def __init__(self, records: dict[int, bytes], limits: Limits = AT_ONCE, **log: Any) -> None:  # noqa: ANN401 - fields of Log
-        self.log = Log(records, events=[ASSIGNED], **log)
-        self.shelf = Shelf()
-        self.metrics = Metrics()
-        self.stop = Event()
-        self.sink = Sink(
-            cast("Source", self.log), cast("Store", self.shelf), limits, self.metrics, self.stop, Clock()
-        )
-
-    def turns(self, count: int) -> None:
-        """So many rounds, then the end."""
-        poll = self.log.poll
-
-        def polled(_pause_s: float) -> list[Record]:
-            nonlocal count
-            count -= 1
-            if count <= 0:
-                self.stop.set()
-            return poll(_pause_s)
-
-        self.stop.clear()
-        self.log.poll = polled  # type: ignore[method-assign]  # the hook into each round
-        self.sink.run()
-        self.log.poll = poll  # type: ignore[method-assign]  # the hook is taken out again
-
-    def metric(self, name: str) -> float | None:
-        return self.metrics.registry.get_sample_value(f"phonemeter_sink_{name}")
-
-    def metric_of(self, name: str) -> float | None:
-        """That of partition 0."""
-        return self.metrics.registry.get_sample_value(f"phonemeter_sink_{name}", {"partition": "0"})
-
-
-ASSIGNED = Rebalance("assigned", frozenset({0}))
-REVOKED = Rebalance("revoked", frozenset({0}))
-ENTRIES = lines(40, seed=1)
-IDS = [entry.event_id for entry in ENTRIES]
-
-
-def records(entries: Sequence[Entry] = ENTRIES, cut: int = 10, first: int = 0) -> dict[int, bytes]:
-    values = [
-        value
-        for start in range(0, len(entries), cut)
-        for value in encode_records(0, entries[start : start + cut])
-    ]
-    return dict(enumerate(values, start=first))
+from tests.sinks.world import ASSIGNED, ENTRIES, IDS, REVOKED, World, records
 
 
 def test_what_is_stored_is_committed_with_its_position() -> None:
     world = World(records())
     world.turns(2)
     assert world.shelf.stored == IDS
-    assert world.log.committed == Start(4, Position(ENTRIES[-1].offset, ENTRIES[-1].line))
+    mark = Mark("first", 3, fingerprint(None, records()[3], None), 0)
+    assert world.log.committed == ResumePoint(4, Position(ENTRIES[-1].offset, ENTRIES[-1].line), mark)
     assert world.metric("rows_inserted_total") == 40
 
 
 def test_what_is_held_is_not_committed_before_it_is_stored() -> None:
-    patient = Limits(rows=1_000, bytes=10**9, total_bytes=10**9, age_s=3_600.0)
-    world = World(records(), patient)
+    slow = Limits(rows=1_000, bytes=10**9, total_bytes=10**9, age_s=3_600.0)
+    world = World(records(), slow)
     world.log.events = [ASSIGNED]
     world.sink.turn()
     assert (world.shelf.stored, world.log.committed) == ([], None)
@@ -219,8 +49,8 @@ def test_a_failure_is_tried_again_and_nothing_is_stored_twice(failure: str) -> N
 
 
 def test_a_partition_that_is_revoked_is_dropped_and_left_to_its_next_owner() -> None:
-    patient = Limits(rows=1_000, bytes=10**9, total_bytes=10**9, age_s=3_600.0)
-    world = World(records(), patient)
+    slow = Limits(rows=1_000, bytes=10**9, total_bytes=10**9, age_s=3_600.0)
+    world = World(records(), slow)
     world.sink.turn()
     world.log.events = [REVOKED]
     world.log.deliver = [[]]
@@ -235,15 +65,24 @@ def test_records_that_the_consumer_skipped_are_read_again() -> None:
     assert world.metric("stopped") is None
 
 
-def test_a_gap_is_never_taken_for_the_log_itself_and_ends_the_sink_in_the_end() -> None:
+def test_a_gap_that_the_broker_itself_has_is_passed_over_and_committed() -> None:
     log = records()
     log[5] = log.pop(3)
-    world = World(log)
-    with pytest.raises(SinkError, match="jumped from record 3 to 5, 11 times in a row"):
-        world.turns(100)
-    assert world.shelf.stored == IDS[:30]
+    world = World(log, end=9)
+    world.turns(3)
+    assert world.shelf.stored == IDS
     assert world.log.committed is not None
-    assert world.log.committed.offset <= 3
+    assert world.log.committed.offset == 9
+    assert world.metric("seeks_back_total") == 0
+
+
+def test_records_that_are_left_out_are_never_taken_for_a_gap_and_end_the_sink_in_the_end() -> None:
+    world = World(records(), deliver=[[0, 1], *[[3]] * 100])
+    with pytest.raises(SinkError, match="jumped from record 2 to 3, 11 times in a row"):
+        world.turns(100)
+    assert world.shelf.stored == IDS[:20]
+    assert world.log.committed is not None
+    assert world.log.committed.offset == 2
     assert world.metric("seeks_back_total") == SEEKS_BACK_MAX + 1
 
 
@@ -257,11 +96,28 @@ def test_records_that_are_skipped_at_the_end_of_the_log_are_noticed_without_a_la
     assert world.metric("seeks_back_total") == 1
 
 
-def test_records_deleted_before_they_were_stored_stop_the_partition_and_it_says_what_to_do(
+def test_a_stopped_partition_stays_stopped_and_is_reported_after_clickhouse_lost_entries() -> None:
+    slow = Limits(rows=1_000, bytes=10**9, total_bytes=10**9, age_s=0.3)
+    world = World(records(), slow)
+    world.turns(60)
+    assert world.sink._stopped == []
+    (good,) = encode_records(0, lines(5, seed=2, first=1_000))
+    world.log.records |= {4: good, 5: b"poison"}
+    world.sink.turn()
+    assert world.log.stopped
+    world.shelf.lose()
+    world.turns(300)
+    assert world.log.stopped
+    assert world.metric_of("stopped") == 1
+    assert world.sink._stopped == [0]
+    assert world.shelf.stored == IDS + [entry.event_id for entry in lines(5, seed=2, first=1_000)]
+
+
+def test_records_deleted_before_they_were_stored_stop_the_partition_with_a_remedy_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     world = World(records())
-    world.log.committed = Start(1, BEFORE_ALL)
+    world.log.committed = ResumePoint(1, BEFORE_ALL)
     world.shelf.at = Position(ENTRIES[9].offset, ENTRIES[9].line)
     world.log.beginning = 3
     world.turns(4)
@@ -271,7 +127,7 @@ def test_records_deleted_before_they_were_stored_stop_the_partition_and_it_says_
     assert world.metric_of("stopped") == 1
 
 
-def test_a_log_made_anew_is_refused_when_it_is_delivered() -> None:
+def test_another_log_is_refused_when_it_is_delivered() -> None:
     world = World(records())
     world.turns(2)
     world.log.records = records(lines(40, seed=2, first=1_000), cut=5)
@@ -281,12 +137,147 @@ def test_a_log_made_anew_is_refused_when_it_is_delivered() -> None:
     assert world.log.stopped
 
 
-def test_a_log_made_anew_is_refused_when_it_is_shorter_than_what_was_read() -> None:
+def test_another_log_is_refused_though_its_later_records_would_fit() -> None:
+    """Later records would follow the newest stored entry; the first ones, read twice, differ."""
     world = World(records())
     world.turns(2)
-    world.log.records = {}
-    with pytest.raises(SinkError, match="read up to record 4 and now ends at 0: the topic was made anew"):
-        world.turns(1_200)
+    single = [entry for entry in lines(80, seed=2, first=1_000) if entry.line == 0]
+    world.log.records = records(single, cut=5)
+    world.log.at = 0
+    world.turns(2)
+    assert world.shelf.stored == IDS
+    assert world.log.stopped
+
+
+def test_another_log_is_refused_by_a_database_that_lost_its_last_entries() -> None:
+    world = World(records([entry for entry in lines(80, seed=2, first=1_000) if entry.line == 0]))
+    world.log.committed = ResumePoint(4, Position(ENTRIES[-1].offset, ENTRIES[-1].line))
+    world.shelf.at = Position(ENTRIES[9].offset, ENTRIES[9].line)
+    world.turns(2)
+    assert world.shelf.stored == []
+    assert world.log.stopped
+
+
+def test_a_partition_without_leader_is_reported_and_begins_as_soon_as_it_has_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World(records(), errors=[LibraryError("nobody leads it")] * 3)
+    world.turns(200)
+    assert world.shelf.stored == IDS
+    assert world.metric("kafka_errors_total") == 3
+    assert "Partition 0 of phone-ledger cannot begin (LibraryError: nobody leads it); trying" in caplog.text
+
+
+def test_a_partition_that_loses_its_leader_is_reported_and_holds_up_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sinks.owned_partitions.WATCH_S", 0.05)
+    at_once = HealthLimits(stood_s=-1.0)
+    world = World(records())
+    world.turns(20)
+    assert world.shelf.stored == IDS
+    world.log.without_leader = {0}
+    world.turns(20)
+    sentence = "Partition 0 of phone-ledger could not be read for 0 s: no broker leads it."
+    assert [one.sentence for one in world.metrics.problems(at_once)] == [sentence]
+    world.shelf.lose()
+    world.turns(20)
+    # The loss is noticed all the same: the partition waits to begin.
+    assert world.metric("assigned_partitions") == 0
+    world.log.without_leader = set()
+    world.turns(200)
+    assert world.shelf.stored == IDS
+    assert not list(world.metrics.problems(at_once))
+
+
+def test_an_error_of_the_library_that_is_none_of_its_own_kind_is_survived(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinks.sink.backoff_s", lambda _failures: 0.0)
+    world = World(records())
+    world.turns(2)
+    world.log.errors = [LibraryError("kafka-python failed with KeyError")]
+    world.log.records |= records(lines(5, seed=2, first=1_000), first=4)
+    world.turns(1_200)
+    assert len(world.shelf.stored) == 45
+    assert "Kafka: LibraryError: kafka-python failed with KeyError; trying again in" in caplog.text
+
+
+def test_a_bug_of_ours_ends_the_sink() -> None:
+    world = World(records(), errors=[AssertionError("a bug")])
+    with pytest.raises(AssertionError, match="a bug"):
+        world.turns(2)
+
+
+OTHERS = lines(60, seed=3)
+"""Lines of another log, of which some have the places of those that are stored."""
+
+
+def test_a_log_that_lost_its_end_is_read_again_and_goes_on_where_it_has_what_is_stored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World(records())
+    world.turns(2)
+    del world.log.records[3]
+    world.turns(1_200)
+    assert "it ends at offset 3, but was read up to 4: its end was lost" in caplog.text
+    assert world.metric("rewinds_total") == 1
+    # As after `replay --confirm`: everything is published again, and more follows.
+    world.log.records |= records(first=3) | records(lines(5, seed=2, first=1_000), first=7)
+    world.turns(10)
+    assert world.shelf.stored == IDS + [entry.event_id for entry in lines(5, seed=2, first=1_000)]
+    assert not world.log.stopped
+
+
+def test_a_log_that_lost_its_end_and_goes_on_without_it_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(records())
+    world.turns(2)
+    del world.log.records[3]
+    world.turns(1_200)
+    world.log.records |= records(lines(5, seed=2, first=1_000), first=3)
+    world.turns(10)
+    assert world.shelf.stored == IDS
+    assert world.log.stopped
+    assert "the topic was recreated, or lost its head or its end; stop worker and sink, and" in caplog.text
+
+
+@pytest.mark.parametrize("id_", ["first", "second"], ids=["its end lost", "topic made anew"])
+def test_a_log_that_was_filled_again_beyond_the_old_place_is_recognised_at_the_next_start_and_refused(
+    caplog: pytest.LogCaptureFixture, id_: str
+) -> None:
+    world = World(records(), id=id_)
+    (mark,) = (Mark("first", 3, fingerprint(None, b"what it had", None), 0),)
+    world.log.committed = ResumePoint(4, Position(ENTRIES[-1].offset, ENTRIES[-1].line), mark)
+    world.shelf.at = Position(ENTRIES[-1].offset, ENTRIES[-1].line)
+    world.shelf.lines[world.shelf.at] = ("charge", 1, 2, "wx1", 1, 30_000)
+    world.log.records = records(OTHERS)
+    world.turns(4)
+    assert "is not the log that was read before" in caplog.text
+    assert f"it has another entry {world.shelf.at}" in caplog.text or "were expected again" in caplog.text
+    assert world.shelf.stored == []
+    assert world.metric_of("stopped") == 1
+
+
+def test_a_topic_recreated_under_a_running_sink_goes_on_where_it_has_the_same_entries() -> None:
+    world = World(records())
+    world.turns(2)
+    world.log.id = "second"
+    world.log.records = records(cut=5) | records(lines(5, seed=2, first=1_000), first=8)
+    world.turns(1_200)
+    assert world.shelf.stored == IDS + [entry.event_id for entry in lines(5, seed=2, first=1_000)]
+    assert world.metric("rewinds_total") == 1
+    assert world.log.committed is not None
+    assert world.log.committed.mark.topic_id == "second"
+
+
+def test_a_topic_recreated_while_clickhouse_loses_its_entries_is_stored_again() -> None:
+    world = World(records())
+    world.turns(2)
+    world.log.id = "second"
+    world.shelf.lose()
+    world.turns(1_200)
+    assert world.shelf.stored == IDS
+    assert world.metric_of("stopped") == 0
 
 
 def test_a_log_whose_beginning_does_not_join_what_is_stored_is_refused() -> None:
@@ -308,9 +299,46 @@ def test_a_database_that_lost_lines_is_filled_from_the_beginning() -> None:
     assert world.shelf.tokens_forgotten == 1
 
 
+def test_a_database_that_lost_its_last_lines_is_filled_from_there() -> None:
+    world = World(records())
+    world.log.committed = ResumePoint(4, Position(ENTRIES[-1].offset, ENTRIES[-1].line))
+    world.shelf.at = Position(ENTRIES[24].offset, ENTRIES[24].line)
+    world.turns(2)
+    assert world.shelf.stored == IDS[25:]
+    assert world.metric("rewinds_total") == 1
+    assert not world.log.stopped
+
+
+def test_an_insert_that_the_engine_took_for_another_is_not_taken_for_done() -> None:
+    world = World(records())
+    world.shelf.swallows = True
+    world.turns(2)
+    assert world.shelf.stored == IDS
+    assert world.shelf.tokens_forgotten == 1
+    assert world.metric("insert_errors_total") == 1
+    assert world.metric("rows_inserted_total") == 40
+
+
+def test_what_a_predecessor_left_under_way_is_waited_for_before_a_partition_begins() -> None:
+    world = World(records())
+    world.shelf.under_way = ENTRIES[:15]
+    world.turns(2)
+    world.shelf.settle()
+    assert world.shelf.stored == IDS
+
+
+def test_a_database_that_lost_lines_is_filled_again_though_nothing_else_happens() -> None:
+    world = World(records())
+    world.turns(2)
+    world.shelf.lose()
+    world.turns(1_200)
+    assert world.shelf.stored == IDS
+    assert world.metric("rewinds_total") == 1
+
+
 def test_an_empty_database_is_filled_whatever_was_committed() -> None:
     world = World(records())
-    world.log.committed = Start(3, BEFORE_ALL)
+    world.log.committed = ResumePoint(3, BEFORE_ALL)
     world.turns(2)
     assert world.shelf.stored == IDS
 
@@ -326,8 +354,8 @@ def test_a_sink_that_the_group_has_forgotten_stores_nothing() -> None:
 
 
 def test_lines_that_another_sink_stored_meanwhile_are_dropped() -> None:
-    patient = Limits(rows=1_000, bytes=10**9, total_bytes=10**9, age_s=3_600.0)
-    world = World(records(), patient)
+    slow = Limits(rows=1_000, bytes=10**9, total_bytes=10**9, age_s=3_600.0)
+    world = World(records(), slow)
     world.sink.turn()
     world.shelf.at = Position(ENTRIES[24].offset, ENTRIES[24].line)
     world.turns(1)

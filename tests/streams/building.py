@@ -1,9 +1,9 @@
-"""Records of `phone-events` for the stream's tests, as producers publish them."""
+"""Builders of records of `phone-events`, as producers publish them."""
 
 import json
 from collections.abc import Sequence
 
-from metering.partition import Record
+from metering.records import Record
 from metering.times import format_time
 
 START_MS = 1_790_000_000_000
@@ -38,7 +38,7 @@ def tap(offset: int, appid: str = APPS[0], event_id: str | None = None, time_ms:
 
 
 def purchase(offset: int, appid: str = APPS[0], calls: int = 5) -> Record:
-    """A pack bought when the record says, for a yuan a call."""
+    """A pack purchased at the time of the record, for one yuan per call."""
     time_ms = START_MS + offset * 60_000
     return record(
         offset,

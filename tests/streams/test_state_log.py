@@ -1,13 +1,24 @@
+from dataclasses import replace
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metering.partition import PartitionState, meter
-from metering.rules import Rules
+from metering.partition import meter
+from metering.partition_state import PartitionState
+from metering.rules import Rules, Terms
 from metering.state_items import changed_items
-from streams.batch_step import Held
-from streams.state_log import Checkpoint, Placement, StateDamagedError, StateReader, StateRecord
+from streams.batch_step import PartitionProgress
+from streams.state_log import (
+    CheckpointRecords,
+    LogSummary,
+    StateDamagedError,
+    StateLayout,
+    StateReader,
+    StateRecord,
+    log_summary,
+)
 from tests.streams.building import purchase, taps, tick
 
 RULES = Rules(trial_calls=3)
@@ -20,26 +31,26 @@ LOG = [
 ]
 
 
-def step(held: Held, last: int) -> tuple[Held, Checkpoint]:
-    metered = meter(held.state, LOG[:last], RULES)
-    checkpoint = held.placement.checkpoint(
-        metered.state, changed_items(held.state, metered.state, metered.changes)
+def step(progress: PartitionProgress, last: int) -> tuple[PartitionProgress, CheckpointRecords]:
+    metered = meter(progress.state, LOG[:last], RULES)
+    checkpoint = progress.layout.checkpoint(
+        metered.state, changed_items(progress.state, metered.state, metered.changes)
     )
-    return Held.stored(metered.state, checkpoint.after), checkpoint
+    return PartitionProgress.at_checkpoint(metered.state, checkpoint.after), checkpoint
 
 
-def fresh() -> Held:
-    return Held.stored(PartitionState(0), Placement())
+def no_progress() -> PartitionProgress:
+    return PartitionProgress.at_checkpoint(PartitionState(0), StateLayout())
 
 
-def taken_over(held: Held) -> Held:
-    return Held.stored(held.state, held.placement.taken_over(1))
+def take_over(progress: PartitionProgress) -> PartitionProgress:
+    return PartitionProgress.at_checkpoint(progress.state, progress.layout.begin_epoch(1))
 
 
-def read(topic: list[StateRecord]) -> Held:
+def read(topic: list[StateRecord]) -> PartitionProgress:
     reader = StateReader(0)
     reader.add(topic)
-    return Held.stored(*reader.finished())
+    return PartitionProgress.at_checkpoint(*reader.newest())
 
 
 def compacted(topic: list[StateRecord]) -> list[StateRecord]:
@@ -66,13 +77,13 @@ def test_nothing_stored_is_an_empty_state() -> None:
 
 @given(cuts=st.lists(st.integers(1, len(LOG)), min_size=1, max_size=8, unique=True).map(sorted))
 def test_what_was_stored_is_read_back(cuts: list[int]) -> None:
-    held, topic = fresh(), list[StateRecord]()
+    progress, topic = no_progress(), list[StateRecord]()
     for cut in cuts:
-        held, checkpoint = step(held, cut)
+        progress, checkpoint = step(progress, cut)
         topic += [*checkpoint.items, checkpoint.header]
-    assert comparable(read(topic).state) == comparable(held.state)
-    assert comparable(read(compacted(topic)).state) == comparable(held.state)
-    assert read(topic).placement.placed == held.placement.placed
+    assert comparable(read(topic).state) == comparable(progress.state)
+    assert comparable(read(compacted(topic)).state) == comparable(progress.state)
+    assert read(topic).layout.versions == progress.layout.versions
 
 
 @given(
@@ -82,66 +93,91 @@ def test_what_was_stored_is_read_back(cuts: list[int]) -> None:
 def test_a_crash_at_any_record_leaves_the_newest_whole_checkpoint(
     cuts: list[int], data: st.DataObject
 ) -> None:
-    held, topic = fresh(), list[StateRecord]()
+    progress, topic = no_progress(), list[StateRecord]()
     for cut in cuts:
-        before = held
-        held, checkpoint = step(held, cut)
+        before = progress
+        progress, checkpoint = step(progress, cut)
         written = [*checkpoint.items, checkpoint.header]
         kept = data.draw(st.integers(0, len(written)), label="records that reached the broker")
         topic += written[:kept]
         if kept < len(written):
             compact = data.draw(st.booleans(), label="compacted")
-            held = taken_over(read(compacted(topic) if compact else topic))
-            topic.append(held.placement.header(held.state))
-            assert comparable(held.state) == comparable(before.state)
-    assert comparable(read(compacted(topic)).state) == comparable(held.state)
+            progress = take_over(read(compacted(topic) if compact else topic))
+            topic.append(progress.layout.header(progress.state))
+            assert comparable(progress.state) == comparable(before.state)
+    assert comparable(read(compacted(topic)).state) == comparable(progress.state)
 
 
 def test_items_without_their_header_are_as_if_never_written() -> None:
-    held, first = step(fresh(), 10)
-    _, second = step(held, 20)
-    assert comparable(read([*first.items, first.header, *second.items]).state) == comparable(held.state)
+    progress, first = step(no_progress(), 10)
+    _, second = step(progress, 20)
+    assert comparable(read([*first.items, first.header, *second.items]).state) == comparable(progress.state)
 
 
-def test_a_late_write_of_a_worker_that_lost_the_partition_is_passed_over() -> None:
-    start, first = step(fresh(), 10)
+def test_a_late_checkpoint_of_a_zombie_is_ignored() -> None:
+    start, first = step(no_progress(), 10)
     _, zombie = step(start, 25)
-    held, second = step(taken_over(start), 20)
-    held, third = step(held, 30)
+    progress, second = step(take_over(start), 20)
+    progress, third = step(progress, 30)
     topic = [*first.items, first.header, *second.items, second.header, *third.items, third.header]
     topic += [*zombie.items, zombie.header]
-    assert comparable(read(topic).state) == comparable(held.state)
-    assert comparable(read(compacted(topic)).state) == comparable(held.state)
+    assert comparable(read(topic).state) == comparable(progress.state)
+    assert comparable(read(compacted(topic)).state) == comparable(progress.state)
 
 
-def test_a_claim_that_comes_late_leaves_its_successors_checkpoint_in_force() -> None:
-    start, first = step(taken_over(fresh()), 10)
+def test_a_late_fence_of_a_zombie_leaves_its_successors_checkpoint_valid() -> None:
+    start, first = step(take_over(no_progress()), 10)
     frozen, successor = (
-        Held.stored(start.state, start.placement.taken_over(generation)) for generation in (2, 3)
+        PartitionProgress.at_checkpoint(start.state, start.layout.begin_epoch(generation))
+        for generation in (2, 3)
     )
-    held, second = step(successor, 20)
+    progress, second = step(successor, 20)
     topic = [
         *first.items,
         first.header,
-        successor.placement.header(start.state),
+        successor.layout.header(start.state),
         *second.items,
         second.header,
     ]
-    topic.append(frozen.placement.header(start.state))
-    assert comparable(read(topic).state) == comparable(held.state)
-    assert comparable(read(compacted(topic)).state) == comparable(held.state)
+    topic.append(frozen.layout.header(start.state))
+    assert comparable(read(topic).state) == comparable(progress.state)
+    assert comparable(read(compacted(topic)).state) == comparable(progress.state)
 
 
-def test_items_of_a_takeover_that_nothing_was_built_on_are_passed_over() -> None:
-    start, first = step(taken_over(fresh()), 10)
+def test_a_late_fence_for_what_its_successor_has_deleted_is_passed_over() -> None:
+    """A zombie takes its partition over again and finds a late checkpoint of its own."""
+    first = take_over(no_progress())
+    topic = [first.layout.header(first.state)]
+    _, late = step(first, 31)
+    topic += late.items
+    successor = take_over(read(topic))
+    topic += [successor.layout.header(successor.state), late.header]
+    zombie = take_over(read(topic))
+    assert zombie.state.next_offset == 31
+    successor, checkpoint = step(successor, 11)
+    topic += [*checkpoint.items, checkpoint.header]
+    _, lost = step(successor, 55)
+    assert late.header.key in {record.key for record in lost.items if record.value is None}
+    topic += [*lost.items, zombie.layout.header(zombie.state)]
+    found = read(topic)
+    assert comparable(found.state) == comparable(successor.state)
+    owner = take_over(found)
+    topic.append(owner.layout.header(owner.state))
+    owner, checkpoint = step(owner, 60)
+    topic += [*checkpoint.items, checkpoint.header]
+    assert comparable(read(compacted(topic)).state) == comparable(owner.state)
+
+
+def test_items_of_a_takeover_that_nothing_was_built_on_are_ignored() -> None:
+    start, first = step(take_over(no_progress()), 10)
     late, second = step(start, 20)
     topic = [*first.items, first.header, *second.items]
-    in_vain = Held.stored(start.state, start.placement.taken_over(2))
+    in_vain = PartitionProgress.at_checkpoint(start.state, start.layout.begin_epoch(2))
     _, third = step(in_vain, 20)
-    topic += [in_vain.placement.header(start.state), *third.items, second.header]
+    topic += [in_vain.layout.header(start.state), *third.items, second.header]
     assert comparable(read(topic).state) == comparable(late.state)
-    placement = read(topic).placement.taken_over(3)
-    topic.append(placement.header(late.state))
+    layout = read(topic).layout.begin_epoch(3)
+    topic.append(layout.header(late.state))
     assert comparable(read(topic).state) == comparable(late.state)
     assert comparable(read(compacted(topic)).state) == comparable(late.state)
 
@@ -150,31 +186,31 @@ def test_items_of_a_takeover_that_nothing_was_built_on_are_passed_over() -> None
     generations=st.lists(st.integers(1, 2**31 - 1), min_size=1, max_size=9),
     began_at=st.integers(0, 2**41),
 )
-def test_an_epoch_is_behind_all_that_were_written_though_kafka_counts_anew(
+def test_an_epoch_is_larger_than_all_stored_ones_although_kafka_restarts_its_generations(
     generations: list[int], began_at: int
 ) -> None:
-    placement = Placement(began_at)
+    layout = StateLayout(began_at)
     for generation in generations:
-        after = placement.taken_over(generation)
-        assert after.epoch > placement.epoch
-        placement = after
+        after = layout.begin_epoch(generation)
+        assert after.epoch > layout.epoch
+        layout = after
 
 
 @given(
-    written=st.integers(1, 100).map(lambda generation: Placement().taken_over(generation)),
+    written=st.integers(1, 100).map(lambda generation: StateLayout().begin_epoch(generation)),
     generations=st.lists(st.integers(1, 2**31 - 1), unique=True).map(sorted),
 )
-def test_takeovers_that_know_nothing_of_each_other_are_in_the_order_of_their_generations(
-    written: Placement, generations: list[int]
+def test_concurrent_takeovers_have_epochs_in_the_order_of_their_generations(
+    written: StateLayout, generations: list[int]
 ) -> None:
-    epochs = [written.taken_over(generation).epoch for generation in generations]
+    epochs = [written.begin_epoch(generation).epoch for generation in generations]
     assert epochs == sorted(set(epochs))
 
 
 def test_a_missing_item_is_noticed() -> None:
-    held, topic = fresh(), list[StateRecord]()
+    progress, topic = no_progress(), list[StateRecord]()
     for cut in (10, 20, 40):
-        held, checkpoint = step(held, cut)
+        progress, checkpoint = step(progress, cut)
         topic += [*checkpoint.items, checkpoint.header]
     items = [record for record in topic if not record.key.startswith(b"header")]
     lost = items[-1]
@@ -182,17 +218,36 @@ def test_a_missing_item_is_noticed() -> None:
         read([record for record in topic if record.key != lost.key])
 
 
-def test_a_state_of_another_format_is_refused_and_the_way_out_told() -> None:
-    _, checkpoint = step(fresh(), 10)
+def test_a_state_of_another_format_is_refused_with_the_way_out() -> None:
+    _, checkpoint = step(no_progress(), 10)
     header = msgspec.msgpack.decode(checkpoint.header.value or b"")
-    older = StateRecord(checkpoint.header.key, msgspec.msgpack.encode(header[:-1]))
-    with pytest.raises(StateDamagedError, match=r"has format 0, .* reads format 3; `phonemeter replay"):
+    header[5] = 5
+    older = StateRecord(checkpoint.header.key, msgspec.msgpack.encode(header))
+    with pytest.raises(StateDamagedError, match=r"has format 5, .* reads format 8; `phonemeter replay"):
         read([*checkpoint.items, older])
 
 
-def test_slots_of_removed_items_are_cleared_in_an_order_that_never_brings_them_back() -> None:
+def test_the_terms_of_metering_are_carried_from_checkpoint_to_checkpoint() -> None:
+    terms = Terms(rules=Rules(trial_calls=7), clock="events")
+    progress = PartitionProgress.at_checkpoint(
+        PartitionState(0), replace(StateLayout().begin_epoch(1), terms=terms)
+    )
+    claimed = progress.layout.header(progress.state)
+    assert log_summary(claimed) == LogSummary(terms, 0, 0)
+    _, checkpoint = step(progress, 10)
+    assert log_summary(checkpoint.header) == LogSummary(terms, 10, 0)
+    ids = msgspec.structs.replace(progress.state.ids, horizon_ms=7)
+    after = replace(progress.state, ids=ids)
+    summary = log_summary(progress.layout.header(after))
+    assert summary is not None
+    assert summary.horizon_ms == 7
+    found = read([claimed, *checkpoint.items, checkpoint.header]).layout
+    assert found.terms == terms
+
+
+def test_keys_of_removed_items_are_deleted_in_an_order_that_never_makes_old_versions_valid() -> None:
     state = PartitionState(0, next_offset=1)
-    one = Placement().checkpoint(state, {"ids/0": b"a"})
+    one = StateLayout().checkpoint(state, {"ids/0": b"a"})
     two = one.after.checkpoint(PartitionState(0, next_offset=2), {"ids/0": b"b"})
     gone = two.after.checkpoint(PartitionState(0, next_offset=3), {"ids/0": None})
     cleared = gone.after.checkpoint(PartitionState(0, next_offset=4), {})
@@ -204,29 +259,29 @@ def test_slots_of_removed_items_are_cleared_in_an_order_that_never_brings_them_b
     for length in range(len(topic) - 2, len(topic) + 1):
         reader = StateReader(0)
         reader.add(topic[:length])
-        assert reader.finished()[0].ids.tail == b""
+        assert reader.newest()[0].ids.tail == b""
     assert [record.key for record in compacted(topic)] == [b"header#0"]
 
 
 def test_an_item_that_comes_back_right_after_it_was_removed_is_kept() -> None:
-    placement = Placement()
+    layout = StateLayout()
     topic: list[StateRecord] = []
     for next_offset, value in enumerate((b"a" * 16, None, b"b" * 16, None, b"c" * 16), 1):
-        checkpoint = placement.checkpoint(PartitionState(0, next_offset), {"ids/0": value})
+        checkpoint = layout.checkpoint(PartitionState(0, next_offset), {"ids/0": value})
         for length in range(len(checkpoint.items) + 1):
             read(topic + list(checkpoint.items[:length]))
         topic += [*checkpoint.items, checkpoint.header]
-        placement = checkpoint.after
+        layout = checkpoint.after
         assert bool(read(topic).state.ids.tail) == (value is not None)
         assert bool(read(compacted(topic)).state.ids.tail) == (value is not None)
 
 
-def test_what_a_lost_worker_sends_after_its_successor_forgot_the_item_is_passed_over() -> None:
-    lost = Placement().taken_over(1)
+def test_a_zombies_item_is_ignored_after_its_successor_removed_it() -> None:
+    lost = StateLayout().begin_epoch(1)
     one = lost.checkpoint(PartitionState(0, 1), {"ids/0": b"a" * 16})
     late = one.after.checkpoint(PartitionState(0, 2), {"ids/0": b"b" * 16})
     topic = [*one.items, one.header]
-    successor = read(topic).placement.taken_over(2)
+    successor = read(topic).layout.begin_epoch(2)
     gone = successor.checkpoint(PartitionState(0, 3), {"ids/0": None})
     cleared = gone.after.checkpoint(PartitionState(0, 4), {})
     topic += [
@@ -237,7 +292,43 @@ def test_what_a_lost_worker_sends_after_its_successor_forgot_the_item_is_passed_
         cleared.header,
     ]
     assert read([*topic, *late.items]).state.ids.tail == b""
-    third = read([*topic, *late.items]).placement.taken_over(3)
+    third = read([*topic, *late.items]).layout.begin_epoch(3)
     later = third.checkpoint(PartitionState(0, 9), {})
     topic += [third.header(PartitionState(0, 4)), *later.items, later.header]
     assert read([*topic, *late.items]).state.ids.tail == b""
+
+
+@pytest.mark.parametrize("through", ["as it was written", "compacted"])
+def test_nothing_of_an_older_epoch_is_deleted_before_a_newer_one_has_a_checkpoint(through: str) -> None:
+    """The header of a zombie may come late; then its items are the valid ones."""
+    start, first = step(take_over(no_progress()), 10)
+    late, second = step(start, 20)
+    found = [*first.items, first.header, *second.items]
+    successor = read(found)
+    successor = PartitionProgress.at_checkpoint(successor.state, successor.layout.begin_epoch(2))
+    claimed = [*found, successor.layout.header(successor.state)]
+    progress, third = step(successor, 30)
+    for written in range(len(third.items) + 1):
+        topic = [*claimed, *third.items[:written], second.header]
+        if through == "compacted":
+            topic = compacted(topic)
+        assert comparable(read(topic).state) == comparable(late.state)
+    topic = [*claimed, *third.items, third.header, second.header]
+    assert comparable(read(topic).state) == comparable(progress.state)
+
+
+def test_obsolete_keys_of_a_zombie_are_deleted_once_its_successor_has_a_checkpoint() -> None:
+    start, first = step(take_over(no_progress()), 10)
+    _, second = step(start, 20)
+    topic = [*first.items, first.header, *second.items]
+    successor = read(topic)
+    progress = PartitionProgress.at_checkpoint(successor.state, successor.layout.begin_epoch(2))
+    topic.append(progress.layout.header(progress.state))
+    for last in (30, 40, 50):
+        progress, checkpoint = step(progress, last)
+        topic += [*checkpoint.items, checkpoint.header]
+    epoch = progress.layout.epoch
+    valid = {f"{key}#{version.epoch}.{version.slot}" for key, version in progress.layout.versions.items()}
+    left = {record.key.decode() for record in compacted(topic)} - valid
+    # Of each item of its own epoch there may be the version before as well, in the other slot.
+    assert {key for key in left if not key.partition("#")[2].startswith(f"{epoch}")} == set()

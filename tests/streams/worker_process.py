@@ -1,4 +1,4 @@
-"""A real worker as a process of its own, on the session's broker."""
+"""A real worker in its own process, on the session's broker."""
 
 import os
 import signal
@@ -8,20 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from kafka import KafkaConsumer, TopicPartition
 
 from metering import topics
 from metering.ledger import Entry, decode_rows
 from tests.conftest import PARTITIONS
+from tests.served import scraped
+from tests.waiting import WITHIN_S
 
 
 @dataclass
 class WorkerProcess:
-    """`faust -A APP worker`, started, killed and asked for its metrics."""
+    """The process `faust -A APP worker`, with its log and metrics."""
 
     kafka: str
     port: int
@@ -36,15 +35,13 @@ class WorkerProcess:
     def __enter__(self) -> "WorkerProcess":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
         self._log.close()
 
     @property
     def log(self) -> str:
-        """All that it has logged."""
+        """Its log so far."""
         return (self.directory / "worker.log").read_text()
 
     def kill(self) -> None:
@@ -58,19 +55,13 @@ class WorkerProcess:
         self.process = self._start()
 
     def terminate(self) -> int:
-        """Ask it to stop; its exit status."""
+        """Stop it with SIGTERM; returns its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=WITHIN_S)
 
     def metric(self, name: str) -> float:
         """A metric's sum over its labels; 0 while the worker does not answer."""
-        try:
-            with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
-                text = answer.read().decode()
-        except (URLError, OSError):
-            return 0
-        samples = [line.rpartition(" ") for line in text.splitlines() if line.startswith(name)]
-        return sum(float(value) for _, _, value in samples)
+        return sum(value for key, value in scraped(self.port).items() if key.startswith(name))
 
     def _start(self) -> subprocess.Popen[bytes]:
         environ = {
@@ -91,8 +82,13 @@ class WorkerProcess:
 
 @contextmanager
 def consumer(kafka: str) -> Iterator[KafkaConsumer]:
-    """A plain consumer outside of any group."""
-    client = KafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False, auto_offset_reset="earliest")
+    """A consumer of committed records, without a group."""
+    client = KafkaConsumer(
+        bootstrap_servers=kafka,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
     try:
         yield client
     finally:

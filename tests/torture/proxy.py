@@ -1,4 +1,4 @@
-"""Between the sinks and the engine: passes everything on, but can lose the reply to an INSERT."""
+"""A proxy between sinks and engine that can lose the reply to an INSERT."""
 
 import contextlib
 import socket
@@ -8,7 +8,7 @@ HOST = "127.0.0.1"
 
 
 class Proxy:
-    """`to_lose` is how many replies to lose yet, `lost` how many were."""
+    """The proxy; `to_lose` is the number of replies still to lose, `lost` of those that were."""
 
     def __init__(self, engine_port: int) -> None:
         self._engine_port = engine_port

@@ -1,43 +1,48 @@
-"""All processes of a run, on ports and in a directory of their own. Nothing of it outlives the run."""
+"""All processes of a run, with their own ports and directory, which are removed with it."""
 
 import contextlib
 import http.client
-import shutil
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+import msgspec
 from clickhouse_driver.errors import Error
+from confluent_kafka import KafkaException
 
-from metering.topics import LEDGER
+from metering.topics import EVENTS
+from phonemeter.kafka_admin import admin
 from phonemeter.settings import load
 from phonemeter.stack.kafka.broker import Broker
 from phonemeter.stack.kafka.topics import ensure_topics
+from phonemeter.stack.launch import child_command
 from phonemeter.stack.probes import http_get
-from phonemeter.stack.tied import tied
-from sinks.lines import shortened
+from producers.gateway.api_keys import ApiKey
+from sinks.entry_columns import shorten_ids
 from tests.ports import free_port
+from tests.producers.gateway.parts import key_with
 from tests.torture import verdict
-from tests.torture.processes import Program
+from tests.torture.disk import Disk
+from tests.torture.log import Log
+from tests.torture.processes import ROOT, Program, tended
 from tests.torture.proxy import HOST, Proxy
-from tests.torture.verdict import Count, Log
+from tests.torture.verdict import Count
 
 PARTITIONS = 4
 WORKERS = 3
 SINKS = 2
-DISK_MB = 2_048
-"""Of the engine's own file system, where one can be mounted: small enough to be filled."""
-
-TEND_S = 0.1
-ANSWERS = (OSError, EOFError, Error)
+LOOK_S = 0.1
+ANSWERS = (OSError, EOFError, Error, KafkaException)
+COMMAND_S_MAX = 120
+STARTS_S_MAX = 240
 
 
 class Rig:
-    """Broker, engine behind a proxy, three workers of which two run, two sinks of which one runs."""
+    """Broker, engine behind a proxy, gateway, three workers of which two run, two sinks of which one runs."""
 
     def __init__(self, directory: Path, mutation: str) -> None:
         settings = load()
@@ -47,26 +52,31 @@ class Rig:
         self.engine_port, self.engine_http_port = free_port(), free_port()
         self.kafka = f"{HOST}:{self.kafka_port}"
         self.proxy = Proxy(self.engine_port)
-        self.disk = directory / "engine" / "disk"
-        self.mounted = False
+        self.disk = Disk(directory / "engine" / "disk")
         (directory / "logs").mkdir(parents=True)
+        self.log = Log(self.kafka)
+        self.kafka_data = directory / "kafka" / "data"
+        self._running = contextlib.ExitStack()
         broker = Broker(
             directory / "kafka", settings.cache_dir, self.kafka_port, free_port(), settings.kafka_heap_mb
         )
         self.broker = self._program("broker", broker.prepare(), {})
-        engine = ["-m", "phonemeter.engine", "--data", str(self.disk / "data")]
+        engine = ["-m", "phonemeter.engine", "--data", str(self.disk.path / "data")]
         ports = ["--native-port", str(self.engine_port), "--http-port", str(self.engine_http_port)]
         self.engine = self._program("engine", (sys.executable, *engine, *ports), {})
         self.workers = [self._worker(number, mutation) for number in range(WORKERS)]
         self.sinks = [self._sink(number, mutation) for number in range(SINKS)]
+        self.gateway_port = free_port()
+        self.key, stored_key = key_with(events_per_s=1_000_000)
+        self.gateway = self._gateway(stored_key)
 
     @property
     def programs(self) -> list[Program]:
-        return [self.broker, self.engine, *self.workers, *self.sinks]
+        return [self.broker, self.engine, *self.workers, *self.sinks, self.gateway]
 
     @property
     def clickhouse(self) -> str:
-        """The engine without the proxy before it."""
+        """The address of the engine, without the proxy."""
         return f"clickhouse://default@{HOST}:{self.engine_port}/phonemeter"
 
     def __enter__(self) -> Self:
@@ -77,25 +87,21 @@ class Rig:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
 
     def until(self, condition: Callable[[], bool], within_s: float) -> bool:
-        """Keep everything running until the condition holds; whether it did within the time."""
+        """Wait until the condition holds; False if it did not in time."""
         deadline_s = time.monotonic() + within_s
         while time.monotonic() < deadline_s:
-            for program in self.programs:
-                program.tend()
             if condition():
                 return True
-            time.sleep(TEND_S)
+            time.sleep(LOOK_S)
         return False
 
     def rest(self, seconds: float) -> None:
-        """Keep everything running for a while."""
-        self.until(lambda: False, seconds)
+        """Let everything run for a while."""
+        time.sleep(seconds)
 
     def engine_answers(self) -> bool:
         try:
@@ -104,8 +110,8 @@ class Rig:
             return False
 
     def visible(self, event_ids: list[str]) -> bool:
-        """Whether all these events have a line in ClickHouse."""
-        listed = ", ".join(f"'{event_id}'" for event_id in shortened(event_ids, verdict.ID_DIGITS))
+        """True if all these events are in ClickHouse."""
+        listed = ", ".join(f"'{event_id}'" for event_id in shorten_ids(event_ids, verdict.ID_DIGITS))
         query = f"SELECT uniqExact(event_id) FROM ledger WHERE event_id IN ({listed})"  # noqa: S608 - our own ids
         try:
             return bool(verdict.ask(self.engine_port, query) == [(len(event_ids),)])
@@ -113,74 +119,97 @@ class Rig:
             return False
 
     def look(self) -> Count:
-        """The quick look at what is stored; as if all were well while the engine does not answer."""
+        """A quick check of what is stored; without a finding while the engine does not answer."""
         try:
-            return verdict.quick_look(self.engine_port)
+            return verdict.quick_look(self.engine_port, self.log)
         except ANSWERS:
             return Count(0, 0)
 
     def all_stored(self) -> bool:
-        """Whether nothing moves any more: the log is metered, and the ledger stored."""
+        """True once the whole log is metered and stored."""
         try:
-            log = Log(self.kafka)
-            ends = log.ends("phone-events")
-            stored = dict(
-                verdict.ask(
-                    self.engine_port,
-                    "SELECT source_partition, max(source_offset) + 1 FROM ledger GROUP BY source_partition",
-                )
+            ends = {number: known[-1] for number, known in self.log.offsets().items() if known}
+            stored = verdict.ask(
+                self.engine_port,
+                "SELECT source_partition, max(source_offset) FROM ledger GROUP BY source_partition",
             )
         except ANSWERS:
             return False
-        return {partition: end for partition, end in ends.items() if end} == stored and bool(log.ends(LEDGER))
+        return bool(ends) and ends == dict(stored)
+
+    def make_anew(self) -> None:
+        """Delete `phone-events` and create it again, empty."""
+        with admin(self.kafka) as client:
+            client.delete_topics([EVENTS])
+            if not self.until(lambda: EVENTS not in client.list_topics(), STARTS_S_MAX):
+                raise TimeoutError(f"{EVENTS} cannot be deleted")
+        if not self.until(self._kafka_answers, STARTS_S_MAX):
+            raise TimeoutError(f"{EVENTS} cannot be made again")
+        self.log.forget()
+
+    def read_logs(self) -> dict[str, int]:
+        """The sizes of the workers' log files."""
+        return {worker.name: len(_content(worker.log)) for worker in self.workers}
+
+    def refusal(self, since: dict[str, int]) -> str:
+        """The first sentence since then with which a worker stopped and named a command that helps."""
+        for worker in self.workers:
+            said = _content(worker.log)[since[worker.name] :]
+            for line in said.decode(errors="replace").splitlines():
+                if "the worker stops: " in line and "`phonemeter " in line:
+                    return line.partition("the worker stops: ")[2]
+        return ""
+
+    def command(self, line: str) -> int:
+        """Run a command of phonemeter that a sentence names; returns its exit status."""
+        environ = {
+            "PHONEMETER_KAFKA": self.kafka,
+            "PHONEMETER_CLICKHOUSE": self.clickhouse,
+            "PHONEMETER_CLOCK": "events",
+            "PHONEMETER_DATA_DIR": str(self.directory / "commands"),
+        }
+        with (self.directory / "logs" / "commands.log").open("ab") as log:
+            log.write(f"$ {line}\n".encode())
+            log.flush()
+            ended = subprocess.run(
+                child_command((sys.executable, "-m", "phonemeter", *line.split()[1:])),
+                cwd=ROOT,
+                env={**os.environ, **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                timeout=COMMAND_S_MAX,
+                check=False,
+            )
+        return ended.returncode
 
     def second_engine(self) -> tuple[int, str]:
-        """What becomes of an engine that is started on the directory of the one that runs."""
+        """Start an engine on the directory of the running one; returns exit status and errors."""
         ports = ["--native-port", "0", "--http-port", "0"]
-        command = [sys.executable, "-m", "phonemeter.engine", "--data", str(self.disk / "data"), *ports]
-        ended = subprocess.run(tied(command), capture_output=True, text=True, timeout=30, check=False)
+        command = [sys.executable, "-m", "phonemeter.engine", "--data", str(self.disk.path / "data"), *ports]
+        ended = subprocess.run(
+            child_command(command), capture_output=True, text=True, timeout=30, check=False
+        )
         return ended.returncode, ended.stderr
 
-    @contextlib.contextmanager
-    def full_disk(self) -> Iterator[str]:
-        """No room for the engine's files; says how that was done."""
-        if self.mounted:
-            filler = self.disk / "filler"
-            try:
-                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-                    while True:
-                        file.write(bytes(1 << 20))
-                yield "its file system is full"
-            finally:
-                filler.unlink(missing_ok=True)
-        else:
-            self.engine.limit_files(1_024)
-            try:
-                yield "its files may have 1 KiB at most, because no file system can be mounted here"
-            finally:
-                self.engine.limit_files(-1)
-
     def _start(self) -> None:
-        self._mount()
+        self.disk.mount()
+        self._running.enter_context(tended(self.programs))
         self.broker.start()
         self.engine.start()
-        if not self.until(self._kafka_answers, 60) or not self.until(self.engine_answers, 60):
+        if not self.until(self._kafka_answers, STARTS_S_MAX) or not self.until(
+            self.engine_answers, STARTS_S_MAX
+        ):
             raise TimeoutError(f"Kafka or the engine did not start; see {self.directory / 'logs'}")
-        for program in (*self.workers[:2], self.sinks[0]):
+        for program in (*self.workers[:2], self.sinks[0], self.gateway):
             program.start()
 
     def _stop(self) -> None:
-        for program in (*self.workers, *self.sinks, self.engine, self.broker):
+        self._running.close()
+        for program in (*self.workers, *self.sinks, self.gateway, self.engine, self.broker):
             program.end()
         self.proxy.close()
-        if self.mounted:
-            subprocess.run(["umount", "--lazy", str(self.disk)], check=False)
-
-    def _mount(self) -> None:
-        self.disk.mkdir(parents=True)
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "phonemeter-torture", str(self.disk)]
-        if shutil.which("mount"):
-            self.mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
+        self.disk.unmount()
 
     def _kafka_answers(self) -> bool:
         try:
@@ -217,6 +246,23 @@ class Rig:
             },
         )
 
+    def _gateway(self, key: ApiKey) -> Program:
+        keys = msgspec.json.encode([key]).decode()
+        return self._program(
+            "gateway",
+            (sys.executable, "-m", "tests.producers.gateway.run_gateway", keys),
+            {
+                "PHONEMETER_KAFKA": self.kafka,
+                "PHONEMETER_GATEWAY_PORT": str(self.gateway_port),
+                "PHONEMETER_GATEWAY_METRICS_PORT": str(free_port()),
+                "PHONEMETER_GATEWAY_ACCESS_LOG": "false",
+            },
+        )
+
     def _program(self, name: str, command: tuple[str, ...], environ: dict[str, str]) -> Program:
         log = self.directory / "logs" / f"{name}.log"
         return Program(name, command, environ, self.directory / name, log)
+
+
+def _content(log: Path) -> bytes:
+    return log.read_bytes() if log.exists() else b""

@@ -1,19 +1,17 @@
-"""What the rules alone say of the log on the broker, and what is stored: line by line."""
+"""The comparison of what is stored with the log on the broker, metered by the rules alone."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from clickhouse_driver import Client
-from kafka import KafkaConsumer, TopicPartition
 
 from metering import dead_letters, topics
 from metering.ledger import COLUMNS
-from metering.partition import Metered, PartitionState, Record, meter
-from metering.rules import Rules
-from sinks.lines import shortened
+from metering.partition import MeteringResult
+from sinks.entry_columns import shorten_ids
 from sinks.settings import SinkSettings
+from tests.torture.log import Log
 
 HOST = "127.0.0.1"
 RENAMED = {
@@ -23,12 +21,12 @@ RENAMED = {
 }
 ASKS_S_MAX = 20
 ID_DIGITS: int = SinkSettings.model_fields["event_id_digits"].default
-"""How many digits of hashed ids the sinks keep: they run with the default."""
+"""Digits of hashed ids that the sinks keep by default."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """What a quick look finds: records of the log without a line, lines beyond the first of an identity."""
+    """The findings of a quick look: records without an entry, and entries that are stored again."""
 
     lost: int
     doubled: int
@@ -36,7 +34,7 @@ class Count:
 
 @dataclass
 class Verdict:
-    """The comparison of everything, line by line."""
+    """The result of comparing all entries."""
 
     records: int = 0
     lines: int = 0
@@ -53,7 +51,7 @@ class Verdict:
 
 
 def ask(port: int, query: str) -> list[tuple[Any, ...]]:
-    """A query, on a connection of its own."""
+    """Run a query on a connection of its own."""
     with Client(
         HOST, port, "phonemeter", connect_timeout=2, send_receive_timeout=ASKS_S_MAX, sync_request_timeout=2
     ) as client:
@@ -61,66 +59,38 @@ def ask(port: int, query: str) -> list[tuple[Any, ...]]:
         return found
 
 
-def quick_look(port: int) -> Count:
-    """Every record of the log leaves a line, so a hole in the offsets is a loss."""
+def quick_look(port: int, log: Log) -> Count:
+    """Count losses and doubles: every committed record has an entry."""
     ((doubled,),) = ask(port, "SELECT count() - uniqExact(source_partition, source_offset, line) FROM ledger")
-    holes = ask(
-        port, "SELECT max(source_offset) + 1 - uniqExact(source_offset) FROM ledger GROUP BY source_partition"
+    log.offsets()
+    stands = ask(
+        port,
+        "SELECT source_partition, max(source_offset), uniqExact(source_offset) FROM ledger "
+        "GROUP BY source_partition",
     )
-    return Count(sum(hole for (hole,) in holes), doubled)
-
-
-class Log:
-    """The log as it stands on the broker, metered by the rules alone, one partition at a time."""
-
-    def __init__(self, kafka: str) -> None:
-        self._kafka = kafka
-
-    def ends(self, topic: str) -> dict[int, int]:
-        client = KafkaConsumer(bootstrap_servers=self._kafka, enable_auto_commit=False)
-        try:
-            tps = [TopicPartition(topic, partition) for partition in client.partitions_for_topic(topic) or ()]
-            return {tp.partition: end for tp, end in client.end_offsets(tps).items()}
-        finally:
-            client.close()
-
-    def metered(self, partition: int) -> Metered:
-        return meter(PartitionState(partition), self.records(topics.EVENTS, partition), Rules())
-
-    def records(self, topic: str, partition: int) -> Iterator[Record]:
-        tp = TopicPartition(topic, partition)
-        client = KafkaConsumer(
-            bootstrap_servers=self._kafka, enable_auto_commit=False, auto_offset_reset="earliest"
-        )
-        try:
-            client.assign([tp])
-            end = client.end_offsets([tp])[tp]
-            while client.position(tp) < end:
-                for records in client.poll(500).values():
-                    yield from (Record(r.offset, r.timestamp, r.key, r.value) for r in records)
-        finally:
-            client.close()
+    holes = (log.records_up_to(partition, highest) - stored for partition, highest, stored in stands)
+    return Count(sum(max(0, hole) for hole in holes), doubled)
 
 
 def judge(kafka: str, engine_port: int) -> Verdict:
-    """Compare all that is stored with what the rules say, exactly."""
+    """Compare all stored entries with those of the rules alone."""
     verdict, log = Verdict(), Log(kafka)
-    for partition, end in log.ends(topics.EVENTS).items():
+    verdict.records = sum(map(len, log.offsets().values()))
+    for partition in log.partitions(topics.EVENTS):
         truth = log.metered(partition)
-        verdict.records += end
         _compare_lines(verdict, engine_port, partition, truth)
         _compare_dead_letters(verdict, log, partition, truth)
     return verdict
 
 
-def _compare_lines(verdict: Verdict, engine_port: int, partition: int, truth: Metered) -> None:
+def _compare_lines(verdict: Verdict, engine_port: int, partition: int, truth: MeteringResult) -> None:
     names = ", ".join(RENAMED.get(name, name) for name in COLUMNS)
     rows = ask(
         engine_port,
         f"SELECT {names} FROM ledger WHERE source_partition = {partition} "  # noqa: S608 - our own names
         "ORDER BY source_offset, line",
     )
-    ids = shortened([entry.event_id for entry in truth.entries], ID_DIGITS)
+    ids = shorten_ids([entry.event_id for entry in truth.entries], ID_DIGITS)
     wanted = {
         (entry.offset, entry.line): msgspec.structs.astuple(msgspec.structs.replace(entry, event_id=kept))
         for entry, kept in zip(truth.entries, ids, strict=True)
@@ -142,7 +112,7 @@ def _compare_lines(verdict: Verdict, engine_port: int, partition: int, truth: Me
         _note(verdict, f"partition {partition}: not stored: {wanted[min(missing)]}")
 
 
-def _compare_dead_letters(verdict: Verdict, log: Log, partition: int, truth: Metered) -> None:
+def _compare_dead_letters(verdict: Verdict, log: Log, partition: int, truth: MeteringResult) -> None:
     kept = {dead_letters.decode(r.value or b"") for r in log.records(topics.DEAD_LETTERS, partition)}
     verdict.dead_letters += len(truth.dead_letters)
     verdict.dead_letters_lost += len(set(truth.dead_letters) - kept)

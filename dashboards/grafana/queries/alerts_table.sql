@@ -1,7 +1,8 @@
 SELECT
-    alerts.time AS time, alerts.appid AS appid, alerts.capability AS capability, alerts.reason AS reason,
+    alerts.time AS time, label, alerts.appid AS appid, alerts.capability AS capability, alerts.reason AS reason,
     alerts.recovered AS recovered, pack_id, remaining, level_percent, days, hours_left, routes, if(sent = '', 'nobody', sent) AS sent
 FROM alerts
+INNER JOIN apps ON apps.appid = alerts.appid
 LEFT JOIN
 (
     SELECT
@@ -12,7 +13,8 @@ LEFT JOIN
             hasAny(states, ['waiting', 'sending']), 'waiting',
             has(states, 'held'), 'held',
             has(states, 'acknowledged'), 'acknowledged',
-            'delivered') AS sent
+            has(states, 'delivered'), 'delivered',
+            'not_sent') AS sent
     FROM deliveries
     WHERE appid IN (${app:singlequote})
     GROUP BY alert_id

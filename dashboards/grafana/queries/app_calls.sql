@@ -13,6 +13,6 @@ FROM
         AND day BETWEEN toDate($__fromTime, 'Asia/Shanghai') AND toDate($__toTime, 'Asia/Shanghai')
     GROUP BY day
     ORDER BY day WITH FILL FROM toDate($__fromTime, 'Asia/Shanghai')
-        TO least(toDate($__toTime, 'Asia/Shanghai'), assumeNotNull((SELECT toDate(max(time), 'Asia/Shanghai') FROM ledger))) + 1
+        TO least(toDate($__toTime, 'Asia/Shanghai'), assumeNotNull((SELECT toDate(now, 'Asia/Shanghai') FROM clock))) + 1
 )
 ORDER BY time

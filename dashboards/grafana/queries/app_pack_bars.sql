@@ -1,4 +1,4 @@
-SELECT time, pack, left_percent
+SELECT time, pack, left_percent AS Value
 FROM
 (
     SELECT toDateTime(day, 'Asia/Shanghai') AS time, pack_id AS pack, toFloat64(if(pack_burndown.remaining = 0, -1, round(100 * pack_burndown.remaining / pack_burndown.calls, 1))) AS left_percent
@@ -16,7 +16,7 @@ WHERE pack IN
     FROM packs
     WHERE appid = '${app}' AND capability IN (${capability:singlequote}) AND starts_at <= $__toTime AND expires_at >= $__fromTime
         AND status != 'refunded'
-    ORDER BY status IN ('lapsed', 'exhausted'), expires_at
+    ORDER BY status NOT IN ('active', 'pending'), expires_at
     LIMIT 20
 )
 ORDER BY time, pack

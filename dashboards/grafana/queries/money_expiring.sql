@@ -1,7 +1,8 @@
-WITH assumeNotNull((SELECT max(time) FROM ledger)) AS newest
-SELECT appid, capability, pack_id, round(dateDiff('second', newest, expires_at) / 86400, 1) AS days, expires_at, packs.remaining AS remaining,
-    price_micro_yuan / 1000000 * packs.remaining / packs.calls AS yuan
+WITH assumeNotNull((SELECT now FROM clock)) AS at
+SELECT label, packs.appid AS appid, packs.capability AS capability, pack_id, round(dateDiff('second', at, packs.expires_at) / 86400, 1) AS days,
+    packs.expires_at AS expires_at, packs.remaining AS remaining, price_micro_yuan / 1000000 * packs.remaining / packs.calls AS yuan
 FROM packs
-WHERE status IN ('active', 'pending') AND packs.remaining > 0 AND appid IN (${app:singlequote}) AND capability IN (${capability:singlequote})
-ORDER BY packs.expires_at, appid, pack_id
+INNER JOIN apps ON apps.appid = packs.appid
+WHERE status IN ('active', 'pending') AND packs.remaining > 0 AND packs.appid IN (${app:singlequote}) AND packs.capability IN (${capability:singlequote})
+ORDER BY packs.expires_at, label, pack_id
 LIMIT 100

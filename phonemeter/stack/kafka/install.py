@@ -1,60 +1,52 @@
-"""Kafka's jars: fetched once by Maven into a directory that every stack of the user shares."""
+"""Jars by a lock file: fetched once into a directory that every stack of the user shares."""
 
 import fcntl
 import hashlib
-import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from phonemeter.errors import OperationError, UserError
-from phonemeter.stack.tied import tied
+from phonemeter.errors import OperationError
+from phonemeter.stack.launch import child_command
 
-POM = Path(__file__).with_name("pom.xml")
+KAFKA: Final = Path(__file__).with_name("jgo.lock.toml")
 DOWNLOAD_TIMEOUT_S = 540
 OUTPUT_CHARS_MAX = 300
 
 
-def installed_libs(cache_dir: Path) -> Path:
-    """Directory of the jars, downloaded now if it is not there yet. Blocking.
+def installed_libs(cache_dir: Path, lock: Path = KAFKA) -> Path:
+    """Directory of the jars that a lock file names, downloaded now if it is not there yet. Blocking.
 
-    The directory carries a digest of the pom, so another Kafka version gets another directory. A download
-    goes to a temporary directory that is renamed when it is complete: half a one is never taken for a whole.
+    The name of the directory has a digest of the lock file, so another version has another directory. A
+    download goes to a temporary directory that is renamed when it is complete.
 
     Raises:
-        UserError: Maven is missing.
-        OperationError: Maven could not fetch the jars.
+        OperationError: the jars could not be fetched, or are not the locked ones.
     """
-    digest = hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
-    libs = cache_dir / f"kafka-libs-{digest}"
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+    libs = cache_dir / f"{lock.parent.name}-libs-{digest}"
     if libs.is_dir():
         return libs
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise UserError(
-            "Maven (mvn) is not installed; it fetches Kafka's jars. Install it with: apt-get install -y maven"
-        )
     cache_dir.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(cache_dir / "download.lock"):
         if not libs.is_dir():
-            _download(maven, libs)
+            _download(lock, libs)
     return libs
 
 
-def _download(maven: str, libs: Path) -> None:
+def _download(lock: Path, libs: Path) -> None:
+    """Download in a child process, which ends with this one."""
     with tempfile.TemporaryDirectory(prefix=f"{libs.name}.partial-", dir=libs.parent) as partial:
-        pom, target = Path(partial, "pom.xml"), Path(partial, "libs")
-        shutil.copyfile(POM, pom)
+        target = Path(partial, "libs")
+        target.mkdir()
         try:
-            result = subprocess.run(  # noqa: S603 - our own pom, Maven from the user's path
-                tied(
-                    (
-                        *(maven, "--batch-mode", "--quiet", "-Dstyle.color=never", "--file", str(pom)),
-                        *("dependency:copy-dependencies", "-DincludeScope=runtime"),
-                        f"-DoutputDirectory={target}",
-                    )
+            result = subprocess.run(  # noqa: S603 - our own module
+                child_command(
+                    (sys.executable, "-m", "phonemeter.stack.kafka.download", str(lock), str(target))
                 ),
                 capture_output=True,
                 text=True,
@@ -63,12 +55,13 @@ def _download(maven: str, libs: Path) -> None:
             )
         except subprocess.TimeoutExpired:
             raise OperationError(
-                f"Maven did not fetch Kafka's jars within {DOWNLOAD_TIMEOUT_S} s; try again."
+                f"Kafka's jars were not fetched within {DOWNLOAD_TIMEOUT_S} s; try again."
             ) from None
-        if result.returncode != 0 or not target.is_dir():
-            said = " ".join((result.stdout + result.stderr).split())[:OUTPUT_CHARS_MAX]
+        if result.returncode != 0:
+            said = " ".join(result.stderr.split())[-OUTPUT_CHARS_MAX:]
             raise OperationError(
-                f"Maven could not fetch Kafka's jars; check the network and Maven's settings. It said: {said}"
+                "Kafka's jars could not be fetched; check the network, or name a mirror of Maven's central "
+                f"repository in ~/.m2/settings.xml. The download said: {said}"
             )
         target.rename(libs)
 

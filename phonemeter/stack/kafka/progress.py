@@ -1,4 +1,4 @@
-"""How far the services have come, as they have told Kafka."""
+"""The progress of the worker and the sink, as committed to Kafka."""
 
 from typing import Final, NamedTuple
 
@@ -12,8 +12,8 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from metering.topics import EVENTS, LEDGER, SINK_GROUP, WORKER_GROUP
-from sinks.lines import Position
-from sinks.source import position_of
+from sinks.ledger_source import position_of
+from sinks.position import Position
 
 NO_COORDINATOR_YET: Final = (
     CoordinatorLoadInProgressError,
@@ -22,23 +22,22 @@ NO_COORDINATOR_YET: Final = (
 )
 
 
-class Reached(NamedTuple):
-    """How far the worker and the sink say they have come.
+class ServiceProgress(NamedTuple):
+    """The progress of the worker and the sink.
 
     Attributes:
-        metered: per partition, the offset of the next event to be metered; all before it are in the ledger.
-        stored: per partition, the last line that ClickHouse has acknowledged.
+        metered: per partition, the offset of the next event to meter; all before it are in the ledger.
+        stored: per partition, the last entry that ClickHouse has acknowledged.
     """
 
     metered: dict[int, int]
     stored: dict[int, Position]
 
 
-def how_far(client: KafkaAdminClient) -> Reached:
-    """What the worker and the sink have told Kafka.
+def service_progress(client: KafkaAdminClient) -> ServiceProgress:
+    """Read the committed progress.
 
-    The worker tells how far its stored state is, as of some seconds ago. But what the sink has stored was
-    metered before, so the worker has come as far as that.
+    The worker commits some seconds late; what the sink has stored counts as metered too.
     """
     stored = {
         at.partition: position_of(done.metadata)
@@ -50,7 +49,7 @@ def how_far(client: KafkaAdminClient) -> Reached:
         for at, done in committed(client, WORKER_GROUP).items()
         if at.topic == EVENTS
     }
-    return Reached(
+    return ServiceProgress(
         {
             partition: max(metered.get(partition, 0), stored[partition].offset if partition in stored else 0)
             for partition in metered.keys() | stored.keys()
@@ -60,10 +59,10 @@ def how_far(client: KafkaAdminClient) -> Reached:
 
 
 def committed(client: KafkaAdminClient, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
-    """What a consumer group has committed; nothing before its first consumer."""
+    """The committed offsets of a consumer group; empty before its first consumer."""
     try:
         offsets: dict[TopicPartition, OffsetAndMetadata] = client.list_group_offsets(group)[group]
     except NO_COORDINATOR_YET:
-        # Kafka begins to coordinate when the first consumer asks.
+        # Kafka assigns a coordinator when the first consumer joins.
         return {}
     return offsets

@@ -1,138 +1,178 @@
-"""The topics on a broker: created where missing, refused where they are not what the rules rely on."""
+"""The topics on a broker: created if missing, refused or repaired if not configured as the rules need."""
 
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+from kafka.errors import (
+    InvalidConfigurationError,
+    KafkaError,
+    NoError,
+    PolicyViolationError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from metering.topics import ALL
-from phonemeter.errors import OperationError, UserError
+from metering.preconditions import INSYNC, Breach, FoundTopic, breaches, required_insync_replicas
+from metering.topics import ALL, DURABLE
+from phonemeter.errors import UserError
+from phonemeter.kafka_admin import admin
+from sinks.preconditions import found_topics
 
-CONNECT_TIMEOUT_MS: Final = 10_000
-REQUEST_TIMEOUT_MS: Final = 15_000
+NOT_REPAIRED: Final = {
+    "message.timestamp.type": "Records that it has keep the time that their producer gave them, and are "
+    "metered with that.",
+    "cleanup.policy": "What was deleted before is gone: compare what producers sent with `phonemeter audit`.",
+    "retention.ms": "What was deleted before is gone: `phonemeter audit` says whether the log is whole.",
+    "retention.bytes": "What was deleted before is gone: `phonemeter audit` says whether the log is whole.",
+}
+"""The remaining damage after a setting is corrected, by setting."""
+
+FORBIDDEN: Final = (InvalidConfigurationError, PolicyViolationError)
+"""Errors of a managed Kafka for settings that its users may not change."""
+
+SEEN_S_MAX: Final = 10.0
+
+Setting = tuple[str, str]
+"""A topic and the name of a setting."""
 
 
-class _Admin(KafkaAdminClient):  # type: ignore[misc] # kafka-python has no types
-    """Closes what kafka-python 3.0.12 leaves open, a thread and sockets, when what answers is no broker."""
+@dataclass(frozen=True, slots=True)
+class TopicChanges:
+    """The changes that were made to the topics.
 
-    def __init__(self, **configs: object) -> None:
-        try:
-            super().__init__(**configs)
-        except KafkaError:
-            self._client.close()
-            self._net.stop()
-            raise
-
-
-@contextmanager
-def admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
-    """kafka-python's admin client on the brokers, closed at the end.
-
-    Raises:
-        OperationError: the brokers do not answer, or refuse what is asked of them.
+    Attributes:
+        created: the names of the topics that were missing.
+        changed: a sentence per setting that was changed.
+        advice: a sentence per setting that could be safer, or that this Kafka does not allow to be set.
     """
-    try:
-        # Asked first, because it is quick and kafka-python leaves sockets open when it finds nobody.
-        _connect_to_any(bootstrap)
-        client = _Admin(
-            bootstrap_servers=bootstrap.split(","),
-            bootstrap_timeout_ms=CONNECT_TIMEOUT_MS,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-        )
-    except (KafkaError, OSError) as error:
-        raise OperationError(
-            f"Kafka at {bootstrap} does not answer; start it (phonemeter up) or set PHONEMETER_KAFKA "
-            f"(kafka in phonemeter.toml) to where it is."
-        ) from error
-    try:
-        yield client
-    except KafkaError as error:
-        why = getattr(error, "description", None) or str(error)
-        raise OperationError(f"Kafka at {bootstrap} did not do what was asked: {why}") from error
-    finally:
-        client.close()
+
+    created: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
 
 
-def _connect_to_any(bootstrap: str) -> None:
-    """Raise the last server's OSError if none of them accepts a connection."""
-    refused: OSError | None = None
-    for server in bootstrap.split(","):
-        host, _, port = server.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_MS / 1000).close()
-        except OSError as error:
-            refused = error
-        else:
-            return
-    if refused is not None:
-        raise refused
+def ensure_topics(bootstrap: str, partitions: int, *, fix: bool = False) -> TopicChanges:
+    """Create the topics that are missing and check the others. Blocking.
 
-
-def ensure_topics(bootstrap: str, partitions: int) -> list[str]:
-    """Create the topics that are missing and check the others; the names of those created. Blocking.
+    `fix` corrects wrong settings as far as possible.
 
     Raises:
         OperationError: the brokers do not answer.
         UserError: a topic has another number of partitions, or a configuration that breaks the rules.
     """
+    outcome = TopicChanges()
     with admin(bootstrap) as client:
-        created = _create_missing(client, partitions)
-        _check_partitions(client, partitions)
-        _check_configs(client)
-    return created
+        _create_missing(client, partitions, outcome)
+        found = found_topics(client)
+        told = breaches(found)
+        if fix:
+            _fix(client, [one for one in told if one.fixable], outcome)
+            found = found_topics(client)
+            told = breaches(found)
+    outcome.advice.extend(one.sentence for one in told if one.weight == "advice")
+    refused = [one.sentence for one in told if one.weight != "advice"]
+    if refused:
+        raise UserError(" ".join(refused))
+    _check_partitions(found, partitions)
+    return outcome
 
 
-def _create_missing(client: KafkaAdminClient, partitions: int) -> list[str]:
-    """Ask for all: the controller knows which exist, a broker's list of topics may lag behind."""
+def _create_missing(client: KafkaAdminClient, partitions: int, outcome: TopicChanges) -> None:
+    """Create all: only the controller knows which exist, a broker's list of topics may be out of date."""
+    try:
+        outcome.created.extend(_create(client, partitions, DURABLE))
+    except FORBIDDEN as error:
+        outcome.created.extend(_create(client, partitions, {}))
+        outcome.advice.append(
+            f"This Kafka does not let {', '.join(DURABLE)} be set ({error}): see that its own value is false."
+        )
+    client.wait_for_topics([topic.name for topic in ALL])
+    if outcome.created:
+        _set_min_insync(client, outcome.created)
+
+
+def _create(client: KafkaAdminClient, partitions: int, durable: dict[str, str]) -> list[str]:
     wanted = {
         topic.name: {
             "num_partitions": partitions,
-            # Minus one: the broker's default, 1 in the stack, 3 in a cluster that says so.
+            # Minus one is the broker's default: 1 in the stack, usually 3 in a cluster.
             "replication_factor": -1,
-            "configs": topic.config,
+            "configs": {**topic.config, **durable},
         }
         for topic in ALL
     }
     created = []
+    refused: KafkaError | None = None
     for answer in client.create_topics(wanted, raise_errors=False)["topics"]:
         error = for_code(answer["error_code"])
         if error is NoError:
             created.append(answer["name"])
         elif error is not TopicAlreadyExistsError:
-            raise error(answer["error_message"])
-    client.wait_for_topics(list(wanted))
+            refused = error(answer["error_message"])
+    if refused is not None:
+        raise refused
     return created
 
 
-def _check_partitions(client: KafkaAdminClient, partitions: int) -> None:
-    described = {one["name"]: one for one in client.describe_topics([topic.name for topic in ALL])}
-    counts = {topic.name: len(described[topic.name]["partitions"]) for topic in ALL}
-    if len(set(counts.values())) > 1:
-        told = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise UserError(
-            f"The topics have different numbers of partitions ({told}): one was changed after it was made, "
-            f"and an app's state does not move with its key; restore it, or start over with empty topics."
-        )
-    for name, found in counts.items():
-        if found != partitions:
+def _set_min_insync(client: KafkaAdminClient, created: Sequence[str]) -> None:
+    """Set the number of replicas that must acknowledge, now that the number of replicas is known."""
+    set_here: dict[Setting, str] = {}
+    for name, topic in found_topics(client).items():
+        least = str(required_insync_replicas(topic.replicas))
+        if name in created and topic.config is not None and topic.config.get(INSYNC, least) != least:
+            # The check that follows reports a setting that may not be set.
+            refusal = alter(client, name, {INSYNC: least})
+            if not refusal:
+                set_here[name, INSYNC] = least
+    wait_until_seen(client, set_here)
+
+
+def _fix(client: KafkaAdminClient, wrong: Sequence[Breach], outcome: TopicChanges) -> None:
+    set_here: dict[Setting, str] = {}
+    for one in wrong:
+        refusal = alter(client, one.topic, {one.setting: one.wanted})
+        if refusal:
+            outcome.advice.append(
+                f"This Kafka does not let {one.setting} of {one.topic} be set to {one.wanted}: {refusal}"
+            )
+            continue
+        set_here[one.topic, one.setting] = one.wanted
+        told = f"Topic {one.topic}: {one.setting} was {one.found} and is {one.wanted}."
+        outcome.changed.append(" ".join(filter(None, (told, NOT_REPAIRED.get(one.setting)))))
+    wait_until_seen(client, set_here)
+
+
+def alter(client: KafkaAdminClient, topic: str, config: dict[str, str]) -> str:
+    """Set some of a topic's configuration; returns the reason if it was refused."""
+    asked = ConfigResource(ConfigResourceType.TOPIC, topic, config)
+    answer: str = client.alter_configs([asked], raise_on_unknown=False)["topic"][topic]
+    return "" if answer == "OK" else answer
+
+
+def wait_until_seen(client: KafkaAdminClient, wanted: Mapping[Setting, str]) -> None:
+    """Wait until the brokers have a change that the controller has accepted."""
+
+    def seen() -> bool:
+        found = found_topics(client)
+        return all((found[topic].config or {}).get(key) == value for (topic, key), value in wanted.items())
+
+    Retrying(
+        retry=retry_if_result(lambda seen: not seen),
+        wait=wait_fixed(0.1),
+        stop=stop_after_delay(SEEN_S_MAX),
+        retry_error_callback=lambda _: False,
+    )(seen)
+
+
+def _check_partitions(found: dict[str, FoundTopic], partitions: int) -> None:
+    for topic in ALL:
+        count = found[topic.name].partitions
+        if count != partitions:
             raise UserError(
-                f"Topic {name} has {found} partitions but PHONEMETER_PARTITIONS (partitions in "
-                f"phonemeter.toml) is {partitions}; set it to {found}: an app's state lives in its partition "
+                f"Topic {topic.name} has {count} partitions but PHONEMETER_PARTITIONS (partitions in "
+                f"phonemeter.toml) is {partitions}; set it to {count}: an app's state lives in its partition "
                 f"and does not move."
             )
-
-
-def _check_configs(client: KafkaAdminClient) -> None:
-    resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name, list(topic.config)) for topic in ALL]
-    found = client.describe_configs(resources, config_filter="all")["topic"]
-    for topic in ALL:
-        for key, wanted in topic.config.items():
-            value = found[topic.name][key]["value"]
-            if value != wanted:
-                raise UserError(
-                    f"Topic {topic.name} has {key}={value} but the rules of metering rely on {wanted}; set "
-                    f"it with: kafka-configs.sh --alter --topic {topic.name} --add-config {key}={wanted}"
-                )

@@ -9,20 +9,25 @@ from kafka import TopicPartition
 from metering.ledger import Entry
 from metering.topics import EVENTS, LEDGER
 from phonemeter.audit.auditor import audit
-from phonemeter.audit.report import Place, PlaceReport, Report
+from phonemeter.audit.report import AuditReport, Place, PlaceReport
 from phonemeter.errors import OperationError
+from phonemeter.kafka_admin import admin
 from phonemeter.settings import Settings
-from phonemeter.stack.kafka.topics import admin
 from sinks.connection import connect
 from tests.metering.building import APP, at, purchased, succeeded
 from tests.phonemeter.audit.parts import World, audit_settings
-
-pytestmark = pytest.mark.stack
 
 KEY = APP.encode()
 
 
 settings = audit_settings
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ids forgotten at once, so that what comes again with a later time counts again."""
+    monkeypatch.setattr("metering.remembered_ids.CHUNK_IDS", 1)
+    monkeypatch.setenv("PHONEMETER_REMEMBERED_IDS_MAX", "0")
 
 
 @pytest.fixture
@@ -40,11 +45,11 @@ def world(settings: Settings) -> Iterator[World]:
         yield world
 
 
-def wrong(report: Report) -> dict[str, dict[str, int]]:
+def wrong(report: AuditReport) -> dict[str, dict[str, int]]:
     return {place: found.kinds for place, found in report.places.items() if found.kinds}
 
 
-def only(report: Report, place: Place) -> PlaceReport:
+def only(report: AuditReport, place: Place) -> PlaceReport:
     """The one place that differs."""
     assert list(wrong(report)) == [place]
     return report.places[place]
@@ -64,17 +69,36 @@ def test_a_ledger_that_is_what_the_rules_say_is_clean(world: World, settings: Se
     assert report.places["phone-dead-letters"].items == 2
 
 
-def test_an_event_that_came_back_beyond_the_window_is_named(world: World, settings: Settings) -> None:
+def test_an_event_that_came_back_with_a_new_time_is_named(world: World, settings: Settings) -> None:
     world.all_is_right()
     (one,) = audit(settings).repeated
     assert (one.appid, one.event_id, one.times) == (APP, "tap-5", 2)
     assert (one.partition, one.first_offset, one.last_offset) == (0, 6, 8)
 
 
+def test_a_call_that_a_late_pack_took_over_is_not_named_as_counted_twice(
+    world: World, settings: Settings
+) -> None:
+    """It has three lines of one event in two records, of which one counts a call that is not covered."""
+    world.happens(
+        [(KEY, succeeded(at(20), event_id="early")), (KEY, purchased(at(21), "p2", paid_at=at(19)))]
+    )
+    taken = [entry for entry in world.entries if entry.event_id == "early"]
+    assert [(entry.kind, entry.calls, entry.reason) for entry in taken] == [
+        ("uncovered", 1, "exhausted"),
+        ("uncovered", -1, "taken_over"),
+        ("charge", 1, "taken_over"),
+    ]
+    world.all_is_right()
+    report = audit(settings)
+    assert [one.event_id for one in report.repeated] == ["tap-5"]
+    assert report.clean
+
+
 def test_repeated_publications_are_no_difference_however_old(
     world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phonemeter.audit.published.Published.trim", _trimmed_to_nothing)
+    monkeypatch.setattr("phonemeter.audit.published_items.PublishedItems.trim", _trimmed_to_nothing)
     world.publish(world.entries[:6])
     world.publish(world.entries[4:])
     world.publish(world.entries)
@@ -202,5 +226,5 @@ def test_a_log_whose_beginning_was_deleted_is_refused(world: World, settings: Se
     world.all_is_right()
     with admin(settings.kafka) as client:
         client.delete_records({TopicPartition(EVENTS, 0): 3})
-    with pytest.raises(OperationError, match="what was before it was deleted"):
+    with pytest.raises(OperationError, match="what came before was deleted"):
         audit(settings)

@@ -2,7 +2,7 @@
 
 from metering.ledger import Entry
 from phonemeter.audit.differences import Differences, compare_lines, describe_line
-from phonemeter.audit.figures import Cell, Figures, Stretch, figures_of
+from phonemeter.audit.figures import FigureCell, LedgerFigures, RangeFingerprint, figures_of
 
 MORNING_MS = 1_704_067_200_000
 """2024-01-01T00:00:00Z, which is the first of January in Shanghai as well."""
@@ -33,14 +33,14 @@ def test_a_missing_line_is_named_and_lacks_in_its_cell() -> None:
     (one,) = found.first
     assert (one.kind, one.partition, one.offset, one.line) == ("missing", 3, 1, 0)
     assert (one.appid, one.date, one.pack_id) == ("wx1", "2024-01-01", "p")
-    assert found.cells == {Cell("wx1", DAY, "p"): Figures(-1, -1, -1, -30_000)}
-    assert found.drift == Figures(1, 1, 1, 30_000)
+    assert found.cells == {FigureCell("wx1", DAY, "p"): LedgerFigures(-1, -1, -1, -30_000)}
+    assert found.drift == LedgerFigures(1, 1, 1, 30_000)
 
 
 def test_a_doubled_line_is_named_once_per_copy() -> None:
     found = differences([*RIGHT, RIGHT[1], RIGHT[1]])
     assert found.kinds == {"doubled": 2}
-    assert found.cells == {Cell("wx1", DAY, "p"): Figures(2, 2, 2, 60_000)}
+    assert found.cells == {FigureCell("wx1", DAY, "p"): LedgerFigures(2, 2, 2, 60_000)}
 
 
 def test_the_altered_one_of_two_copies_is_the_copy() -> None:
@@ -53,10 +53,10 @@ def test_an_altered_line_says_what_changed_and_moves_between_cells() -> None:
     (one,) = found.first
     assert one.what == "charge of event e3: pack_id is 'q' and should be 'p'"
     assert found.cells == {
-        Cell("wx1", DAY, "p"): Figures(-1, -1, -1, -30_000),
-        Cell("wx1", DAY, "q"): Figures(1, 1, 1, 30_000),
+        FigureCell("wx1", DAY, "p"): LedgerFigures(-1, -1, -1, -30_000),
+        FigureCell("wx1", DAY, "q"): LedgerFigures(1, 1, 1, 30_000),
     }
-    assert found.drift == Figures(2, 1, 2, 60_000)
+    assert found.drift == LedgerFigures(2, 1, 2, 60_000)
 
 
 def test_a_foreign_line_is_told_and_added_up() -> None:
@@ -68,7 +68,7 @@ def test_a_foreign_line_is_told_and_added_up() -> None:
 def test_opposite_errors_do_not_cancel_in_the_drift() -> None:
     found = differences([*RIGHT[:3], line(8)])
     assert found.kinds == {"missing": 1, "foreign": 1}
-    assert found.drift == Figures(2, 2, 2, 60_000)
+    assert found.drift == LedgerFigures(2, 2, 2, 60_000)
 
 
 def test_a_takeover_is_no_further_event() -> None:
@@ -77,7 +77,7 @@ def test_a_takeover_is_no_further_event() -> None:
 
 
 def test_a_fingerprint_knows_every_field_and_how_often_a_line_is_there() -> None:
-    whole = Stretch().plus(RIGHT[0]).plus(RIGHT[1])
-    assert whole == Stretch().plus(RIGHT[1]).plus(RIGHT[0])
+    whole = RangeFingerprint().plus(RIGHT[0]).plus(RIGHT[1])
+    assert whole == RangeFingerprint().plus(RIGHT[1]).plus(RIGHT[0])
     assert whole != whole.plus(RIGHT[0])
-    assert whole != Stretch().plus(RIGHT[0]).plus(line(1, client="x"))
+    assert whole != RangeFingerprint().plus(RIGHT[0]).plus(line(1, client="x"))

@@ -9,15 +9,13 @@ from metering.topics import LEDGER
 from phonemeter.audit.auditor import audit
 from phonemeter.audit.repair import BLOCK, allow_inserts, repair
 from phonemeter.errors import OperationError
+from phonemeter.kafka_admin import admin
 from phonemeter.settings import Settings
-from phonemeter.stack.kafka.topics import admin
 from sinks.connection import connect, database_of, rows
 from sinks.errors import SinkError
 from sinks.migrations import OLDER_TABLES, migrate
 from tests.metering.building import APP, at, purchased, succeeded
 from tests.phonemeter.audit.parts import World, audit_settings
-
-pytestmark = pytest.mark.stack
 
 settings = audit_settings
 
@@ -39,7 +37,7 @@ def change(settings: Settings, statement: str) -> None:
 
 
 def is_as_before(settings: Settings) -> bool:
-    """Whether nothing is left of a repair, and INSERTs are taken."""
+    """True if nothing is left of a repair, and INSERTs are accepted."""
     with connect(settings.clickhouse) as client:
         ((shown,),) = rows(client, "SHOW CREATE TABLE ledger")
         databases = {name for (name,) in rows(client, "SHOW DATABASES")}
@@ -52,7 +50,7 @@ def test_what_was_deleted_doubled_altered_and_made_up_is_put_right(world: World,
     world.store([entry for entry in world.entries if entry.event_id == "tap-7"])
     assert audit(settings).places["ClickHouse"].kinds == {"missing": 1, "altered": 1, "doubled": 1}
     repaired = repair(settings)
-    assert (repaired.lines, repaired.looked_again) == (len(world.entries), False)
+    assert (repaired.lines, repaired.end_restored) == (len(world.entries), False)
     assert audit(settings).clean
     assert is_as_before(settings)
 
@@ -61,7 +59,7 @@ def test_what_was_deleted_doubled_altered_and_made_up_is_put_right(world: World,
 def test_the_end_that_was_lost_is_put_back_by_a_sink(settings: Settings) -> None:
     change(settings, "ALTER TABLE ledger DELETE WHERE source_offset >= 30")
     assert audit(settings).places["ClickHouse"].kinds["missing"] >= 11
-    assert repair(settings).looked_again
+    assert repair(settings).end_restored
     assert audit(settings).clean
     assert is_as_before(settings)
 
@@ -80,7 +78,7 @@ def test_a_made_up_end_goes_away(settings: Settings) -> None:
             "INSERT INTO ledger (source_partition, source_offset, kind) VALUES (0, 1000000, 'charge')"
         )
     assert audit(settings).places["ClickHouse"].kinds == {"foreign": 1}
-    assert repair(settings).looked_again
+    assert repair(settings).end_restored
     assert audit(settings).clean
 
 

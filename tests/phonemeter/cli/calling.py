@@ -1,8 +1,10 @@
 """The command line called within the test's process, which is quicker than a process for each call."""
 
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -10,11 +12,21 @@ from phonemeter.cli import main
 
 
 class Done(NamedTuple):
-    """What a command printed, and its exit status."""
+    """The output of a command, and its exit status."""
 
     returncode: int
     stdout: str
     stderr: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The JSON object that it printed."""
+        printed: dict[str, Any] = json.loads(self.stdout)
+        return printed
+
+
+Phonemeter = Callable[..., Done]
+"""Calls `phonemeter` with arguments, in the directory `cwd` and the environment of the other names."""
 
 
 def called(

@@ -14,35 +14,32 @@ from pathlib import Path
 import clickhouse_connect
 import pytest
 
+from metering.events import Capability
 from phonemeter.settings import Settings, variable
 from phonemeter.stack import services
+from phonemeter.stack.probes import http_get
 from producers.events import authorization_denied, authorization_succeeded, to_json
 
 pytestmark = pytest.mark.stack
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 TRIAL_CALLS = 10
-LIMIT_S = 120
+LIMIT_S = 300
+LOG_CHARS = 8_000
+
+
+def taken(appid: str, capability: Capability, hours: int) -> bytes:
+    """A call of an app, so many hours after the start."""
+    time = START + timedelta(hours=hours)
+    return to_json(
+        authorization_succeeded(appid=appid, code=f"code-{hours}", capability=capability, time=time)
+    )
 
 
 def write_events(path: Path) -> None:
     """25 calls of one app, 4 of another, two denied taps, a repeated event and two lines that are none."""
-    busy = [
-        to_json(
-            authorization_succeeded(
-                appid="wxbusy", code=f"code-{n}", capability="quick", time=START + timedelta(hours=n)
-            )
-        )
-        for n in range(25)
-    ]
-    quiet = [
-        to_json(
-            authorization_succeeded(
-                appid="wxquiet", code=f"code-{n}", capability="realtime", time=START + timedelta(hours=n)
-            )
-        )
-        for n in range(4)
-    ]
+    busy = [taken("wxbusy", "quick", n) for n in range(25)]
+    quiet = [taken("wxquiet", "realtime", n) for n in range(4)]
     denied = [
         to_json(
             authorization_denied(
@@ -100,7 +97,13 @@ def read_until(demo: subprocess.Popen[str], text: str) -> str:
         output += line
         if text in line:
             return output
-    raise AssertionError(f"The demo ended before it said {text!r}:\n{output}")
+    raise AssertionError(f"The demo ended before it said {text!r}:\n{with_logs(output)}")
+
+
+def with_logs(output: str) -> str:
+    """The output of a demo, and the ends of the logs that it names."""
+    logs = [Path(name) for name in re.findall(r"Its log is (\S+)\.$", output, re.MULTILINE)]
+    return output + "".join(f"\n{log}:\n{log.read_text(errors='replace')[-LOG_CHARS:]}" for log in logs)
 
 
 def processes_of(directory: Path) -> list[str]:
@@ -136,6 +139,11 @@ def test_the_demo_serves_a_checked_ledger_until_ctrl_c_and_goes_on_with_it_later
         ) as client:
             charged = client.query("SELECT sum(calls) FROM ledger WHERE kind = 'charge'").result_rows
         assert charged == [(15,)]
+        link = read_until(demo, "/password?link=").splitlines()[-1].strip()
+        path = link.removeprefix(f"http://127.0.0.1:{stack_settings.console_port}")
+        status, page = http_get(stack_settings.console_port, path)
+        assert status == 200
+        assert "设置密码" in page
         second = run_demo(environ, "--exit")
         assert second.returncode == 2
         assert re.match(r"Another stack \(process \d+\) runs on ", second.stdout.splitlines()[-1])
@@ -147,7 +155,7 @@ def test_the_demo_serves_a_checked_ledger_until_ctrl_c_and_goes_on_with_it_later
     kept = stack_settings.data_dir / "demo" / "traffic.jsonl"
     assert json.loads(kept.read_text().splitlines()[0])["type"] == "pack.purchased"
     again = run_demo(environ, "--exit", "--continue")
-    assert again.returncode == 0, again.stdout
+    assert again.returncode == 0, with_logs(again.stdout)
     assert "the log has all of these events already" in again.stdout
     assert "Checked: 33 events in the log" in again.stdout
     assert processes_of(stack_settings.data_dir) == []

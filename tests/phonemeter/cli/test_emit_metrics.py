@@ -3,26 +3,10 @@
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable
 
-from prometheus_client.parser import text_string_to_metric_families
-
+from tests.served import scraped
 from tests.waiting import blocking_until
-
-
-def values(port: int) -> dict[tuple[str, str], float]:
-    """The samples by name and outcome; none before the port answers."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
-            text = answer.read().decode()
-    except OSError:
-        return {}
-    return {
-        (sample.name, sample.labels.get("outcome", "")): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 def test_refused_lines_are_counted_while_more_are_waited_for(free_port: Callable[[], int]) -> None:
@@ -32,8 +16,8 @@ def test_refused_lines_are_counted_while_more_are_waited_for(free_port: Callable
         assert emitting.stdin is not None
         emitting.stdin.write(b"no event\nneither\n")
         emitting.stdin.flush()
-        blocking_until(lambda: values(port).get(("phonemeter_emit_events_total", "refused")) == 2, 30)
-        assert values(port)["phonemeter_emit_waiting_events", ""] == 0
+        blocking_until(lambda: scraped(port).get('phonemeter_emit_events_total{outcome="refused"}') == 2)
+        assert scraped(port)["phonemeter_emit_waiting_events"] == 0
         emitting.communicate()
     assert emitting.returncode == 1
 
@@ -46,4 +30,4 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
         command = [sys.executable, "-m", "phonemeter", "emit", "-", "--dry-run", "--metrics-port", str(port)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert f"port {port} for the metrics cannot be opened" in done.stderr
+    assert f"port {port} for the command's metrics cannot be opened" in done.stderr

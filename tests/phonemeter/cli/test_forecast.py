@@ -1,25 +1,22 @@
 """`phonemeter forecast`: read from the real engine, told to people and to programs."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dashboards.views import statements
 from metering.ledger import Entry
-from metering.times import DAY_MS, HOUR_MS
-from phonemeter.audit.fleet import read_fleet
+from metering.times import DAY_MS, HOUR_MS, format_time
+from phonemeter.audit.apps_summary import read_summary
 from phonemeter.cli.forecast import read_forecast
 from phonemeter.errors import OperationError
 from sinks.connection import connect
 from sinks.migrations import migrate
 from tests.conftest import RunningEngine
-from tests.phonemeter.cli.calling import called
+from tests.phonemeter.cli.calling import Phonemeter
 from tests.phonemeter.cli.storing import stored
-from tests.sinks.parts import HOST, START_MS, purchase
-
-pytestmark = pytest.mark.stack
+from tests.sinks.parts import START_MS, purchase
 
 DAYS = 21
 A_DAY = 10
@@ -84,43 +81,17 @@ def test_a_trial_quota_per_capability_is_used_by_its_own_alone(url: str) -> None
     assert found["quick"].run_out_ms is None
 
 
-def test_people_and_programs_are_told_the_same(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PHONEMETER_CLICKHOUSE", url)
-    shown = called(monkeypatch, capsys, tmp_path, "unused:1", "forecast", "wx1")
+def test_people_and_programs_are_told_the_same(phonemeter: Phonemeter, url: str, tmp_path: Path) -> None:
+    shown = phonemeter("forecast", "wx1", cwd=tmp_path, PHONEMETER_CLICKHOUSE=url, COLUMNS="200")
     assert shown.returncode == 0, shown.stderr
     assert "quick: 10.0 calls a day" in shown.stdout
-    assert "runs out: 2024-08-30 08:00 (what is left expires then, at more use or less)\n" in shown.stdout
+    assert "runs out: 2024-08-30 08:00 (the calls left expire then, whatever the use)\n" in shown.stdout
     assert "buy next: 1,000 calls for 365 days at ¥30.00" in shown.stdout
     assert "realtime: no call in the last 21 complete days" in shown.stdout
-    told = called(monkeypatch, capsys, tmp_path, "unused:1", "forecast", "wx1", "--json")
+    told = phonemeter("forecast", "wx1", "--json", cwd=tmp_path, PHONEMETER_CLICKHOUSE=url)
     quick = json.loads(told.stdout)["capabilities"]["quick"]
-    assert quick["run_out_ms"] == START_MS + 90 * DAY_MS
+    assert quick["run_out_at"] == format_time(START_MS + 90 * DAY_MS)
     assert quick["options"][0]["micro_yuan_per_used_call"] == 30_000
-
-
-def test_an_unknown_app_is_told_in_one_sentence(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PHONEMETER_CLICKHOUSE", url)
-    shown = called(monkeypatch, capsys, tmp_path, "unused:1", "forecast", "wx404")
-    assert (shown.returncode, shown.stdout, shown.stderr.count("\n")) == (1, "", 1)
-    assert "No line of the ledger is about app wx404" in shown.stderr
-
-
-def test_an_engine_that_is_away_is_told_in_one_sentence(
-    tmp_path: Path,
-    free_port: Callable[[], int],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    away = f"clickhouse://default:secret@{HOST}:{free_port()}/phonemeter"
-    monkeypatch.setenv("PHONEMETER_CLICKHOUSE", away)
-    shown = called(monkeypatch, capsys, tmp_path, "unused:1", "forecast", "wx1")
-    assert (shown.returncode, shown.stdout, shown.stderr.count("\n")) == (1, "", 1)
-    assert "does not answer" in shown.stderr
-    assert "secret" not in shown.stderr
 
 
 def test_a_database_without_a_ledger_says_what_makes_one(engine: RunningEngine) -> None:
@@ -129,7 +100,7 @@ def test_a_database_without_a_ledger_says_what_makes_one(engine: RunningEngine) 
 
 
 def test_the_metrics_name_the_apps_that_run_out_first_at_the_times_of_the_forecast(url: str) -> None:
-    fleet = read_fleet(url)
+    fleet = read_summary(url)
     assert fleet.apps == 2
     forecast = {
         (appid, capability): (one.run_out_ms - NOW_MS) / 1_000
@@ -147,4 +118,4 @@ def test_an_empty_ledger_has_no_app_near_trouble(engine: RunningEngine) -> None:
     with connect(empty) as client:
         for statement in statements():
             client.execute(statement)
-    assert read_fleet(empty).apps == 0
+    assert read_summary(empty).apps == 0

@@ -17,6 +17,7 @@ from phonemeter.cli.program import COMMANDS, _app
 from phonemeter.errors import OperationError, UserError
 from producers.errors import ProducerError
 from sinks.errors import SinkError
+from tests.waiting import WITHIN_S
 
 
 def phonemeter(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -88,6 +89,7 @@ def test_an_unknown_command_names_the_nearest(tmp_path: Path) -> None:
     assert "Did you mean 'status'" in refused.stderr
 
 
+@pytest.mark.stack
 def test_a_wrong_setting_is_one_sentence_and_status_2(tmp_path: Path) -> None:
     refused = phonemeter("up", cwd=tmp_path, PHONEMETER_PARTITIONS="many")
     assert refused.returncode == 2
@@ -135,7 +137,7 @@ def test_ctrl_c_while_imports_run_ends_it_without_a_word(tmp_path: Path, held_up
         assert started.stdout.readline() == "importing\n"
         started.send_signal(signal.SIGINT)
         # What it says it says at its end; its standard input stays open until then.
-        started.wait(60)
+        started.wait(WITHIN_S)
         assert (started.returncode, *started.communicate()) == (130, "", "")
 
 
@@ -150,6 +152,7 @@ def test_the_command_begins_where_nothing_else_is_loaded_that_ctrl_c_could_meet(
     assert shown.stdout.split() == ["phonemeter", "phonemeter.cli"]
 
 
+@pytest.mark.stack
 def test_a_worker_without_its_port_says_so_in_a_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -161,6 +164,7 @@ def test_a_worker_without_its_port_says_so_in_a_sentence(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.stack
 def test_a_demo_of_an_empty_file_is_refused_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("\n\n")
     refused = phonemeter("demo", "--file", "empty.jsonl", cwd=tmp_path)
@@ -194,3 +198,11 @@ def test_a_failure_is_a_sentence_and_a_status(
     assert report(error) == status
     assert capsys.readouterr().err.startswith(told)
     assert "\n" not in sentence(error)
+
+
+def test_a_client_library_that_fails_in_its_own_way_is_no_bug_of_ours() -> None:
+    with pytest.raises(AttributeError) as caught:
+        kafka.KafkaProducer.partitions_for(None, "a-topic")
+    assert sentence(caught.value).startswith(
+        "Kafka did not do what was asked: its client failed with AttributeError ("
+    )

@@ -11,21 +11,20 @@ from kafka import KafkaProducer, TopicPartition
 
 from metering import topics as names
 from metering.ledger import CALL_KINDS
-from metering.partition import Record
+from metering.records import Record
 from metering.rules import Rules
-from phonemeter.replay.corrections import Correction
+from phonemeter.kafka_admin import admin
+from phonemeter.replay.corrections import CorrectedEvent
 from phonemeter.replay.dry_run import dry_run
-from phonemeter.replay.reading import reading
-from phonemeter.stack.kafka.topics import admin
+from phonemeter.topic_reader import open_reader
 from sinks.connection import connect, rows
 from sinks.migrations import migrate
 from tests.conftest import RunningEngine, RunningKafka
+from tests.metering.building import at, move, purchased, settled, succeeded
 from tests.phonemeter.cli.calling import Done, called
 from tests.streams.building import APPS, START_MS, purchase, tap
 from tests.streams.worker_process import WorkerProcess, ledger, records_of
-from tests.waiting import blocking_until
-
-pytestmark = pytest.mark.stack
+from tests.waiting import WITHIN_S, blocking_until
 
 Run = Callable[..., Done]
 
@@ -82,9 +81,10 @@ def test_a_dry_run_shows_what_other_rules_would_change_per_app(run: Run) -> None
     assert shown.returncode == 0, shown.stderr
     assert "30 → 5 (-25)" in shown.stdout
     narrow = run("--dry-run", "--trial-calls", 5, COLUMNS="40", FORCE_COLOR="1").stdout
-    assert f"\n{APPS[0]} 30 → 5 (-25) 0 → 20 (+20) 0 → 5 (+5) 0.00 → 20.000001 (+20.000001)\n" in narrow
+    for told in (f"app {APPS[0]}", "  trial 30 → 5 (-25)", "  cost ¥ 0.00 → 20.000001 (+20.000001)"):
+        assert f"\n{told}\n" in narrow
     assert "0.00 → 20.000001 (+20.000001)" in shown.stdout
-    assert "32 records rated; 1 of 2 apps differ. Nothing was written." in shown.stdout
+    assert "32 records metered; 1 of 2 apps differ. Nothing was written." in shown.stdout
     assert "0 of 2 apps differ" in run("--dry-run", "--allowed-lateness", 60).stdout
     free = figures(run("--dry-run", "--billing-start", "2049-01-01T00:00:00Z", "--json"))["after"]
     assert free == {"free": 30}
@@ -113,12 +113,36 @@ def test_a_correction_that_the_rules_would_reject_is_told_with_its_line(
 ) -> None:
     del run
     from_tomorrow = tap(0, event_id="new", time_ms=2 * START_MS).value or b""
-    correction = Correction(7, APPS[0], "new", START_MS, from_tomorrow)
-    with reading(topics.bootstrap) as reader:
+    correction = CorrectedEvent(7, APPS[0], "new", START_MS, from_tomorrow)
+    with open_reader(topics.bootstrap) as reader:
         found = dry_run(reader, (Rules(), Rules()), [correction], now_ms=START_MS)
     assert [one.line for one in found.rejected_corrections] == [7]
     assert "is outside" in found.rejected_corrections[0].sentence
     assert found.rejected == (0, 1)
+
+
+def test_late_facts_are_settled_by_the_other_rules_and_not_by_the_logs_settlements(
+    topics: RunningKafka, run: Run
+) -> None:
+    app = "wx-late"
+    facts = (
+        purchased(at(1), "P1", calls=1, price=30_000, app=app),
+        purchased(at(3), "P2", calls=1, price=40_000, days=365, app=app),
+        succeeded(at(3.1), store="b", app=app),
+        succeeded(at(1.5), store="a", app=app),
+        settled(
+            at(4),
+            move(at(3.1), "pack:P1", "pack:P2", store="b"),
+            move(at(1.5), "uncovered", "pack:P1", store="a"),
+            as_of=0,
+            from_ms=at(1),
+            app=app,
+        ),
+    )
+    publish(topics.bootstrap, [Record(0, None, app.encode(), value) for value in facts])
+    told = figures(run("--dry-run", "--trial-calls", 1, "--json", PHONEMETER_TRIAL_CALLS="0"), app)
+    assert told["before"] == {"charged": 2, "amount_micro_yuan": 70_000}
+    assert told["after"] == {"trial": 1, "charged": 1, "amount_micro_yuan": 30_000}
 
 
 def test_a_log_without_its_head_is_refused(topics: RunningKafka, run: Run) -> None:
@@ -138,7 +162,7 @@ def worker(
     """A worker that has metered the log."""
     del run
     with WorkerProcess(topics.bootstrap, free_port(), tmp_path) as worker:
-        blocking_until(lambda: len(ledger(topics.bootstrap)) == LINES, 30)
+        blocking_until(lambda: len(ledger(topics.bootstrap)) == LINES)
         yield worker
 
 
@@ -149,11 +173,11 @@ def published(kafka: str) -> int:
 def damage_state(kafka: str) -> None:
     """Take the accounts out of the state, which a worker would refuse to go on with."""
     producer = KafkaProducer(bootstrap_servers=kafka)
-    with reading(kafka) as reader:
+    with open_reader(kafka) as reader:
         for partition, span in reader.spans(names.STATE).items():
             for batch in reader.batches(names.STATE, partition, span):
                 for one in batch:
-                    if one.key.startswith(b"accounts/"):
+                    if (one.key or b"").startswith(b"accounts/"):
                         producer.send(names.STATE, key=one.key, value=None, partition=partition)
     producer.flush()
     producer.close()
@@ -171,16 +195,16 @@ def test_a_state_that_was_damaged_is_rebuilt_with_the_same_lines_and_goes_on(
     damage_state(topics.bootstrap)
     publish(topics.bootstrap, [tap(40)])
     worker.restart()
-    assert worker.process.wait(timeout=30) != 0
+    assert worker.process.wait(timeout=WITHIN_S) != 0
     assert "is damaged" in worker.log
     done = run("--confirm")
     assert done.returncode == 0, done.stderr
-    assert f"The ledger's {LINES} lines are what today's settings say of the log." in done.stdout
+    assert f"The current settings give the {LINES} entries of the ledger." in done.stdout
 
     worker.restart()
-    blocking_until(lambda: published(topics.bootstrap) == 2 * LINES + 1, 30)
+    blocking_until(lambda: published(topics.bootstrap) == 2 * LINES + 1)
     publish(topics.bootstrap, [tap(30)])
-    blocking_until(lambda: len(ledger(topics.bootstrap)) == LINES + 2, 30)
+    blocking_until(lambda: len(ledger(topics.bootstrap)) == LINES + 2)
     # That lines published twice are equal is checked as they are read.
     after = ledger(topics.bootstrap)
     assert {place: after[place] for place in before} == before
@@ -197,6 +221,11 @@ def test_another_rule_needs_a_new_ledger_and_the_old_one_is_kept(
 ) -> None:
     assert worker.terminate() == 0
     monkeypatch.setenv("PHONEMETER_TRIAL_CALLS", "5")
+    worker.restart()
+    assert worker.process.wait(timeout=WITHIN_S) != 0
+    told = worker.log.partition("the worker stops: ")[2].partition("\n")[0]
+    assert "trial_calls is 1000 in the log and 5 here" in told
+    assert "`phonemeter replay --confirm --new-ledger`" in told
     refused = run("--confirm")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "calls 1000 where today's settings give 5" in refused.stderr
@@ -216,12 +245,12 @@ def test_another_rule_needs_a_new_ledger_and_the_old_one_is_kept(
     assert ledger(topics.bootstrap) == {}
 
     worker.restart()
-    blocking_until(lambda: taken(topics.bootstrap).total() == 31, 30)
+    blocking_until(lambda: taken(topics.bootstrap).total() == 31)
     assert taken(topics.bootstrap) == {"trial_charge": 6, "charge": 20, "uncovered": 5}
 
 
 def taken(kafka: str) -> Counter[str]:
-    """How the calls of the ledger were taken."""
+    """The kinds of the ledger's calls."""
     return Counter(entry.kind for entry in ledger(kafka).values() if entry.kind in CALL_KINDS)
 
 

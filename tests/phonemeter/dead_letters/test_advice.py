@@ -3,7 +3,11 @@
 import pytest
 
 from phonemeter.dead_letters.advice import advice_for
-from tests.phonemeter.dead_letters.letters import PHONE, encoded, letter, tap
+from tests.phonemeter.dead_letters.letters import PHONE, encoded, held_letter, letter, tap
+
+
+def test_what_is_beyond_the_horizon_is_counted_by_a_retry() -> None:
+    assert "retry counts it unless the ledger in ClickHouse has it" in advice_for(held_letter())
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
 from datetime import date, timedelta
 
 from phonemeter.demo.curve import HEIGHT, draw
-from phonemeter.demo.totals import Day
+from phonemeter.demo.totals import DayTotals
 
 FIRST = date(2026, 10, 1)
 
 
-def days(*calls: int) -> list[Day]:
-    return [Day(FIRST + timedelta(days=n), 0, count, 0, 0) for n, count in enumerate(calls)]
+def days(*calls: int) -> list[DayTotals]:
+    return [DayTotals(FIRST + timedelta(days=n), 0, count, 0, 0) for n, count in enumerate(calls)]
 
 
 def test_the_busiest_day_reaches_the_top() -> None:
@@ -19,7 +19,7 @@ def test_the_busiest_day_reaches_the_top() -> None:
 
 
 def test_what_covered_the_calls_is_told_apart_without_colour() -> None:
-    drawn = draw([Day(FIRST, 100, 100, 100, 100)], 80).plain
+    drawn = draw([DayTotals(FIRST, 100, 100, 100, 100)], 80).plain
     assert "× uncovered: 100   ▓ from packs: 100   ░ from the trial: 100   · free or exempt: 100" in drawn
     plot = drawn.splitlines()[2:]
     assert [any(marker in line for line in plot) for marker in "×▓░·"] == [True] * 4
@@ -30,7 +30,7 @@ def test_layers_without_calls_are_not_drawn() -> None:
 
 
 def test_a_day_without_calls_has_its_place() -> None:
-    drawn = draw([Day(FIRST, 5, 0, 0, 0), Day(FIRST + timedelta(days=2), 5, 0, 0, 0)], 80).plain
+    drawn = draw([DayTotals(FIRST, 5, 0, 0, 0), DayTotals(FIRST + timedelta(days=2), 5, 0, 0, 0)], 80).plain
     assert "10-02" in drawn.splitlines()[-1]
 
 

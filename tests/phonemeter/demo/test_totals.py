@@ -4,7 +4,7 @@ import pytest
 
 from metering.rating import Rating, rate
 from metering.rules import Rules
-from phonemeter.demo.totals import FIGURES, Pack, Stored, differences, read_stored, uses_of
+from phonemeter.demo.totals import FIGURES, PackTotals, StoredTotals, differences, read_stored, uses_of
 from phonemeter.demo.traffic import with_packs
 from phonemeter.errors import OperationError
 from producers.events import authorization_succeeded, to_json
@@ -26,16 +26,16 @@ def rated() -> Rating:
     return rate(lines, RULES)
 
 
-def as_stored(rating: Rating) -> Stored:
-    """What ClickHouse would say if it agreed."""
-    return Stored(
+def as_stored(rating: Rating) -> StoredTotals:
+    """The answer of a ClickHouse that agrees."""
+    return StoredTotals(
         outcomes=6,
         uses={
             (appid, capability): {name: getattr(use, name) for name in FIGURES}
             for appid, capability, use in uses_of(rating)
         },
         packs={
-            (appid, pack.pack_id): Pack(pack.calls, pack.remaining, pack.lapsed, pack.amount_micro_yuan)
+            (appid, pack.pack_id): PackTotals(pack.calls, pack.remaining, pack.lapsed, pack.amount_micro_yuan)
             for appid, _, use in uses_of(rating)
             for pack in use.packs
         },
@@ -80,5 +80,5 @@ def test_a_pack_that_holds_something_else_is_told() -> None:
 
 
 def test_no_clickhouse_is_told_in_a_sentence() -> None:
-    with pytest.raises(OperationError, match="ClickHouse did not tell what it holds"):
+    with pytest.raises(OperationError, match=r"ClickHouse at 127\.0\.0\.1:1 does not answer as it should"):
         read_stored("clickhouse://default@127.0.0.1:1/phonemeter")

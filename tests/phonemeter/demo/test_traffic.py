@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from metering.rating import UseReport, rate
+from metering.rating import CapabilityReport, rate
 from metering.rules import Rules
 from metering.times import SHANGHAI, to_ms
 from phonemeter.demo import traffic
@@ -26,9 +26,9 @@ def call(number: int, appid: str = "wxbusy", capability: str = "quick") -> bytes
     return to_json(event)
 
 
-def use_of(lines: list[bytes], appid: str, capability: str) -> UseReport:
+def use_of(lines: list[bytes], appid: str, capability: str) -> CapabilityReport:
     use = rate(lines, RULES).apps[appid][capability]
-    assert isinstance(use, UseReport)
+    assert isinstance(use, CapabilityReport)
     return use
 
 
@@ -73,8 +73,8 @@ def test_lines_that_are_no_events_stay_where_they_are() -> None:
 
 def test_a_line_that_is_there_twice_must_be_in_the_log_twice() -> None:
     one, two = call(1), call(2)
-    assert traffic.not_yet([one, two, one], [one]) == [two, one]
-    assert traffic.not_yet([one, two, one], [one, one, two]) == []
+    assert traffic.unpublished([one, two, one], [one]) == [two, one]
+    assert traffic.unpublished([one, two, one], [one, one, two]) == []
 
 
 def test_the_simulated_month_is_thirty_shanghai_days_before_today() -> None:

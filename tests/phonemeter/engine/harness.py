@@ -1,4 +1,4 @@
-"""An engine process for tests: started on free ports, spoken to by clients that are not ours."""
+"""An engine process for tests, on free ports, and third-party clients for it."""
 
 import json
 import os
@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlencode
 
 from clickhouse_driver import Client
 
+from tests.waiting import WITHIN_S
+
 HOST = "127.0.0.1"
-START_S = 30.0
 
 
 @dataclass
@@ -43,8 +45,8 @@ class EngineProcess:
         return self.fetch(f"?{asked}", "--data-binary", "@-", *options, data=data)
 
     def fetch(self, path: str, *options: str, data: bytes = b"") -> bytes:
-        """What curl prints for a path."""
-        arguments = ["curl", "-sS", "-m", "30", *options, self.url + path]
+        """The output of curl for a path."""
+        arguments = ["curl", "-sS", "-m", f"{WITHIN_S:g}", *options, self.url + path]
         return subprocess.run(arguments, input=data, capture_output=True, check=False).stdout
 
     def rss_bytes(self) -> int:
@@ -53,11 +55,11 @@ class EngineProcess:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
+        return self.process.wait(WITHIN_S)
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(WITHIN_S)
 
 
 def command(data: Path, *options: str) -> list[str]:
@@ -65,10 +67,16 @@ def command(data: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "phonemeter.engine", "--data", str(data), *ports, *options]
 
 
-def start(data: Path, environ: Mapping[str, str] | None = None) -> EngineProcess:
-    """Start an engine and wait until it says that it is ready."""
+def start(
+    data: Path, environ: Mapping[str, str] | None = None, stderr: IO[str] | None = None
+) -> EngineProcess:
+    """Start an engine and wait until it is ready."""
     process = subprocess.Popen(
-        command(data), stdout=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})}
+        command(data),
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        env={**os.environ, **(environ or {})},
     )
     assert process.stdout is not None
     ready = json.loads(process.stdout.readline())
@@ -77,8 +85,10 @@ def start(data: Path, environ: Mapping[str, str] | None = None) -> EngineProcess
 
 
 @contextmanager
-def running(data: Path, environ: Mapping[str, str] | None = None) -> Iterator[EngineProcess]:
-    engine = start(data, environ)
+def running(
+    data: Path, environ: Mapping[str, str] | None = None, stderr: IO[str] | None = None
+) -> Iterator[EngineProcess]:
+    engine = start(data, environ, stderr)
     try:
         yield engine
     finally:
@@ -90,6 +100,6 @@ def running(data: Path, environ: Mapping[str, str] | None = None) -> Iterator[En
 def refused(data: Path, *options: str) -> tuple[int, str]:
     """Exit status and stderr of an engine that cannot start."""
     done = subprocess.run(
-        command(data, *options), capture_output=True, text=True, timeout=START_S, check=False
+        command(data, *options), capture_output=True, text=True, timeout=WITHIN_S, check=False
     )
     return done.returncode, done.stderr

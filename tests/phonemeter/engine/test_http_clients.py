@@ -1,4 +1,4 @@
-"""What clickhouse-connect and curl, clients that are not ours, can do over HTTP."""
+"""The HTTP port with clickhouse-connect and curl."""
 
 # ruff: noqa: S608 - table names are the tests' own
 
@@ -17,8 +17,15 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from phonemeter.engine.config import MAX_QUERY_BYTES
 from tests.phonemeter.engine.harness import HOST, EngineProcess
-from tests.waiting import blocking_until
+from tests.waiting import WITHIN_S, blocking_until
+
+REACHING = (
+    "file", "fileCluster", "filesystem", "url", "urlCluster", "sqlite", "executable", "executablePool",
+    "python", "deltaLakeLocal", "icebergLocal", "paimonLocal",
+)  # fmt: skip
+"""Table functions that would reach files or programs of the engine's machine, as ClickHouse spells them."""
 
 LATE_FAILURE = "SELECT number, throwIf(number = 150000) FROM numbers(300000)"
 
@@ -155,6 +162,14 @@ def test_inserts_take_their_data_from_the_url_and_the_body(
     assert engine.curl(f"SELECT * FROM {table} ORDER BY a") == b"1\ta\n2\tb\n"
 
 
+@pytest.mark.parametrize("begin", [b"SELECT '", b"INSERT INTO t SELECT '", b"-- x\nSELECT "])
+def test_a_query_that_is_too_long_is_refused_though_all_of_it_came(
+    engine: EngineProcess, begin: bytes
+) -> None:
+    answer = engine.fetch("", "--data-binary", "@-", data=begin + b"a" * MAX_QUERY_BYTES + b"'")
+    assert answer.startswith(b"Code: 307. DB::Exception: The query has more than ")
+
+
 def test_large_bodies_are_inserted_whole(engine: EngineProcess, table: str) -> None:
     engine.curl(f"CREATE TABLE {table} (a UInt64) ENGINE = MergeTree ORDER BY a")
     body = "".join(f"{n}\n" for n in range(500_000)).encode()
@@ -228,7 +243,7 @@ def test_sessions_keep_temporary_tables_are_locked_while_busy_and_can_be_checked
     assert engine.curl("SELECT 1", session_id="nobody", session_check="1").startswith(b"Code: 372.")
     query = "SELECT sleepEachRow(2.5) FROM numbers(20) SETTINGS max_block_size = 1"
     thread = threading.Thread(
-        target=engine.curl, args=(query, "-m", "5"), kwargs={"session_id": "two", "query_id": "busy"}
+        target=engine.curl, args=(query, "-m", "30"), kwargs={"session_id": "two", "query_id": "busy"}
     )
     thread.start()
     blocking_until(
@@ -236,7 +251,7 @@ def test_sessions_keep_temporary_tables_are_locked_while_busy_and_can_be_checked
     )
     assert engine.curl("SELECT 1", session_id="two").startswith(b"Code: 373.")
     engine.curl("KILL QUERY WHERE query_id = 'busy'")
-    thread.join(10)
+    thread.join(WITHIN_S)
     assert not thread.is_alive()
 
 
@@ -278,11 +293,14 @@ def test_compress_packs_the_result_in_frames_of_clickhouse(engine: EngineProcess
         ("SYSTEM KILL", 497),
         ("/* x */ sYsTeM -- y\n SHUTDOWN", 497),
         ("SYSTEM START LISTEN HTTP", 497),
-        ("SYSTEM RELOAD CONFIG", 497),
+        ("SYSTEM RELOAD CONFIG", 1),
         ("SELECT 1 INTO OUTFILE '/tmp/never'", 497),
         ("SELECT * FROM file('/etc/passwd')", 497),
         ("SELECT `file`('/etc/passwd')", 497),
         ("SELECT * FROM url('file:///etc/passwd', LineAsString)", 497),
+        *((f"SELECT * FROM {reaching}('file:///etc/passwd', 'LineAsString')", 497) for reaching in REACHING),
+        ("SELECT * FROM `urlCluster`('default', 'file:///etc/passwd', LineAsString)", 497),
+        ("SELECT * FROM URLcluster('default', 'file:///etc/passwd', LineAsString)", 497),
         ("INSERT INTO FUNCTION file('/tmp/never.csv') SELECT 1", 497),
         ("INSERT INTO TABLE FUNCTION file('/tmp/never.csv') VALUES (1)", 497),
         ("INSERT INTO t FROM INFILE '/etc/passwd' FORMAT TSV", 497),
@@ -308,6 +326,8 @@ def test_what_is_not_served_is_refused_in_one_sentence(engine: EngineProcess, qu
     [
         (["-H", "Content-Encoding: br", "-d", "x"], "use gzip, lz4 or none"),
         (["-F", "external=1"], "not served here"),
+        (["-H", "Content-Encoding: zstd", "-d", "x"], "use gzip, lz4 or none"),
+        (["-G", "-d", "role=x"], "no roles here"),
         (["-u", "somebody:"], "Authentication failed"),
         (["-u", "default:wrong"], "Authentication failed"),
         (["-H", "Authorization: Basic %%%"], "Authorization header"),

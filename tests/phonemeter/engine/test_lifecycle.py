@@ -1,11 +1,17 @@
-"""Starting, stopping, being killed: what was acknowledged stays; what cannot start says why."""
+"""Start, stop and kill: acknowledged INSERTs survive, and a failed start is explained."""
 
 import contextlib
+import ctypes
+import os
+import re
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +20,7 @@ from clickhouse_driver import Client, errors
 
 from phonemeter.engine.damage import EXIT_DAMAGED, wait_for_room
 from tests.phonemeter.engine.harness import HOST, EngineProcess, refused, running
-from tests.waiting import blocking_until
+from tests.waiting import WITHIN_S, blocking_until
 
 TABLE = (
     "CREATE TABLE phonemeter.t (a UInt32, s String) ENGINE = MergeTree ORDER BY a"
@@ -41,6 +47,42 @@ def test_databases_tables_and_rows_survive_sigterm_which_ends_the_process_cleanl
         assert client.execute("SELECT * FROM t") == [(1, "x")]
         engine.process.send_signal(signal.SIGINT)
         assert engine.process.wait(3) == 0
+
+
+def test_sigterm_ends_the_process_whichever_of_its_threads_it_arrives_at(data: Path) -> None:
+    with running(data) as engine:
+        another = next(
+            thread for thread in _threads_for(engine, signal.SIGTERM) if thread != engine.process.pid
+        )
+        assert ctypes.CDLL(None).tgkill(engine.process.pid, another, signal.SIGTERM) == 0
+        assert engine.process.wait(WITHIN_S) == 0
+
+
+def _threads_for(engine: EngineProcess, number: int) -> Iterator[int]:
+    """The threads that do not block a signal."""
+    for thread in Path(f"/proc/{engine.process.pid}/task").iterdir():
+        blocked = re.search(r"^SigBlk:\t(\w+)$", (thread / "status").read_text(), re.MULTILINE)
+        if blocked is not None and not int(blocked[1], 16) >> (number - 1) & 1:
+            yield int(thread.name)
+
+
+def test_a_declaration_of_the_default_database_that_a_loss_of_power_emptied_is_written_anew(
+    data: Path,
+) -> None:
+    with running(data) as engine, engine.client(database="default") as client:
+        client.execute("CREATE TABLE kept (a UInt8) ENGINE = MergeTree ORDER BY a AS SELECT 1 AS a")
+        assert engine.stop() == 0
+    (data / "metadata" / "default.sql").write_bytes(b"")
+    with running(data) as engine, engine.client(database="default") as client:
+        assert client.execute("SELECT a FROM kept") == [(1,)]
+
+
+def test_a_directory_that_chdb_cannot_open_is_refused_and_the_sentence_comes_last(data: Path) -> None:
+    (data / "metadata").mkdir(parents=True)
+    (data / "metadata" / "default.sql").write_text("ATTACH nothing that is known")
+    status, said = refused(data)
+    assert status == 2
+    assert said.splitlines()[-1].startswith(f"The engine cannot open {data}: ")
 
 
 def test_kill_9_right_after_acknowledged_inserts_loses_nothing(data: Path) -> None:
@@ -79,7 +121,7 @@ def test_kill_9_during_an_insert_leaves_all_or_nothing_and_a_retry_with_its_toke
         thread.start()
         blocking_until(lambda: _spooled_bytes(engine) > 0)
         engine.kill()
-        thread.join(10)
+        thread.join(WITHIN_S)
         assert len(failures) == 1
     with running(data) as engine, engine.client() as client:
         assert client.execute("SELECT count() FROM phonemeter.t")[0][0] in {0, 300_000}
@@ -97,7 +139,7 @@ def test_a_damaged_part_ends_the_engine_once_and_the_next_start_puts_it_aside(da
         _empty_files_of(client, "all_2_2_0")
         with pytest.raises((errors.Error, EOFError, OSError)):
             client.execute("SELECT * FROM phonemeter.t")
-        assert engine.process.wait(10) == EXIT_DAMAGED
+        assert engine.process.wait(WITHIN_S) == EXIT_DAMAGED
     with running(data) as engine, engine.client() as client:
         assert client.execute("SELECT a FROM phonemeter.t ORDER BY a") == [(1,), (3,)]
         _empty_files_of(client, "all_3_3_0")
@@ -122,9 +164,24 @@ def test_a_write_that_fails_ends_the_engine_and_the_next_start_has_all_that_was_
         with contextlib.suppress(errors.Error, EOFError, OSError):
             client.execute(statement)
             assert statement.startswith("OPTIMIZE"), "an INSERT was acknowledged that is not there"
-        assert engine.process.wait(10) == EXIT_DAMAGED
+        assert engine.process.wait(WITHIN_S) == EXIT_DAMAGED
     with running(data) as engine, engine.client() as client:
         assert client.execute("SELECT a FROM phonemeter.t ORDER BY a") == [(1,), (2,), (3,)]
+
+
+def test_an_insert_whose_part_cannot_be_written_is_not_acknowledged_though_its_data_came(data: Path) -> None:
+    """The data is small, and the part made of it is large."""
+    with running(data) as engine, engine.client() as client:
+        client.execute("CREATE DATABASE phonemeter")
+        wide = "a Int32, b String MATERIALIZED randomString(100000)"
+        client.execute(f"CREATE TABLE phonemeter.t ({wide}) ENGINE = MergeTree ORDER BY a")
+        client.execute("INSERT INTO phonemeter.t VALUES", [(1,)])
+        resource.prlimit(engine.process.pid, resource.RLIMIT_FSIZE, (16_384, 16_384))
+        with pytest.raises((errors.Error, EOFError, OSError)):
+            client.execute("INSERT INTO phonemeter.t VALUES", [(2,)])
+        assert engine.process.wait(WITHIN_S) == EXIT_DAMAGED
+    with running(data) as engine, engine.client() as client:
+        assert client.execute("SELECT a FROM phonemeter.t") == [(1,)]
 
 
 def test_a_full_disk_is_waited_for_and_told_once(
@@ -142,10 +199,29 @@ def test_a_full_disk_is_waited_for_and_told_once(
 
 
 def _empty_files_of(client: Client, part: str) -> None:
-    """As a full disk was seen to leave them behind."""
+    """Empty the files of a part, as a full disk does."""
     ((path,),) = client.execute("SELECT path FROM system.parts WHERE name = %(part)s", {"part": part})
     for file in Path(path).iterdir():
         file.write_bytes(b"")
+
+
+def test_a_crash_is_explained_in_the_log(data: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as stderr, running(data, stderr=stderr) as engine, engine.client() as client:
+        client.execute("SELECT 1")
+        engine.process.send_signal(signal.SIGSEGV)
+        assert engine.process.wait(WITHIN_S) == -signal.SIGSEGV
+    assert log.read_text().startswith("Fatal Python error: Segmentation fault\n\n")
+
+
+def test_loading_chdb_opens_no_database(tmp_path: Path) -> None:
+    """It would be a second engine in the process."""
+    loading = "import os; from phonemeter.engine.chdb_library import load_chdb; load_chdb()"
+    counting = "print(len(os.listdir('/proc/self/task')))"
+    command = [sys.executable, "-c", f"{loading}; {counting}"]
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    assert subprocess.check_output(command, env=environ, text=True) == "1\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_second_process_on_the_directory_is_refused_and_the_first_goes_on(data: Path) -> None:
@@ -165,6 +241,7 @@ def test_a_port_in_use_is_named(data: Path) -> None:
     assert (status, said) == (2, f"Port {port} on {HOST} cannot be used: Address already in use.\n")
 
 
+@pytest.mark.stack
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     status, said = refused(tmp_path / "file" / "data")
@@ -200,7 +277,7 @@ def test_a_password_is_asked_of_every_client(data: Path) -> None:
 
 
 def _spooled_bytes(engine: EngineProcess) -> int:
-    """How much INSERT data the engine holds in files without a name."""
+    """The size of the INSERT data in the engine's files without a name."""
     total = 0
     for link in Path(f"/proc/{engine.process.pid}/fd").iterdir():
         try:

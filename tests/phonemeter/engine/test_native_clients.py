@@ -1,4 +1,4 @@
-"""What clickhouse-driver, a client that is not ours, can do over the native protocol."""
+"""The native port with clickhouse-driver."""
 
 # ruff: noqa: S608 - table names are the tests' own
 
@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 from uuid import UUID
 
 import numpy as np
 import pytest
 from clickhouse_driver import Client, errors
 
-from tests.phonemeter.engine.harness import EngineProcess
-from tests.waiting import blocking_until
+from tests.phonemeter.engine.harness import EngineProcess, running
+from tests.waiting import WITHIN_S, blocking_until
 
 TYPES: dict[str, list[object]] = {
     "Int8": [-128, 127],
@@ -48,6 +49,8 @@ TYPES: dict[str, list[object]] = {
     "IPv4": [IPv4Address("127.0.0.1"), IPv4Address("10.0.0.1")],
     "IPv6": [IPv6Address("::1"), IPv6Address("fe80::1")],
     "SimpleAggregateFunction(sum, UInt64)": [1, 2],
+    "Point": [(1.0, 2.0), (0.0, 0.0)],
+    "MultiPolygon": [[[[(0.0, 0.0), (1.0, 0.0), (1.0, 1.0)]]], []],
 }
 
 
@@ -248,11 +251,49 @@ def test_a_retried_insert_with_its_token_counts_once(client: Client, table: str)
 
 def test_progress_and_profile_tell_what_was_read_and_written(client: Client, table: str) -> None:
     client.execute(f"CREATE TABLE {table} (a Int32) ENGINE = MergeTree ORDER BY a")
-    client.execute(f"INSERT INTO {table} VALUES", [(n,) for n in range(100)])
-    assert client.last_query.progress.written_rows == 100
+    client.execute(f"INSERT INTO {table} SELECT number FROM numbers(150000)")
+    assert client.last_query.progress.written_rows == 150_000
+    client.execute(f"INSERT INTO {table} VALUES (1), (2)")
+    assert client.last_query.progress.written_rows == 2
     client.execute(f"SELECT * FROM {table}")
-    assert client.last_query.progress.rows == 100
-    assert client.last_query.profile_info.rows == 100
+    assert client.last_query.progress.rows == 150_002
+    assert client.last_query.progress.total_rows == 150_002
+    assert client.last_query.profile_info.rows == 150_002
+    done = [*client.execute_with_progress("SELECT max(number) FROM numbers(20000000)")]
+    assert done[-1] == (20_000_000, 20_000_000)
+
+
+def test_types_that_cannot_be_inserted_can_be_read(client: Client) -> None:
+    query = "SELECT CAST('{\"a\": 1}', 'JSON') AS j, toDateTime(0, 'Asia/Shanghai') AS t FROM numbers(2)"
+    (document, time), _ = client.execute(query)
+    assert document == {"a": 1}
+    assert time.isoformat() == "1970-01-01T08:00:00+08:00"
+
+
+def test_the_level_of_logs_is_accepted_and_fills_nobodys_log(data: Path, tmp_path: Path) -> None:
+    said = tmp_path / "stderr"
+    with said.open("w") as stderr, running(data, stderr=stderr) as engine, engine.client() as client:
+        assert client.execute("SELECT 1", settings={"send_logs_level": "trace"}) == [(1,)]
+        assert engine.curl("SELECT 2", send_logs_level="trace") == b"2\n"
+    assert said.read_text() == ""
+
+
+def test_after_the_default_database_was_dropped_everyone_goes_on_and_it_comes_back_empty(
+    data: Path,
+) -> None:
+    with running(data) as engine, engine.client() as client:
+        client.execute("CREATE TABLE lost (a Int8) ENGINE = MergeTree ORDER BY a")
+        client.execute("DROP DATABASE default")
+        assert client.execute("SELECT 1") == [(1,)]
+        with pytest.raises(errors.ServerException) as caught:
+            client.execute("CREATE TABLE t (a Int8) ENGINE = Memory")
+        assert caught.value.code == 81
+        assert engine.curl("SELECT currentDatabase()") == b"default\n"
+        assert engine.curl("EXISTS lost") == b"0\n"
+        with engine.client(database="default") as other:
+            other.execute("CREATE TABLE t (a Int8) ENGINE = MergeTree ORDER BY a")
+            other.execute("INSERT INTO t VALUES", [(1,)])
+        assert client.execute("SELECT a FROM t") == [(1,)]
 
 
 def test_large_results_stream_through_an_iterator(client: Client) -> None:
@@ -296,7 +337,7 @@ def test_kill_query_finds_a_query_by_its_clients_id(engine: EngineProcess) -> No
         thread.start()
         blocking_until(lambda: _running(other, "3e12") == 1)
         other.execute("KILL QUERY WHERE query_id = 'mine-1'")
-        thread.join(10)
+        thread.join(WITHIN_S)
     assert [failure.code for failure in failures] == [394]
 
 
@@ -319,7 +360,7 @@ def test_eight_clients_write_and_read_at_once_and_none_sees_anothers_result(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(WITHIN_S)
     assert wrong == []
     with engine.client() as client:
         assert client.execute(f"SELECT count() FROM {table}") == [(8_000,)]

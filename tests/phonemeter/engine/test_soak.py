@@ -1,4 +1,4 @@
-"""Failing, abandoned and good queries in random order on the same connections: every good one is right."""
+"""Failing, abandoned and good queries in random order on the same connections: the good ones are right."""
 
 # ruff: noqa: S311, S608 - seeded on purpose; table names are the tests' own
 

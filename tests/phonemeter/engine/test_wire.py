@@ -1,4 +1,4 @@
-"""Bytes that no honest client sends: the engine stays up and small, and nothing is written."""
+"""Bytes that no client library sends: the engine stays up and small, and nothing is written."""
 
 # ruff: noqa: S311, S608 - table names are the tests' own; seeded on purpose
 
@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from phonemeter.engine import frames
-from phonemeter.engine.blocks import BLOCK_INFO, text, varint
+from phonemeter.engine.blocks import BLOCK_INFO
+from phonemeter.engine.wire_values import text, varint
 from tests.phonemeter.engine.harness import HOST, EngineProcess
 from tests.phonemeter.engine.raw import HELLO, NOTHING, column, data, query, talk
 from tests.waiting import blocking_until
@@ -27,7 +28,7 @@ ROWS = data(
 
 @pytest.fixture
 def written(engine: EngineProcess, table: str) -> Iterator[str]:
-    """A table into which nothing must be written, in an engine that must stay up and small."""
+    """A table into which nothing may be written, in an engine that must stay up and small."""
     columns = "a UInt32, s Array(LowCardinality(String))"
     engine.curl(f"CREATE TABLE {table} ({columns}) ENGINE = MergeTree ORDER BY a")
     before = engine.rss_bytes()
@@ -126,7 +127,10 @@ def test_a_frame_that_claims_too_much_is_refused_before_it_is_unpacked(
         (HELLO + NOTHING, b"Packet 2 is not served"),
         (HELLO + query("SELECT 1", stage=1) + NOTHING, b"Distributed reads"),
         (HELLO + query("SELECT 1") + ROWS + NOTHING, b"External tables"),
-        (HELLO + varint(1) + text("") + b"\x01" + text("") * 3 + b"\x02", b"interface 2"),
+        (
+            HELLO + varint(1) + text("") + b"\x01" + text("") * 3 + b"\x02",
+            b"interface 2",
+        ),
         (HELLO + varint(1) + text(b"\xff\xfe"), b"not valid UTF-8"),
     ],
     ids=range(10),
@@ -187,3 +191,19 @@ def test_a_cancel_that_arrives_with_its_query_ends_it(engine: EngineProcess) -> 
             assert part
             received += part
     assert b"Exception" not in received
+
+
+def test_the_columns_of_a_result_are_told_while_its_query_still_runs(engine: EngineProcess) -> None:
+    endless = query("SELECT count() AS c FROM numbers(6e12) WHERE NOT ignore(sipHash64(number))")
+    with socket.create_connection((HOST, engine.native_port), timeout=20) as sock:
+        sock.sendall(HELLO + endless + NOTHING)
+        received = b""
+        while not received.endswith(varint(1) + varint(0) + text("c") + text("UInt64")):
+            part = sock.recv(MEGABYTE)
+            assert part
+            received += part
+        sock.sendall(varint(3) + varint(4))
+        while not received.endswith(b"\x05\x04"):
+            part = sock.recv(MEGABYTE)
+            assert part
+            received += part

@@ -1,38 +1,24 @@
-"""Where corrected events go, exactly; without a broker."""
+"""The exact places of corrected events, without a broker."""
 
 import io
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import pytest
 
-from metering.partition import Record
+from metering.records import Record
 from metering.times import MINUTE_MS, SECOND_MS
 from phonemeter.errors import UserError
-from phonemeter.replay.corrections import CorrectedPartition, Correction, by_partition, read_corrections
-from producers.lines import read_lines
+from phonemeter.replay.corrections import CorrectedEvent, CorrectedPartition, by_partition, read_corrections
+from producers.jsonl import read_lines
 from tests.streams.building import APPS, START_MS, purchase, tap, tick
 
 
-class Stored(NamedTuple):
-    """A record as kafka-python gives it."""
-
-    offset: int
-    timestamp: int | None
-    key: bytes | None
-    value: bytes | None
-
-
-def stored(records: Sequence[Record]) -> list[Stored]:
-    return [Stored(one.offset, one.recorded_at_ms, one.key, one.value) for one in records]
-
-
-def correction(line: int, minute: int, appid: str = APPS[0]) -> Correction:
-    return Correction(line, appid, f"new-{line}", START_MS + minute * MINUTE_MS, b"correction %d" % line)
+def correction(line: int, minute: int, appid: str = APPS[0]) -> CorrectedEvent:
+    return CorrectedEvent(line, appid, f"new-{line}", START_MS + minute * MINUTE_MS, b"correction %d" % line)
 
 
 def values(corrected: CorrectedPartition, log: Sequence[Record]) -> list[bytes]:
-    fed = [record for one in stored(log) for record in corrected.feed([one])] + corrected.end(START_MS)
+    fed = [record for one in log for record in corrected.feed([one])] + corrected.end(START_MS)
     assert [record.offset for record in fed] == list(range(len(fed)))
     return [record.value or b"" for record in fed]
 
@@ -40,7 +26,7 @@ def values(corrected: CorrectedPartition, log: Sequence[Record]) -> list[bytes]:
 def test_a_new_event_stands_before_the_first_later_one_of_its_app() -> None:
     log = [tap(0), tap(1, APPS[1]), tap(2), tap(3)]
     # Minute 1.5: the tap at minute 2 is later; that of another app at minute 1 would not matter.
-    one = Correction(1, APPS[0], "new", START_MS + 90 * SECOND_MS, b"new")
+    one = CorrectedEvent(1, APPS[0], "new", START_MS + 90 * SECOND_MS, b"new")
     corrected = CorrectedPartition([one], {})
     assert values(corrected, log) == [log[0].value, log[1].value, b"new", log[2].value, log[3].value]
     assert (corrected.inserted, corrected.lines) == (1, {2: 1})
@@ -91,7 +77,7 @@ def test_a_replacement_keeps_its_place_and_its_kafka_time() -> None:
     log = [tap(0), purchase(1), tap(2)]
     one = correction(1, 500)
     corrected = CorrectedPartition([one], {1: one})
-    fed = corrected.feed(stored(log))
+    fed = corrected.feed(log)
     assert [record.value for record in fed] == [log[0].value, one.value, log[2].value]
     assert fed[1].recorded_at_ms == log[1].recorded_at_ms
     assert corrected.end(0) == []

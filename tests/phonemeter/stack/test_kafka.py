@@ -12,14 +12,14 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from metering.topics import ALL, EVENTS
 from phonemeter.errors import OperationError, UserError
+from phonemeter.kafka_admin import admin
+from phonemeter.program_settings import StackSettings
 from phonemeter.stack.kafka.broker import Broker
-from phonemeter.stack.kafka.install import installed_libs
-from phonemeter.stack.kafka.topics import admin, ensure_topics
+from phonemeter.stack.kafka.topics import ensure_topics
 from phonemeter.stack.probes import HOST, listens
-from phonemeter.stack.settings import StackSettings
-from phonemeter.stack.supervisor import Service, State, Supervised
+from phonemeter.stack.supervisor import ServiceSpec, ServiceState, Supervised
 from tests.conftest import PARTITIONS, RunningKafka
-from tests.waiting import blocking_until, until
+from tests.waiting import WITHIN_S, blocking_until, until
 
 RECORDS = [f"event {number}".encode() for number in range(500)]
 
@@ -28,7 +28,7 @@ def publish(bootstrap: str) -> None:
     producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all")
     for record in RECORDS:
         producer.send(EVENTS, record, partition=0)
-    producer.flush(timeout=20)
+    producer.flush(timeout=WITHIN_S)
     producer.close()
 
 
@@ -52,13 +52,14 @@ def partitions_of(bootstrap: str) -> dict[str, int]:
         return {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics()}
 
 
-async def test_acknowledged_records_survive_kill_and_stop_of_the_broker(
+@pytest.mark.stack
+async def test_acknowledged_records_survive_kill_and_stop_of_the_broker_and_deleted_ones_do_not(
     tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     port = free_port()
     bootstrap = f"{HOST}:{port}"
     broker = Broker(tmp_path, StackSettings().cache_dir, port, free_port(), heap_mb=256)
-    kafka = Supervised(Service("kafka", broker.prepare(), partial(listens, port), tmp_path / "kafka.log"))
+    kafka = Supervised(ServiceSpec("kafka", broker.prepare(), partial(listens, port), tmp_path / "kafka.log"))
     try:
         await kafka.start()
         await asyncio.to_thread(ensure_topics, bootstrap, PARTITIONS)
@@ -67,17 +68,28 @@ async def test_acknowledged_records_survive_kill_and_stop_of_the_broker(
         killed = kafka.pid
         assert killed is not None
         os.kill(killed, signal.SIGKILL)
-        await until(lambda: kafka.pid != killed and kafka.state is State.READY, within_s=40)
+        await until(lambda: kafka.pid not in {None, killed} and kafka.state is ServiceState.READY)
         assert await asyncio.to_thread(stored, bootstrap) == RECORDS
         assert kafka.restart_count == 1
 
+        with admin(bootstrap) as client:
+            client.delete_records({TopicPartition(EVENTS, 0): 100})
+        begins = tmp_path / "data" / "log-start-offset-checkpoint"
+        await until(lambda: f"{EVENTS} 0 100" in begins.read_text())
+        killed = kafka.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        await until(lambda: kafka.pid not in {None, killed} and kafka.state is ServiceState.READY)
+        assert await asyncio.to_thread(stored, bootstrap) == RECORDS[100:]
+        assert kafka.restart_count == 2
+
         began = time.monotonic()
         await kafka.stop()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10
         assert kafka.pid is None
 
         await kafka.start()
-        assert await asyncio.to_thread(stored, bootstrap) == RECORDS
+        assert await asyncio.to_thread(stored, bootstrap) == RECORDS[100:]
     finally:
         await kafka.stop()
 
@@ -92,7 +104,7 @@ def test_every_topic_is_created_once_with_its_partitions_and_config(topics: Runn
 def test_missing_topics_are_added_to_those_that_are_there(topics: RunningKafka) -> None:
     with admin(topics.bootstrap) as client:
         client.delete_topics([EVENTS])
-        blocking_until(lambda: EVENTS not in client.list_topics(), within_s=10)
+        blocking_until(lambda: EVENTS not in client.list_topics())
     ensure_topics(topics.bootstrap, PARTITIONS)
     assert partitions_of(topics.bootstrap)[EVENTS] == PARTITIONS
 
@@ -109,7 +121,6 @@ def test_a_topic_in_producer_time_is_refused(topics: RunningKafka) -> None:
         client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, EVENTS, timestamp_type)])
         blocking_until(
             lambda: "LogAppendTime" not in str(client.describe_configs([asked], config_filter="all")),
-            within_s=10,
         )
     with pytest.raises(
         UserError, match=r"phone-events has message.timestamp.type=CreateTime .* LogAppendTime"
@@ -126,34 +137,23 @@ def test_a_broker_that_does_not_answer_is_named_with_its_setting(free_port: Call
         pass
 
 
-def test_missing_maven_is_named_with_the_command_that_installs_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.stack
+async def test_the_broker_runs_on_its_own_java_whatever_the_machine_has(
+    tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match="apt-get install -y maven"):
-        installed_libs(tmp_path / "cache")
-
-
-def test_missing_java_is_named_with_the_command_that_installs_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match="apt-get install -y openjdk-17-jre-headless"):
-        Broker(tmp_path, tmp_path, 1, 2, heap_mb=256).prepare()
-
-
-def test_a_failed_download_leaves_nothing_that_looks_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    maven = tmp_path / "mvn"
-    maven.write_text(
-        "#!/bin/sh\n"
-        'for argument; do case "$argument" in -DoutputDirectory=*) mkdir -p "${argument#*=}";; esac; done\n'
-        "echo network unreachable; exit 1\n"
-    )
-    maven.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    cache = tmp_path / "cache"
-    with pytest.raises(OperationError, match="network unreachable"):
-        installed_libs(cache)
-    assert [path.name for path in cache.iterdir()] == ["download.lock"]
+    home, taken = tmp_path / "jdk", tmp_path / "another-java-was-taken"
+    (home / "bin").mkdir(parents=True)
+    java = home / "bin" / "java"
+    java.write_text(f"#!/bin/sh\ntouch '{taken}'\nexit 1\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(home))
+    monkeypatch.setenv("PATH", f"{java.parent}{os.pathsep}{os.environ['PATH']}")
+    port = free_port()
+    broker = Broker(tmp_path / "kafka", StackSettings().cache_dir, port, free_port(), heap_mb=256)
+    kafka = Supervised(ServiceSpec("kafka", broker.prepare(), partial(listens, port), tmp_path / "kafka.log"))
+    await kafka.start()
+    try:
+        assert kafka.state == ServiceState.READY
+    finally:
+        await kafka.stop()
+    assert not taken.exists()

@@ -8,8 +8,15 @@ from phonemeter.stack.directory import StackDirectory
 
 
 def test_the_notifier_runs_where_there_are_routes() -> None:
-    assert "notifier" not in services.wanted(load())
-    assert services.wanted(load(alert_routes=Path("routes.toml"))) == services.ALL
+    assert "notifier" not in services.service_names(load())
+    assert "notifier" in services.service_names(load(alert_routes=Path("routes.toml")))
+
+
+def test_wechats_side_runs_where_there_are_apps_and_its_stand_in_where_it_is_asked_for() -> None:
+    assert {"wechat", "wechat-sim"} & set(services.service_names(load())) == set()
+    assert "wechat" in services.service_names(load(wechat_apps=Path("apps.toml")))
+    everything = load(alert_routes=Path("routes.toml"), wechat_apps=Path("apps.toml"), wechat_sim=True)
+    assert services.service_names(everything) == services.ALL
 
 
 def test_the_notifier_finds_its_file_from_another_directory(
@@ -17,11 +24,11 @@ def test_the_notifier_finds_its_file_from_another_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     settings = load(alert_routes=Path("routes.toml"))
-    service = services.ours("notifier", settings, StackDirectory(tmp_path / "stack"))
+    service = services.program("notifier", settings, StackDirectory(tmp_path / "stack"))
     assert service.environ["PHONEMETER_ALERT_ROUTES"] == str(tmp_path / "routes.toml")
 
 
 def test_every_service_has_ports_and_a_probe() -> None:
-    assert services.PORTS.keys() == set(services.ALL) == {*services.HOLD, *services.WORK}
+    assert services.PORTS.keys() == set(services.ALL) == {*services.DATA, *services.STAGES}
     for name in services.ALL:
-        assert callable(services.ready(name, load()))
+        assert callable(services.readiness_probe(name, load()))

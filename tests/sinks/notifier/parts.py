@@ -1,9 +1,9 @@
-"""What the notifier's tests share: a receiver that answers as told, alerts, the notifier as a process.
+"""Shared parts of the notifier's tests: a receiver, alerts, the notifier as a process.
 
-To run the notifier in a test of something else: `with Receiver() as receiver`, a file of routes by
+To run the notifier in a test of something else: `with Receiver() as receiver`, a routes file by
 `webhook_routes(path, receiver.url)`, and `with NotifierProcess(kafka, routes, port, log)`;
-`receiver.verified()` holds what arrived, and `receiver.alert_ids()` the alerts in it. The signatures are
-checked by the few lines below, which are not the product's.
+`receiver.verified()` returns the bodies that arrived, and `receiver.alert_ids()` the alerts in them.
+Signatures are checked by `has_signature` here, independently of the product.
 """
 
 import base64
@@ -14,34 +14,35 @@ import os
 import subprocess
 import sys
 import threading
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import msgspec
 import pytest
 from kafka import KafkaProducer
-from kafka.admin._groups import MemberToRemove
 
 from metering.alerts import Alert
 from metering.topics import ALERTS, NOTIFIER_GROUP
-from phonemeter.stack.kafka.topics import admin
+from phonemeter.kafka_admin import admin
 from sinks.notifier.service import run
 from sinks.notifier.settings import NotifierSettings
+from tests.groups import remove_members
+from tests.waiting import WITHIN_S
 
 HOST = "127.0.0.1"
 APP = "wxfb1f3d218d111092"
 SECRET = "whsec_" + base64.b64encode(b"a secret of twenty-four b").decode()
 SECRET_VARIABLE = "TEST_HOOK_SECRET"  # noqa: S105 - the name of a variable
+TIMEOUT_S = "20"
+"""The notifier's patience with the receiver: what that accepts too late, on a busy machine, comes again."""
 
 
 class Request(NamedTuple):
-    """What the receiver got. Header names are in small letters."""
+    """A request to the receiver. Header names are in lower case."""
 
     path: str
     headers: Mapping[str, str]
@@ -57,7 +58,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the receiver says; None instead of one means that it says nothing until the test ends."""
+    """The receiver's answer; None instead of one means no answer until the test ends."""
 
     status: int = 204
     headers: Mapping[str, str] = {}
@@ -101,7 +102,7 @@ class Receiver:
             request_queue_size = 128
 
             def handle_error(self, *_arguments: object) -> None:
-                """A notifier that is killed or loses patience hangs up; that is not told."""
+                """Ignore that a notifier was killed, or hung up after its timeout."""
 
         self._server = Server((HOST, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
@@ -127,9 +128,7 @@ class Receiver:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.over.set()
         self._server.shutdown()
         self._server.server_close()
@@ -137,7 +136,7 @@ class Receiver:
 
 
 def has_signature(request: Request, secret: str) -> bool:
-    """Whether one of the signatures is by the secret, as the Standard Webhooks specification has it."""
+    """Return whether one of the signatures is by the secret, by the Standard Webhooks specification."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     stamp = request.headers["webhook-timestamp"]
     content = b".".join((request.id.encode(), stamp.encode(), request.body))
@@ -147,7 +146,7 @@ def has_signature(request: Request, secret: str) -> bool:
 
 
 def alert(offset: int = 7, *, partition: int = 0, line: int = 0, **changes: Any) -> Alert:  # noqa: ANN401 - fields of an alert
-    """An alert of the level of 10 %, unless told otherwise."""
+    """An alert of the level of 10 %, with changes."""
     given: dict[str, Any] = {
         "id": f"{partition}-{offset}-{line}",
         "kind": "alert",
@@ -158,13 +157,14 @@ def alert(offset: int = 7, *, partition: int = 0, line: int = 0, **changes: Any)
         "remaining": 100,
         "pack_id": "",
         "details": {"level_percent": 10, "size": 1_000},
+        "recorded_at": "2026-10-17T10:05:04.000Z",
         **changes,
     }
     return Alert(**given)
 
 
 def publish(kafka: str, alerts: Iterable[Alert], *, at_ms: int | None = None) -> None:
-    """Publish alerts as the worker does: each in the partition of its id."""
+    """Publish alerts as the worker does, each in the partition of its id."""
     producer = KafkaProducer(bootstrap_servers=kafka)
     for one in alerts:
         partition = int(one.id.split("-")[0])
@@ -174,7 +174,7 @@ def publish(kafka: str, alerts: Iterable[Alert], *, at_ms: int | None = None) ->
 
 
 def webhook_routes(path: Path, url: str, name: str = "hook", more: str = "") -> Path:
-    """Write a file of routes with one webhook that wants everything; its secret is in SECRET_VARIABLE."""
+    """Write a routes file with one webhook without filters; its secret is in SECRET_VARIABLE."""
     path.write_text(
         f'[routes.{name}]\nchannel = "webhook"\nurl = "{url}"\nsecrets = ["env:{SECRET_VARIABLE}"]\n{more}',
         encoding="utf-8",
@@ -184,7 +184,7 @@ def webhook_routes(path: Path, url: str, name: str = "hook", more: str = "") -> 
 
 @dataclass
 class NotifierProcess:
-    """The notifier as a process of its own. `die` names a boundary and an alert: there it kills itself."""
+    """The notifier as a process. `die` is a step and an alert: there it kills itself."""
 
     kafka: str
     routes: Path
@@ -199,7 +199,7 @@ class NotifierProcess:
             "KAFKA": self.kafka,
             "ALERT_ROUTES": str(self.routes),
             "NOTIFIER_PORT": str(self.port),
-            "NOTIFIER_TIMEOUT_S": "1",
+            "NOTIFIER_TIMEOUT_S": TIMEOUT_S,
             "NOTIFIER_RETRY_FIRST_MS": "200",
             **self.settings,
         }
@@ -223,54 +223,38 @@ class NotifierProcess:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.process is not None and self.process.poll() is None:
-            # In good manners, so that the next one does not wait for a dead member.
+            # Not killed, so that the next one does not wait for a dead member.
             self.process.terminate()
             try:
-                self.process.wait(timeout=5)
+                self.process.wait(timeout=WITHIN_S)
             except subprocess.TimeoutExpired:
                 self.kill()
 
 
 def forget_members(kafka: str) -> None:
-    """Have the group not wait for members that were killed."""
+    """Remove members that were killed, so that the group does not wait for them."""
     with admin(kafka) as client:
-        members = client.describe_groups([NOTIFIER_GROUP])[NOTIFIER_GROUP]["members"]
-        if members:
-            client.remove_group_members(
-                NOTIFIER_GROUP, [MemberToRemove(member_id=one["member_id"]) for one in members]
-            )
+        remove_members(client, NOTIFIER_GROUP)
 
 
 @contextmanager
 def notifier_thread(
     monkeypatch: pytest.MonkeyPatch, kafka: str, routes: Path, port: int, **settings: str
 ) -> Iterator[None]:
-    """The notifier in this process: quicker to start than a process, and it can't be killed."""
+    """The notifier as a thread: it starts faster than a process, and can't be killed."""
     monkeypatch.setenv(SECRET_VARIABLE, SECRET)
     stop = threading.Event()
-    given = {"notifier_timeout_s": "1", "notifier_retry_first_ms": "200", **settings}
-    told = NotifierSettings.model_validate(
+    given = {"notifier_timeout_s": TIMEOUT_S, "notifier_retry_first_ms": "200", **settings}
+    notifier_settings = NotifierSettings.model_validate(
         {"kafka": kafka, "alert_routes": routes, "notifier_port": port, **given}
     )
-    thread = threading.Thread(target=run, args=(told, stop), daemon=True)
+    thread = threading.Thread(target=run, args=(notifier_settings, stop), daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(WITHIN_S)
         assert not thread.is_alive()
-
-
-def scraped(port: int) -> dict[str, float]:
-    """The notifier's metrics, by name and labels; nothing while it does not answer."""
-    try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=2) as answer:
-            lines = answer.read().decode().splitlines()
-    except OSError:
-        return {}
-    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}

@@ -1,8 +1,8 @@
-"""The notifier as a process, with its settings from the environment; `argv[1:]` says where it kills itself.
+"""The notifier as a process, with settings from the environment; `argv[1:]` is where it kills itself.
 
-For the alert of the second argument: `asked` before it records where it is to go, `begun` before it records
-the beginning of its attempt, `send` when that is recorded and before it sends, `sent` when it has sent and
-before it records that.
+For the alert of the second argument: `request` before it records the delivery request, `begin` before it
+records the beginning of the attempt, `send` after that and before it sends, `sent` after it has sent and
+before it records the outcome.
 """
 
 import logging
@@ -12,22 +12,23 @@ import sys
 from collections.abc import Sequence
 
 from sinks.notifier.channels import Deliver, Message
-from sinks.notifier.kafka_log import Outgoing, Publisher
-from sinks.notifier.planning import Outcome
+from sinks.notifier.kafka_log import DeliveriesPublisher
+from sinks.notifier.planning import AttemptOutcome
+from sinks.notifier.records import DeliveryOutput
 from sinks.notifier.routes import Route
 from sinks.notifier.service import run
 from sinks.notifier.settings import NotifierSettings
 
 AT, ALERT = sys.argv[1:] or ("", "")
-MARKS = {"asked": b'"type":"asked"', "begun": b'"state":"sending"'}
+MARKS = {"request": b'"type":"asked"', "begin": b'"state":"sending"'}
 
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class DyingPublisher(Publisher):
-    def publish(self, records: Sequence[Outgoing]) -> None:
+class DyingPublisher(DeliveriesPublisher):
+    def publish(self, records: Sequence[DeliveryOutput]) -> None:
         values = [record.value or b"" for record in records if ALERT.encode() in record.key]
         if AT in MARKS and any(MARKS[AT] in value for value in values):
             die()
@@ -35,7 +36,7 @@ class DyingPublisher(Publisher):
 
 
 def dying(deliver: Deliver) -> Deliver:
-    def delivered(route: Route, message: Message, now_ms: int) -> Outcome:
+    def deliver_or_die(route: Route, message: Message, now_ms: int) -> AttemptOutcome:
         concerned = any(alert.id == ALERT for alert in message.alerts)
         if AT == "send" and concerned:
             die()
@@ -44,7 +45,7 @@ def dying(deliver: Deliver) -> Deliver:
             die()
         return outcome
 
-    return delivered
+    return deliver_or_die
 
 
 if __name__ == "__main__":

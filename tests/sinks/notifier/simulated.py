@@ -1,4 +1,4 @@
-"""Notifiers without Kafka: one log, a clock moved by hand, crashes at any step, a receiver that remembers."""
+"""Notifiers without Kafka: one log, a clock set by hand, crashes at any step, zombies, a receiver."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,20 +6,20 @@ from random import Random
 
 from metering.times import DAY_MS, HOUR_MS, SECOND_MS
 from sinks.notifier import planning
-from sinks.notifier.planning import Limits, Outcome
-from sinks.notifier.records import AnyRecord, Asked, Chain, Claim, chain_key, decode, encode, key_of
-from sinks.notifier.routes import Route
+from sinks.notifier.owned_partition import OwnedPartition
+from sinks.notifier.planning import AttemptLimits, AttemptOutcome
+from sinks.notifier.records import AnyRecord, Delivery, DeliveryRequest, encode, key_of
+from sinks.notifier.routes import Route, Routes
 from sinks.notifier.schedule import Policy
-from sinks.notifier.share import Share
 from tests.sinks.notifier.parts import alert
 
-LIMITS = Limits(Policy(5_000, DAY_MS), 15 * SECOND_MS)
+LIMITS = AttemptLimits(Policy(5_000, DAY_MS), 15 * SECOND_MS)
 ROUTES = {name: Route(name=name, channel="webhook", address="") for name in ("first", "second")}
 
 
 @dataclass
 class World:
-    """The log of one partition, compacted at times, and who has received which message how often."""
+    """The log of one partition, compacted at times, and a receiver that counts messages."""
 
     random: Random
     now_ms: int = 1_000_000_000_000
@@ -28,7 +28,7 @@ class World:
     sent: Counter[tuple[str, int]] = field(default_factory=Counter)
     delivered: Counter[str] = field(default_factory=Counter)
     unrecorded: Counter[str] = field(default_factory=Counter)
-    """Messages that arrived, of which nobody could record it."""
+    """Messages that arrived, without a record of it."""
 
     def publish(self, record: AnyRecord) -> None:
         self.log.append((key_of(record), encode(record)))
@@ -38,147 +38,145 @@ class World:
         self.log = [self.log[number] for number in sorted(newest.values())]
         self.compactions += 1
 
-    def ask(self, offset: int, route: str, *, held_ms: int = 0) -> None:
+    def request(self, offset: int, route: str, *, held_ms: int = 0) -> None:
         due_ms = self.now_ms + held_ms
         self.publish(
-            Asked(at_ms=self.now_ms, alert=alert(offset), route=route, due_ms=due_ms, held=held_ms > 0)
+            DeliveryRequest(
+                at_ms=self.now_ms, alert=alert(offset), route=route, due_ms=due_ms, held=held_ms > 0
+            )
         )
 
-    def receive(self, chain: Chain) -> bool:
-        """Take a message, or fail to: the last attempts always succeed, so that every chain ends."""
-        self.sent[chain.id, chain.attempt] += 1
-        taken = chain.attempt > 4 or self.random.random() < 0.5
-        self.delivered[chain.id] += taken
-        return taken
+    def receive(self, delivery: Delivery) -> bool:
+        """Accept a message or not: late attempts always succeed, so that every delivery ends."""
+        self.sent[delivery.id, delivery.attempt] += 1
+        accepted = delivery.attempt > 4 or self.random.random() < 0.5
+        self.delivered[delivery.id] += accepted
+        return accepted
 
 
-class Incarnation:
-    """One notifier from its claim to its end. Reads the log, acts on it, and may lag behind."""
+class SimulatedNotifier:
+    """One notifier from its fence to its end. Reads the log, acts on it, and may lag behind."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.share = Share(0, owner=f"owner-{world.random.random()}")
+        self.partition = OwnedPartition(0, owner=f"owner-{world.random.random()}")
         self.read = 0
         self.compactions = world.compactions
-        self.begun: list[Chain] = []
-        world.publish(Claim(at_ms=world.now_ms, owner=self.share.owner))
+        self.under_way: dict[str, Delivery] = {}
+        fence = self.partition.fence(world.now_ms)
+        world.log.append((fence.key, fence.value))
 
     def catch_up(self) -> None:
         if self.compactions != self.world.compactions:
-            # Kafka's offsets survive compaction and the places in this log do not: it reads no further.
+            # Kafka's offsets survive compaction, and indexes in this log do not: it reads no further.
             return
         for key, value in self.world.log[self.read :]:
-            if value is None:
-                self.share.unread.pop(self.share.known.erase(key), None)
-                continue
-            record = decode(value)
-            chain = self.share.known.apply(record)
-            if isinstance(record, Chain):
-                self.share.unread.pop(record.id, None)
-            if chain is not None and self.share.active and chain.owner == self.share.owner:
-                self.begun.append(chain)
+            delivery = self.partition.read(key, value)
+            if delivery is not None:
+                self.under_way[delivery.id] = delivery
         self.read = len(self.world.log)
 
     def plan(self) -> None:
-        if not self.share.active:
+        if not self.partition.is_active:
             return
-        known, now_ms = self.share.known, self.world.now_ms
-        mine = frozenset(chain.id for chain in self.begun)
-        for name in [one for one in known.contradicted if self.share.settled(one, now_ms)]:
-            chain = planning.corrected(known, name)
-            self.world.log.append((chain_key(name), None if chain is None else encode(chain)))
-            self.share.unread[name] = now_ms
-        chains = [
-            *planning.interrupted(known, mine, LIMITS, now_ms),
-            *planning.begun(known, ROUTES, {}, {}, now_ms),
-        ]
-        for chain in chains:
-            if chain.id not in mine and self.share.settled(chain.id, now_ms):
-                self.world.publish(chain)
-                self.share.unread[chain.id] = now_ms
+        now_ms = self.world.now_ms
+        for delivery_id, repair in self.partition.repairs(now_ms).items():
+            self.world.log.append((repair.key, repair.value))
+            self.partition.note_published(delivery_id, now_ms)
+        for delivery in self.partition.next_steps(Routes(routes=ROUTES), self.under_way, LIMITS, now_ms):
+            self.world.publish(delivery)
+            self.partition.note_published(delivery.id, now_ms)
 
     def deliver(self, *, crash: str = "") -> None:
         """Make the attempts that were read back; with `crash`, end before or after the first one."""
-        while self.begun:
-            chain = self.begun.pop(0)
+        while self.under_way:
+            delivery = self.under_way.pop(next(iter(self.under_way)))
             if crash == "before":
                 return
-            if planning.is_stale(chain, self.world.now_ms):
-                stale = Outcome(delivered=False, reason="stood still")
-                self.world.publish(planning.concluded(chain, stale, LIMITS, self.world.now_ms))
+            if planning.is_stale(delivery, self.world.now_ms):
+                stale = AttemptOutcome(delivered=False, reason="paused")
+                self.world.publish(planning.conclude(delivery, stale, LIMITS, self.world.now_ms))
                 continue
-            taken = self.world.receive(chain)
+            accepted = self.world.receive(delivery)
             if crash == "after":
-                self.world.unrecorded[chain.id] += taken
+                self.world.unrecorded[delivery.id] += accepted
                 return
-            outcome = Outcome(delivered=taken, reason="")
-            self.world.publish(planning.concluded(chain, outcome, LIMITS, self.world.now_ms))
+            outcome = AttemptOutcome(delivered=accepted, reason="")
+            self.world.publish(planning.conclude(delivery, outcome, LIMITS, self.world.now_ms))
 
 
 class Simulation:
-    """Notifiers that live and die over some alerts."""
+    """Notifiers that deliver some alerts, crash, and are replaced."""
 
     def __init__(self, seed: int, alerts: int) -> None:
         self.random = Random(seed)  # noqa: S311 - no secret
         self.world = World(self.random)
         self.waiting = list(range(alerts))
-        self.living = Incarnation(self.world)
-        self.replaced: list[Incarnation] = []
-        self.steps = (self.ask, self.ask_again, self.crash, self.replace, self.stir, self.wait, self.work)
+        self.owner = SimulatedNotifier(self.world)
+        self.zombies: list[SimulatedNotifier] = []
+        self.steps = (
+            self.request,
+            self.request_again,
+            self.crash,
+            self.replace,
+            self.run_zombie,
+            self.wait,
+            self.run_owner,
+        )
 
-    def ask(self) -> None:
+    def request(self) -> None:
         if self.waiting:
             offset = self.waiting.pop()
             for route in ROUTES:
-                self.world.ask(offset, route, held_ms=self.random.choice((0, 0, HOUR_MS)))
+                self.world.request(offset, route, held_ms=self.random.choice((0, 0, HOUR_MS)))
 
-    def ask_again(self) -> None:
-        """The worker publishes an alert again after a crash, and it is asked for again."""
+    def request_again(self) -> None:
+        """Repeat a request, as the worker publishes an alert again after a crash."""
         if 5 not in self.waiting:
             for route in ROUTES:
-                self.world.ask(5, route)
+                self.world.request(5, route)
 
     def crash(self) -> None:
-        self.living.deliver(crash=self.random.choice(("", "before", "after")))
+        self.owner.deliver(crash=self.random.choice(("", "before", "after")))
         if self.random.random() < 0.3:
-            # Kafka compacts nothing younger than an hour: by then a notifier has corrected what is void.
-            self.living = Incarnation(self.world)
-            self.living.catch_up()
-            self.living.plan()
+            # Kafka compacts nothing younger than an hour, and a notifier repairs void records sooner.
+            self.owner = SimulatedNotifier(self.world)
+            self.owner.catch_up()
+            self.owner.plan()
             self.world.compact()
-        self.living = Incarnation(self.world)
+        self.owner = SimulatedNotifier(self.world)
 
     def replace(self) -> None:
-        """Taken for dead, and still at work for a while: it publishes after the next one's claim."""
-        self.replaced.append(self.living)
-        self.living = Incarnation(self.world)
+        """Make the owner a zombie, which still publishes behind the fence of its successor."""
+        self.zombies.append(self.owner)
+        self.owner = SimulatedNotifier(self.world)
 
-    def stir(self) -> None:
-        if self.replaced:
-            old = self.replaced.pop()
-            if old.compactions == self.world.compactions:
-                self.random.choice((old.plan, old.catch_up, old.deliver))()
-                old.deliver()
+    def run_zombie(self) -> None:
+        if self.zombies:
+            zombie = self.zombies.pop()
+            if zombie.compactions == self.world.compactions:
+                self.random.choice((zombie.plan, zombie.catch_up, zombie.deliver))()
+                zombie.deliver()
 
     def wait(self) -> None:
         self.world.now_ms += self.random.choice((1_000, 60_000, HOUR_MS))
 
-    def work(self) -> None:
+    def run_owner(self) -> None:
         for _ in range(self.random.randrange(12)):
-            self.random.choice((self.living.catch_up, self.living.deliver, self.living.plan))()
+            self.random.choice((self.owner.catch_up, self.owner.deliver, self.owner.plan))()
 
 
 def simulate(seed: int, alerts: int = 6) -> World:
-    """Let notifiers live and die until every chain is over."""
+    """Run notifiers until every delivery is finished."""
     simulation = Simulation(seed, alerts)
     for _ in range(150):
         simulation.random.choices(simulation.steps, (2, 1, 2, 1, 2, 4, 8))[0]()
     while simulation.waiting:
-        simulation.ask()
+        simulation.request()
     for _ in range(60):
-        simulation.living.plan()
-        simulation.living.catch_up()
-        simulation.living.deliver()
-        simulation.living.catch_up()
+        simulation.owner.plan()
+        simulation.owner.catch_up()
+        simulation.owner.deliver()
+        simulation.owner.catch_up()
         simulation.world.now_ms += HOUR_MS // 2
     return simulation.world

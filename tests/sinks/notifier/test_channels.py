@@ -1,4 +1,4 @@
-"""The robots, e-mail and Slack: what goes over the wire, and what an answer is taken for."""
+"""The robots, e-mail and Slack: requests on the wire, and the outcomes of answers."""
 
 import base64
 import hashlib
@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from email import message_from_bytes
 from email.header import decode_header, make_header
@@ -26,7 +26,7 @@ from apprise.plugins.wecombot import NotifyWeComBot
 
 from sinks.notifier import http, robots
 from sinks.notifier.channels import Message, deliverer, is_safe, plugin_of
-from sinks.notifier.robots import Post, post_to, read_answer
+from sinks.notifier.robots import RobotRequest, read_answer, request_to
 from sinks.notifier.routes import App, ChannelName, Language, Route
 from tests.sinks.notifier.parts import HOST, Answer, Receiver, alert
 
@@ -68,33 +68,33 @@ def redirected(plugin: NotifyBase, url: str) -> NotifyBase:
 
 
 @pytest.mark.parametrize(("channel", "address"), ROBOTS)
-def test_a_robot_is_told_in_the_words_that_apprise_would_use(
+def test_a_robot_gets_the_request_that_apprise_would_send(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, channel: ChannelName, address: str
 ) -> None:
-    ours = post_to(robot_of(channel, address), "余额 5%\n剩余 480 次", NOW_MS)
+    ours = request_to(robot_of(channel, address), "余量 5%\n剩余 480 次", NOW_MS)
     theirs = redirected(robot_of(channel, address), receiver.url)
     monkeypatch.setattr(theirs, "throttle", lambda *_arguments, **_named: None)
-    assert theirs.send(body="余额 5%\n剩余 480 次")
+    assert theirs.send(body="余量 5%\n剩余 480 次")
     assert json.loads(ours.body) == receiver.requests[0].json
     assert ours.url.startswith("https://")
 
 
 def test_dingtalks_signature_is_encoded_once() -> None:
-    url = post_to(robot_of("dingtalk", "dingtalk://SECabc@robottoken"), "text", NOW_MS).url
-    asked = parse_qs(urlsplit(url).query)
+    url = request_to(robot_of("dingtalk", "dingtalk://SECabc@robottoken"), "text", NOW_MS).url
+    query = parse_qs(urlsplit(url).query)
     digest = hmac.new(b"SECabc", f"{NOW_MS}\nSECabc".encode(), hashlib.sha256).digest()
-    assert asked["sign"] == [base64.b64encode(digest).decode()]
-    assert (asked["access_token"], asked["timestamp"]) == (["robottoken"], [str(NOW_MS)])
+    assert query["sign"] == [base64.b64encode(digest).decode()]
+    assert (query["access_token"], query["timestamp"]) == (["robottoken"], [str(NOW_MS)])
 
 
 @pytest.mark.parametrize("address", ["feishu://robot-token", "lark://robot-token"])
 def test_feishu_is_signed_by_its_secret_if_it_has_one(address: str) -> None:
     robot = robot_of("feishu", address)
-    signed = json.loads(post_to(robot, "text", NOW_MS, "its-secret").body)
+    signed = json.loads(request_to(robot, "text", NOW_MS, "its-secret").body)
     digest = hmac.new(f"{NOW_MS // 1_000}\nits-secret".encode(), b"", hashlib.sha256).digest()
     assert signed.pop("sign") == base64.b64encode(digest).decode()
     assert signed.pop("timestamp") == str(NOW_MS // 1_000)
-    assert signed == json.loads(post_to(robot, "text", NOW_MS).body)
+    assert signed == json.loads(request_to(robot, "text", NOW_MS).body)
 
 
 def test_a_feishu_route_sends_the_signature_of_its_secret(
@@ -119,6 +119,8 @@ def test_a_feishu_route_sends_the_signature_of_its_secret(
             "the robot answered error 45009: api freq out of limit",
         ),
         (Answer(200, body=b'{"code":19024,"msg":"Key Words Not Found"}'), False, "the robot answered error"),
+        (Answer(200, body=b'{"errmsg":"ok"}'), False, "the robot answered error None: ok"),
+        (Answer(200, body=b"{}"), False, "the robot answered error None"),
         (Answer(200, body=b"<html>"), False, "answered 200 with something that is not a robot's answer"),
         (Answer(500), False, "answered 500"),
     ],
@@ -131,7 +133,7 @@ def test_only_an_error_number_of_zero_is_a_delivery(
     reason: str,
 ) -> None:
     receiver.answer = lambda _request: answer
-    monkeypatch.setattr(robots, "post_to", lambda *_arguments: Post(receiver.url, b"{}"))
+    monkeypatch.setattr(robots, "request_to", lambda *_arguments: RobotRequest(receiver.url, b"{}"))
     outcome = robots.send(robot_of("wecom", "wecombot://robot-key"), "text", 5, NOW_MS)
     assert outcome.delivered is delivered
     assert outcome.reason.startswith(reason)
@@ -141,14 +143,17 @@ def test_a_robot_never_disables_its_route() -> None:
     assert not read_answer(http.Answer(410, "", ""), NOW_MS).gone
 
 
-@pytest.mark.parametrize(("language", "word"), [("zh", "【紧急】会员中心"), ("en", "[Urgent] 会员中心")])
+@pytest.mark.parametrize(
+    ("language", "word", "left_out"),
+    [("zh", "【紧急】会员中心", "没有列出"), ("en", "[Urgent] 会员中心", "not listed here")],
+)
 def test_a_full_digest_fits_into_a_robots_message(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, language: Language, word: str
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, language: Language, word: str, left_out: str
 ) -> None:
     monkeypatch.setattr(
         robots,
-        "post_to",
-        lambda _robot, text, *_more: Post(receiver.url, json.dumps({"text": text}).encode()),
+        "request_to",
+        lambda _robot, text, *_more: RobotRequest(receiver.url, json.dumps({"text": text}).encode()),
     )
     route = Route(name="r", channel="wecom", address="wecombot://robot-key", language=language)
     alerts = [alert(offset, details={"level_percent": 0, "size": 1_000}) for offset in range(50)]
@@ -156,11 +161,11 @@ def test_a_full_digest_fits_into_a_robots_message(
     text = receiver.requests[0].json["text"]
     assert len(text.encode()) <= robots.TEXT_BYTES_MAX
     assert word in text
-    assert "phonemeter alerts list" in text.splitlines()[-1]
+    assert text.endswith(left_out)
 
 
 class Mailbox(MailHandler):
-    """Keeps what arrives; refuses when told to."""
+    """Keeps the mails that arrive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,32 +175,38 @@ class Mailbox(MailHandler):
         self.mails.append(message_from_bytes(message.as_bytes()))
 
 
-def test_an_e_mail_arrives_with_a_subject_and_plain_text(free_port: object) -> None:
-    assert callable(free_port)
+def mailed(message: Message, port: int, language: Language, options: str = "") -> tuple[str, Mail]:
+    """Deliver a message to a mail server on a port; returns the address, and the mail that arrived."""
     mailbox = Mailbox()
-    server = Controller(mailbox, hostname=HOST, port=free_port())
+    server = Controller(mailbox, hostname=HOST, port=port)
     server.start()
     try:
-        address = f"mailto://{HOST}:{server.port}?from=phonemeter@example.com&to=owner@example.com"
-        route = Route(name="mail", channel="email", address=address, language="en")
-        outcome = deliverer(5)(route, Message("m", [alert()], [NAME], held=False), NOW_MS)
+        address = f"mailto://{HOST}:{port}?from=phonemeter@example.com&to=owner@example.com{options}"
+        route = Route(name="mail", channel="email", address=address, language=language)
+        outcome = deliverer(5)(route, message, NOW_MS)
     finally:
         server.stop()
     assert outcome.delivered, outcome
     (mail,) = mailbox.mails
+    return address, mail
+
+
+def test_an_e_mail_arrives_with_a_subject_and_plain_text(free_port: Callable[[], int]) -> None:
+    address, mail = mailed(Message("m", [alert()], [NAME], held=False), free_port(), "en")
     assert str(make_header(decode_header(mail["subject"]))) == (
         "[Warning] 会员中心 (wxfb1f3d218d111092) quick verification"
     )
     text = next(part for part in mail.walk() if part.get_content_type() == "text/plain")
-    told = text.get_payload(decode=True)
-    assert isinstance(told, bytes)
-    assert "Remaining: 100 calls" in told.decode()
+    payload = text.get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    assert "Remaining: 100 calls" in payload.decode()
     assert is_safe("email", address)
     assert not is_safe("email", "mailto://me:secret@mail.example.com")
 
 
-def test_a_mail_server_that_is_not_there_is_a_failure_without_the_password(free_port: object) -> None:
-    assert callable(free_port)
+def test_a_mail_server_that_is_not_there_is_a_failure_without_the_password(
+    free_port: Callable[[], int],
+) -> None:
     address = f"mailto://me:hunter2@{HOST}:{free_port()}?to=owner@example.com"
     outcome = deliverer(5)(
         Route(name="mail", channel="email", address=address),
@@ -207,9 +218,9 @@ def test_a_mail_server_that_is_not_there_is_a_failure_without_the_password(free_
     assert "hunter2" not in outcome.reason
 
 
-def test_a_mail_server_that_never_comes_to_its_point_does_not_hold_an_attempt_up() -> None:
+def test_a_mail_server_that_never_ends_its_greeting_does_not_block_an_attempt() -> None:
     with socket.create_server((HOST, 0)) as server, ending() as over:
-        threading.Thread(target=dripping, args=(server, over), daemon=True).start()
+        threading.Thread(target=greet_without_end, args=(server, over), daemon=True).start()
         address = f"mailto://{HOST}:{server.getsockname()[1]}?from=phonemeter@example.com&to=you@example.com"
         route = Route(name="mail", channel="email", address=address)
         began_s = time.monotonic()
@@ -217,7 +228,7 @@ def test_a_mail_server_that_never_comes_to_its_point_does_not_hold_an_attempt_up
         took_s = time.monotonic() - began_s
     assert not outcome.delivered
     assert outcome.reason == "no end within 1.5 s; it may arrive"
-    assert took_s < 4
+    assert took_s < 10
 
 
 @contextmanager
@@ -229,8 +240,8 @@ def ending() -> Iterator[threading.Event]:
         over.set()
 
 
-def dripping(server: socket.socket, over: threading.Event) -> None:
-    """A greeting that goes on and on: each read gets something before its own time is up."""
+def greet_without_end(server: socket.socket, over: threading.Event) -> None:
+    """Send a greeting without end, so that no single read times out."""
     connection, _ = server.accept()
     with connection, suppress(OSError):
         while not over.wait(0.2):

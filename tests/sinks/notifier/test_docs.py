@@ -1,4 +1,4 @@
-"""docs/alerts.md: its file of routes is one, its receiver verifies, its tables are those of the code."""
+"""docs/how-to/alerts.md: its routes file is valid, its receiver verifies, its tables match the code."""
 
 import json
 import re
@@ -13,14 +13,14 @@ import typer
 from phonemeter.cli.alerts import GROUP
 from sinks.notifier import routes_file, webhook
 from sinks.notifier.channels import EXAMPLES
-from sinks.notifier.routes import CHANNELS, App, Route
+from sinks.notifier.routes import App, ChannelName, Route
 from sinks.notifier.routes_file import Reason, read_routes
 from sinks.notifier.settings import NotifierSettings
-from sinks.notifier.wording import tell
+from sinks.notifier.wording import text_of
 from tests.sinks.notifier.parts import SECRET, alert
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "alerts.md").read_text(encoding="utf-8")
 ONE = alert(417, partition=2, remaining=480, details={"level_percent": 5, "size": 10_000})
 NAME = App(name="会员中心", owner="east")
 
@@ -42,19 +42,19 @@ def test_the_file_of_routes_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = tmp_path / "routes.toml"
     path.write_text(block("toml"), encoding="utf-8")
     routes = read_routes(path)
-    assert {one.route for one in routes.asked(ONE, now_ms=0)} == {"operations", "east", "buyer"}
+    assert {one.route for one in routes.requests(ONE, now_ms=0)} == {"operations", "east", "buyer"}
     assert routes.app("wxfb1f3d218d111092") == NAME
 
 
 def test_the_receiver_of_the_page_verifies_what_is_sent() -> None:
     names: dict[str, Any] = {}
-    exec(compile(block("python"), "docs/alerts.md", "exec"), names)  # noqa: S102 - our own page
+    exec(compile(block("python"), "docs/how-to/alerts.md", "exec"), names)  # noqa: S102 - our own page
     verifies = names["is_from_phonemeter"]
     body, now_ms = b'{"type":"phone.alert.raised"}', time.time_ns() // 1_000_000
-    headers = webhook.signed("alert_2-417-0_operations", body, [SECRET], now_ms)
+    headers = webhook.signed_headers("alert_2-417-0_operations", body, [SECRET], now_ms)
     assert verifies(headers, body, SECRET)
     assert not verifies(headers, body + b" ", SECRET)
-    assert not verifies(webhook.signed("id", body, [SECRET], now_ms - 301_000), body, SECRET)
+    assert not verifies(webhook.signed_headers("id", body, [SECRET], now_ms - 301_000), body, SECRET)
 
 
 def test_the_body_is_the_one_that_is_sent() -> None:
@@ -67,7 +67,7 @@ def test_the_body_is_the_one_that_is_sent() -> None:
 
 
 def test_a_message_reads_as_the_page_says() -> None:
-    assert f"{tell(ONE, NAME, 'zh').text()}\n" == block("text")
+    assert f"{text_of(ONE, NAME, 'zh').text()}\n" == block("text")
 
 
 def test_the_tables_have_every_kind_key_and_channel() -> None:
@@ -76,7 +76,7 @@ def test_the_tables_have_every_kind_key_and_channel() -> None:
     keys = [field for field in routes_file._Route.__struct_fields__ if field != "owners"]
     for key in keys:
         assert re.search(rf"^\| (`\w+`, )?`{key}`", PAGE, re.MULTILINE), key
-    for channel in CHANNELS:
+    for channel in get_args(ChannelName):
         assert f"`{EXAMPLES[channel].split(',')[0].split('?')[0]}" in PAGE, channel
 
 

@@ -41,7 +41,7 @@ def refusal(directory: Path, text: str) -> str:
 
 def wanted(routes: Routes, **changes: Any) -> set[str]:  # noqa: ANN401 - fields of an alert
     """Names of the routes that an alert goes to."""
-    return {one.route for one in routes.asked(alert(**changes), now_ms=0)}
+    return {one.route for one in routes.requests(alert(**changes), now_ms=0)}
 
 
 def test_a_route_without_filters_wants_everything(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_feishu_robot_may_have_a_secret_of_any_form(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("routes = 1", ": routes is not a table; write [routes.NAME] above each entry."),
-        ("[rutes.a]", ": rutes is none of apps and routes; remove it, or correct its name."),
+        ("[rutes.a]", ": rutes is none of apps, routes; remove it, or correct its name."),
         ("[routes", " is not valid TOML: "),
         (f'{HOOK}colour = "red"', ": routes.hook.colour is unknown; known are channel, url, "),
         (f"{HOOK}severity = []", ": routes.hook.severity is unknown; did you mean severities?"),
@@ -143,9 +143,9 @@ def test_a_feishu_robot_may_have_a_secret_of_any_form(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_the_key(tmp_path: Path, text: str, sentence: str) -> None:
-    said = refusal(tmp_path, text)
-    assert sentence in said
-    assert "\n" not in said
+    refused = refusal(tmp_path, text)
+    assert sentence in refused
+    assert "\n" not in refused
 
 
 def test_a_file_that_is_missing_is_named_with_the_setting(tmp_path: Path) -> None:

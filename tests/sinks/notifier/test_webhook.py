@@ -1,6 +1,7 @@
+import contextlib
 import socket
+import threading
 import time
-from collections.abc import Iterator
 from email.utils import formatdate
 
 import pytest
@@ -8,7 +9,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from metering.times import parse_time
 from sinks.notifier import http, webhook
-from sinks.notifier.planning import Outcome
+from sinks.notifier.planning import AttemptOutcome
 from sinks.notifier.routes import App, Route
 from tests.sinks.notifier.parts import HOST, SECRET, Answer, Receiver, alert, has_signature
 
@@ -16,23 +17,17 @@ OTHER = "whsec_b3RoZXIgc2VjcmV0IG9mIDI0IGJ5dGVzIQ=="
 NAME = App(name="会员中心", owner="east")
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        yield running
-
-
 def route_to(url: str, *secrets: str) -> Route:
     return Route(name="hook", channel="webhook", address=url, secrets=secrets or (SECRET,))
 
 
-def send(route: Route, timeout_s: float = 5) -> Outcome:
+def send(route: Route, timeout_s: float = 5) -> AttemptOutcome:
     body = webhook.body_of([alert()], [NAME], route, held=False)
     return webhook.send(route, "alert_0-7-0_hook", body, timeout_s, time.time_ns() // 1_000_000)
 
 
 def test_a_delivery_carries_a_signature_that_others_verify(receiver: Receiver) -> None:
-    assert send(route_to(receiver.url)) == Outcome(delivered=True, reason="answered 204")
+    assert send(route_to(receiver.url)) == AttemptOutcome(delivered=True, reason="answered 204")
     (request,) = receiver.requests
     assert request.id == "alert_0-7-0_hook"
     assert has_signature(request, SECRET)
@@ -56,34 +51,34 @@ def test_the_body_says_what_an_owner_needs(receiver: Receiver) -> None:
     send(route_to(receiver.url))
     body = receiver.requests[0].json
     assert (body["type"], body["timestamp"]) == ("phone.alert.raised", "2026-10-17T10:05:03.120Z")
-    told = body["data"]
-    assert (told["id"], told["app_name"], told["severity"]) == ("0-7-0", "会员中心", "warning")
-    assert (told["reason"], told["remaining"], told["details"]["level_percent"]) == ("level", 100, 10)
-    assert told["text"].startswith("【预警】会员中心 (wxfb1f3d218d111092) 手机号快速验证\n")
+    data = body["data"]
+    assert (data["id"], data["app_name"], data["severity"]) == ("0-7-0", "会员中心", "warning")
+    assert (data["reason"], data["remaining"], data["details"]["level_percent"]) == ("level", 100, 10)
+    assert data["text"].startswith("【预警】会员中心 (wxfb1f3d218d111092) 手机号快速验证\n")
 
 
 def test_alerts_that_were_held_are_one_message(receiver: Receiver) -> None:
     route = route_to(receiver.url)
     body = webhook.body_of([alert(1), alert(2, kind="recovery")], [NAME, NAME], route, held=True)
     webhook.send(route, "digest", body, 5, 0)
-    told = receiver.requests[0].json
-    assert told["type"] == "phone.alerts.digest"
-    assert [one["id"] for one in told["data"]["alerts"]] == ["0-1-0", "0-2-0"]
+    sent = receiver.requests[0].json
+    assert sent["type"] == "phone.alerts.digest"
+    assert [one["id"] for one in sent["data"]["alerts"]] == ["0-1-0", "0-2-0"]
 
 
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
-        (Answer(200, body=b"thanks"), Outcome(delivered=True, reason="answered 200")),
-        (Answer(500), Outcome(delivered=False, reason="answered 500")),
-        (Answer(410), Outcome(delivered=False, reason="answered 410", gone=True)),
+        (Answer(200, body=b"thanks"), AttemptOutcome(delivered=True, reason="answered 200")),
+        (Answer(500), AttemptOutcome(delivered=False, reason="answered 500")),
+        (Answer(410), AttemptOutcome(delivered=False, reason="answered 410", gone=True)),
         (
             Answer(429, {"retry-after": "120"}),
-            Outcome(delivered=False, reason="answered 429", retry_after_ms=120_000),
+            AttemptOutcome(delivered=False, reason="answered 429", retry_after_ms=120_000),
         ),
     ],
 )
-def test_an_answer_is_taken_for_what_it_says(receiver: Receiver, answer: Answer, outcome: Outcome) -> None:
+def test_an_answer_decides_the_outcome(receiver: Receiver, answer: Answer, outcome: AttemptOutcome) -> None:
     receiver.answer = lambda _request: answer
     assert send(route_to(receiver.url)) == outcome
 
@@ -96,7 +91,7 @@ def test_redirects_are_not_followed(receiver: Receiver) -> None:
     assert [request.path for request in receiver.requests] == ["/hook"]
 
 
-def test_one_who_hangs_is_left_after_the_time(receiver: Receiver) -> None:
+def test_a_receiver_that_hangs_is_abandoned_after_the_time(receiver: Receiver) -> None:
     receiver.answer = lambda _request: None
     began_s = time.monotonic()
     assert send(route_to(receiver.url), timeout_s=0.3).reason == "no answer within 0.3 s"
@@ -109,12 +104,31 @@ def test_little_is_read_of_an_answer(receiver: Receiver) -> None:
     assert len(answer.text) == http.ANSWER_BYTES_MAX
 
 
-def test_nobody_there_is_told_without_the_address() -> None:
+def test_an_answer_without_end_is_read_no_further_than_its_beginning() -> None:
+    def answer_without_end() -> None:
+        connection, _ = listening.accept()
+        # The reader hangs up when it has enough.
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while True:
+                connection.sendall(b"x" * 65_536)
+
+    with socket.create_server((HOST, 0)) as listening:
+        answering = threading.Thread(target=answer_without_end)
+        answering.start()
+        answer = http.post(f"http://{HOST}:{listening.getsockname()[1]}/hook", b"{}", {}, 5)
+        answering.join(5)
+    assert answer == http.Answer(200, "x" * http.ANSWER_BYTES_MAX, "")
+    assert not answering.is_alive()
+
+
+def test_a_receiver_that_is_not_there_is_reported_without_the_address() -> None:
     with socket.socket() as closed:
         closed.bind((HOST, 0))
         port = closed.getsockname()[1]
     outcome = send(route_to(f"http://{HOST}:{port}/token-hunter2"))
-    assert outcome == Outcome(delivered=False, reason="no connection: Connection refused") or (
+    assert outcome == AttemptOutcome(delivered=False, reason="no connection: Connection refused") or (
         not outcome.delivered and "hunter2" not in outcome.reason and "connection" in outcome.reason
     )
 

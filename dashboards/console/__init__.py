@@ -1,0 +1,1 @@
+"""The console: pages for owners of apps, with sign-in, in Chinese and English."""

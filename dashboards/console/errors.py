@@ -1,0 +1,34 @@
+"""Errors of the console's stores, which its pages turn into sentences."""
+
+from typing import Literal
+
+Refused = Literal[
+    # The member, key, link or owner is not there, or not this owner's.
+    "not_there",
+    # The e-mail address signs in for another owner already.
+    "email_taken",
+    # The change would leave an owner without a member in the role owner.
+    "last_owner",
+    # The member signs in for other owners too, so that one of them alone can't give a new password.
+    "several_owners",
+    # There are as many as there may be.
+    "too_many",
+    # The key is revoked or expired.
+    "key_ended",
+]
+
+
+class RefusedChangeError(Exception):
+    """A store refuses a change.
+
+    Args:
+        reason: why.
+    """
+
+    def __init__(self, reason: Refused) -> None:
+        super().__init__(reason)
+        self.reason: Refused = reason
+
+
+class RecordsUnavailableError(Exception):
+    """The business database does not answer."""

@@ -1,0 +1,52 @@
+"""The pages with figures, as a part of the console: overview, usage and first run."""
+
+from collections.abc import Sequence
+
+from dashboards.console.key_desk import KeyDesk
+from dashboards.console.languages import marked
+from dashboards.console.ledger_reads import LedgerReads
+from dashboards.console.overviews import Overviews
+from dashboards.console.page_guard import ConsolePage
+from dashboards.console.pages import first_run, overview, usage
+from dashboards.http.pool import ReadPool
+
+
+class FigurePages:
+    """The pages, all of which need the ledger.
+
+    Args:
+        pool: of the threads that read ClickHouse; it is closed at the end.
+        keys: the API keys.
+        gateway: address that back ends send events to.
+    """
+
+    def __init__(self, pool: ReadPool, keys: KeyDesk, gateway: str) -> None:
+        self._pool = pool
+        self._reads = LedgerReads(pool)
+        overviews = Overviews(self._reads)
+        self._overview = overview.OverviewPage(overviews)
+        self._usage = usage.AppUsagePage(self._reads, overviews)
+        self._first_run = first_run.FirstRunPage(self._reads, keys, gateway)
+
+    @property
+    def pages(self) -> Sequence[ConsolePage]:
+        """The pages."""
+        return [
+            ConsolePage(overview.PATH, self._overview.show, title=marked("Overview")),
+            ConsolePage(usage.PATH, self._usage.first, title=marked("My usage")),
+            ConsolePage(f"{usage.PATH}/{{appid}}", self._usage.show),
+            ConsolePage(f"{usage.PATH}/{{appid}}/calls.csv", self._usage.file),
+            ConsolePage(first_run.PATH, self._first_run.show),
+            ConsolePage(f"{first_run.PATH}/state", self._first_run.state),
+        ]
+
+    def troubles(self) -> Sequence[str]:
+        """The troubles of now."""
+        return self._reads.troubles()
+
+    async def run(self) -> None:
+        """Watch ClickHouse until cancelled, then end the threads."""
+        try:
+            await self._reads.run()
+        finally:
+            self._pool.close()

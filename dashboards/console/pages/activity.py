@@ -1,0 +1,46 @@
+"""The audit trail of the owner: who did what."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from starlette.responses import Response
+
+from dashboards.console.languages import marked
+from dashboards.console.members import MemberStore
+from dashboards.console.page_guard import ConsolePage
+from dashboards.console.visit import Visit
+
+DEEDS: Final[Mapping[str, str]] = {
+    "owner_added": marked("added the owner"),
+    "apps_changed": marked("changed the apps"),
+    "member_added": marked("added the member"),
+    "member_disabled": marked("disabled the member"),
+    "member_enabled": marked("enabled the member"),
+    "member_removed": marked("removed the member"),
+    "role_changed": marked("changed the role of"),
+    "link_renewed": marked("gave a link for a new password to"),
+    "password_chosen": marked("chose a password"),
+    "signed_in": marked("signed in"),
+    "signed_out_everywhere": marked("signed out everywhere"),
+    "key_issued": marked("issued the API key"),
+    "key_rotated": marked("rotated the API key"),
+    "key_revoked": marked("revoked the API key"),
+}
+"""By the word in the audit trail, what was done."""
+
+
+class ActivityPage:
+    """The page of the audit trail."""
+
+    def __init__(self, members: MemberStore) -> None:
+        self._members = members
+
+    @property
+    def pages(self) -> Sequence[ConsolePage]:
+        """The page."""
+        return [ConsolePage("/activity", self._show, "members", title=marked("Activity"))]
+
+    async def _show(self, visit: Visit) -> Response:
+        entries = await asyncio.to_thread(self._members.audit_trail, visit.member.membership.owner_id)
+        return visit.page("activity.html", {"entries": entries, "deeds": DEEDS})

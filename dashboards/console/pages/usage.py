@@ -1,0 +1,138 @@
+"""The page of one capability of an app: what is left, curve, places, packs, and what was not covered."""
+
+import asyncio
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from starlette.responses import Response, StreamingResponse
+
+from dashboards.console.ledger_reads import LedgerReads
+from dashboards.console.overview_rows import CAPABILITY_NAMES, OverviewRow
+from dashboards.console.overviews import Overviews
+from dashboards.console.problems import ConsoleProblem
+from dashboards.console.quotas import STATUS_NAMES, Quota, quota_of
+from dashboards.console.refusal_texts import refusal_text
+from dashboards.console.usage_csv import usage_csv
+from dashboards.console.usage_curve import read_curve_rows, usage_curve
+from dashboards.console.usage_window import WINDOWS, WindowChoice, chosen_window, window_of
+from dashboards.console.visit import Visit
+from dashboards.reads.asking import Ask
+from dashboards.reads.balance import find_balance
+from dashboards.reads.expected import ExpectedUse, read_expected
+from dashboards.reads.packs import read_packs
+from dashboards.reads.places import PlacesQuestion, read_places
+from dashboards.reads.refusals import read_refusals
+from dashboards.reads.usage import Grouping, UsageQuestion
+
+PATH: Final = "/usage"
+PLACES_SHOWN: Final = 20
+ENDED_PACKS_SHOWN: Final = 50
+GROUPINGS: Final[tuple[Grouping, ...]] = ("scene", "store", "scene,store")
+
+
+def address(appid: str, capability: str, window: WindowChoice, file: str = "", **query: str) -> str:
+    """The address of the page, or of its file."""
+    told = urlencode({"capability": capability, "window": window.name, **query})
+    return f"{PATH}/{appid}{file}?{told}"
+
+
+class AppUsagePage:
+    """The usage of an app."""
+
+    def __init__(self, reads: LedgerReads, overviews: Overviews) -> None:
+        self._reads = reads
+        self._overviews = overviews
+
+    async def first(self, visit: Visit) -> Response:
+        """Go to the app that was chosen, or to the one that needs a decision first."""
+        if not visit.apps:
+            return visit.redirect("/first-run")
+        rows = (await self._overviews.of(visit.apps)).rows
+        asked = visit.request.query_params
+        appid = asked.get("app", "")
+        row = next((row for row in rows if row.appid == appid), rows[0] if rows else None)
+        if row is None:
+            return visit.redirect("/first-run")
+        return visit.redirect(address(row.appid, row.capability, chosen_window(asked.get("window", ""))))
+
+    async def show(self, visit: Visit) -> Response:
+        """The page."""
+        appid, capability, choice = _asked(visit)
+        rows = (await self._overviews.of(visit.apps)).rows
+        window = window_of(choice, (await self._reads.clock()).now_ms)
+        places = PlacesQuestion(appid, capability, window.before, window.first, window.end)
+        # Each has a thread of its own.
+        quota_and_forecast, used, scenes, stores, refusals = await asyncio.gather(
+            self._reads.read(partial(_quota, appid=appid, capability=capability, now_ms=window.now_ms)),
+            self._reads.read(partial(read_curve_rows, appid=appid, capability=capability, window=window)),
+            self._reads.read(lambda ask: read_places(ask, places, "scene", PLACES_SHOWN + 1)),
+            self._reads.read(lambda ask: read_places(ask, places, "store", PLACES_SHOWN + 1)),
+            self._reads.read(lambda ask: read_refusals(ask, appid, capability, window.first, window.end)),
+        )
+        quota, expected = quota_and_forecast
+        curve = usage_curve(window, used, expected.calls)
+        here = partial(address, appid)
+        values: dict[str, Any] = {
+            "appid": appid,
+            "apps": _apps(rows),
+            "capability": capability,
+            "capability_names": CAPABILITY_NAMES,
+            "choice": choice,
+            "curve": curve,
+            "files": [(by, here(capability, choice, "/calls.csv", by=by)) for by in ("", *GROUPINGS)],
+            "here_with": here,
+            "name": next((row.name for row in rows if row.appid == appid), appid),
+            "places": {"scene": scenes[:PLACES_SHOWN], "store": stores[:PLACES_SHOWN]},
+            "places_cut": {"scene": len(scenes) > PLACES_SHOWN, "store": len(stores) > PLACES_SHOWN},
+            "quota": quota,
+            "refusals": [(refusal, refusal_text(refusal)) for refusal in refusals],
+            "run_out_at_ms": expected.run_out_at_ms,
+            "row": _row(rows, appid, capability),
+            "status_names": STATUS_NAMES,
+            "ended_shown": ENDED_PACKS_SHOWN,
+            "window": window,
+            "windows": WINDOWS,
+        }
+        return visit.page("usage.html", values)
+
+    async def file(self, visit: Visit) -> Response:
+        """The use in the window as CSV: in all, by scene, by store or by both."""
+        appid, capability, choice = _asked(visit)
+        window = window_of(choice, (await self._reads.clock()).now_ms)
+        by = visit.request.query_params.get("by", "")
+        group = next((one for one in GROUPINGS if one == by), None)
+        question = UsageQuestion(window.period, window.first, window.end, group, capability)
+        parts = await usage_csv(self._reads, appid, question, visit.wording)
+        name = f"{appid}-{capability}-{window.first}-{choice.name}.csv"
+        return StreamingResponse(
+            parts,
+            media_type="text/csv; charset=utf-8",
+            headers={"content-disposition": f'attachment; filename="{name}"'},
+        )
+
+
+def _asked(visit: Visit) -> tuple[str, str, WindowChoice]:
+    query = visit.request.query_params
+    capability = query.get("capability", "quick")
+    if capability not in CAPABILITY_NAMES:
+        raise ConsoleProblem("not_found")
+    return visit.request.path_params["appid"], capability, chosen_window(query.get("window", ""))
+
+
+def _quota(ask: Ask, appid: str, capability: str, now_ms: int) -> tuple[Quota | None, ExpectedUse]:
+    found = find_balance(ask, appid)
+    expected = read_expected(ask, appid, capability)
+    if found is None:
+        return None, expected
+    packs = read_packs(ask, appid, capability=capability).packs
+    return quota_of(found, capability, packs, expected.lapsing, now_ms), expected
+
+
+def _apps(rows: list[OverviewRow]) -> list[tuple[str, str]]:
+    """The apps to choose from, by name."""
+    return sorted({row.appid: row.name for row in rows}.items(), key=lambda one: one[1])
+
+
+def _row(rows: list[OverviewRow], appid: str, capability: str) -> OverviewRow | None:
+    return next((row for row in rows if (row.appid, row.capability) == (appid, capability)), None)

@@ -1,0 +1,24 @@
+"""Roles of members, and what each may do."""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+Role = Literal["owner", "finance", "viewer", "operator"]
+
+Permission = Literal[
+    # See the figures of all apps of the owner.
+    "view",
+    # Issue, rotate and revoke API keys.
+    "keys",
+    # Invite members, change their roles, read the audit trail.
+    "members",
+]
+
+PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
+    "owner": frozenset({"view", "keys", "members"}),
+    "finance": frozenset({"view"}),
+    "viewer": frozenset({"view"}),
+    "operator": frozenset({"view", "keys"}),
+}
+
+ROLES: Final[tuple[Role, ...]] = tuple(PERMISSIONS)

@@ -1,0 +1,59 @@
+"""Settings of the console, from environment variables named `PHONEMETER_` plus the field."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ORIGIN = r"^(https?://[A-Za-z0-9.-]+(:\d{1,5})?)?$"
+
+
+class ConsoleSettings(BaseSettings):
+    """Settings of the service that shows the console. Frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PHONEMETER_", env_ignore_empty=True, frozen=True, extra="forbid"
+    )
+
+    listen_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address that health and metrics are served on; 0.0.0.0 inside a container.",
+    )
+    console_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address that the console is served on, behind a reverse proxy with TLS.",
+    )
+    console_port: int = Field(9473, ge=1, le=65_535, description="Port that the console is served on.")
+    console_metrics_port: int = Field(
+        9474, ge=1, le=65_535, description="Port of the metrics and health of `phonemeter console`."
+    )
+    console_origin: Annotated[str, Field(pattern=ORIGIN)] = Field(
+        "",
+        description="Where browsers find the console; behind a reverse proxy with TLS it has to be set. "
+        "Without it, http:// and the host that the browser names.",
+        json_schema_extra={"expected": "https://HOST, without a path"},
+    )
+    console_gateway: Annotated[str, Field(pattern=ORIGIN)] = Field(
+        "",
+        description="Where back ends find the gateway, as the page of the first run shows it; by default the "
+        "address on which it is served.",
+        json_schema_extra={"expected": "https://HOST, without a path"},
+    )
+    console_proxy: str = Field(
+        "",
+        max_length=64,
+        description="Address of the reverse proxy whose X-Forwarded-For names the client; without one, none "
+        "is believed.",
+    )
+    console_idle_min: int = Field(
+        60, ge=1, le=1_440, description="Minutes without a request after which a session ends."
+    )
+    console_session_h: int = Field(
+        12, ge=1, le=720, description="Hours after which a session ends at latest."
+    )
+    console_access_log: bool = Field(
+        True,  # noqa: FBT003 - a field's default
+        description="Log a line per request of the console: id, status and time; never a secret.",
+    )

@@ -1,0 +1,1 @@
+"""Shared parts of services that answer over HTTP: server and limits, log, health pages, run and end."""

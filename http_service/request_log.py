@@ -1,0 +1,89 @@
+"""The door of every request: its id, its line in the access log, and its count."""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from prometheus_client import Counter
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from metering.personal_identifiers import find_identifier
+
+HEADER: Final = b"x-request-id"
+PATH_CHARACTERS_MAX: Final = 100
+_GIVEN: Final = re.compile(r"[0-9A-Za-z._-]{1,64}")
+_PATH: Final = re.compile(r"[0-9A-Za-z._/-]*")
+
+
+class RequestLog:
+    """Middleware around the whole application.
+
+    The log has no header, no query and no body: nothing of it is a secret, or a person's.
+
+    Args:
+        application: what answers.
+        log: takes a line per request; None for no lines.
+        requests: counts requests by the `answer` in their state, `ok` where there is none.
+        told: what else of the state of a request its line tells.
+    """
+
+    def __init__(
+        self, application: ASGIApp, log: logging.Logger | None, requests: Counter, told: Sequence[str]
+    ) -> None:
+        self._application = application
+        self._log = log
+        self._requests = requests
+        self._told = tuple(told)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        began_s = time.monotonic()
+        state = scope.setdefault("state", {})
+        request_id = state["request_id"] = _request_id(scope)
+        status = 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        try:
+            await self._application(scope, receive, send_with_id)
+        except Exception:
+            state["answer"] = "failed"
+            raise
+        finally:
+            self._requests.labels(state.get("answer", "ok")).inc()
+            if self._log is not None:
+                self._log.info(
+                    "%s %s %s %d %s %s ms=%.1f",
+                    request_id,
+                    scope["method"],
+                    _path(scope),
+                    status,
+                    state.get("answer", "ok"),
+                    " ".join(f"{name}={state.get(name, '-')}" for name in self._told),
+                    1_000 * (time.monotonic() - began_s),
+                )
+
+
+def _request_id(scope: Scope) -> str:
+    """The id that the client gave, if it is one and not a person's; otherwise a new one."""
+    given = next((value for name, value in scope["headers"] if name == HEADER), b"").decode("latin-1")
+    if _GIVEN.fullmatch(given) and find_identifier(given) is None:
+        return given
+    return secrets.token_hex(8)
+
+
+def _path(scope: Scope) -> str:
+    path = str(scope["path"])[:PATH_CHARACTERS_MAX]
+    return path if _PATH.fullmatch(path) and find_identifier(path) is None else "?"

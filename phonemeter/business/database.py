@@ -1,0 +1,131 @@
+"""The connection to the business database, brought to the newest migration before it is used."""
+
+import fcntl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from phonemeter.errors import OperationError
+from phonemeter.stack.directory import private_files
+
+MIGRATIONS: Final = "phonemeter.business:migrations"
+WAIT_S: Final = 5
+MIGRATION_LOCK: Final = 7_304_911_452
+"""PostgreSQL's advisory lock of whoever migrates; any number that nothing else uses."""
+
+
+class BusinessDatabase:
+    """The business database at a URL: `sqlite:////PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
+
+    It is opened and migrated when it is first used, and closed at the end as a context manager. Threads may
+    share it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url)
+        if self._url.drivername == "postgresql":
+            self._url = self._url.set(drivername="postgresql+psycopg")
+        self._engine: Engine | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def shown(self) -> str:
+        """Its URL without the password."""
+        return self._url.set(drivername=self._url.get_backend_name()).render_as_string(hide_password=True)
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction for the block.
+
+        Raises:
+            OperationError: the database does not answer, can't be written, or is of a newer phonemeter.
+        """
+        try:
+            with self._opening:
+                if self._engine is None:
+                    self._engine = self._opened()
+                engine = self._engine
+            with engine.begin() as connection:
+                yield connection
+        except (SQLAlchemyError, OSError) as error:
+            raise OperationError(
+                f"The business database {self.shown} can't be used ({_words(error)}); check it, or set "
+                f"PHONEMETER_BUSINESS_DATABASE (business_database in phonemeter.toml)."
+            ) from None
+        except CommandError as error:
+            raise OperationError(
+                f"The business database {self.shown} is not one of this version ({_words(error)}); "
+                f"upgrade to the newest release."
+            ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def _opened(self) -> Engine:
+        if self._url.get_backend_name() == "sqlite":
+            return self._opened_file(Path(self._url.database or ""))
+        engine = create_engine(
+            self._url,
+            pool_size=2,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": WAIT_S, "options": f"-c statement_timeout={WAIT_S}s"},
+        )
+        with engine.begin() as connection:
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+            _migrate(connection)
+        return engine
+
+    def _opened_file(self, path: Path) -> Engine:
+        # The keys in it are hashed, but who uses which is nobody else's business.
+        with private_files():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            engine = create_engine(self._url, poolclass=NullPool, connect_args={"timeout": WAIT_S})
+            event.listen(engine, "connect", _prepare_sqlite)
+            with path.with_name(f"{path.name}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                with engine.begin() as connection:
+                    _migrate(connection)
+        return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - of whichever driver
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _migrate(connection: Connection) -> None:
+    """Bring the tables to the newest migration.
+
+    Raises:
+        CommandError: they are of a migration that is not known here.
+    """
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    config.attributes["connection"] = connection
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    if MigrationContext.configure(connection).get_current_revision() != newest:
+        command.upgrade(config, "head")
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(getattr(error, "orig", None) or error).split())[:200].rstrip(".")

@@ -1,0 +1,1 @@
+"""Migrations of the business database, in Alembic's layout."""

@@ -1,0 +1,111 @@
+"""The tables of the business database. A change here needs a migration in `migrations/versions`."""
+
+from typing import Final
+
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Integer, MetaData, String, Table
+
+METADATA: Final = MetaData()
+
+API_KEYS: Final = Table(
+    "api_keys",
+    METADATA,
+    Column("key_id", String(8), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    Column("apps", JSON, nullable=False),
+    Column("events_per_s", Integer),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger),
+    Column("revoked_at_ms", BigInteger, index=True),
+)
+"""API keys with the SHA-256 of their text; times are UTC in milliseconds, no apps means all."""
+
+HOLDS: Final = Table(
+    "holds",
+    METADATA,
+    Column("hold_id", String(32), primary_key=True),
+    Column("appid", String(64), nullable=False, index=True),
+    Column("capability", String(16), nullable=False),
+    Column("store", String(64), nullable=False),
+    Column("granted_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("ends_at_ms", BigInteger, nullable=False, index=True),
+    Column("repeat", String(64), unique=True),
+    Column("event_id", String(128), index=True),
+    Column("seen_offset", BigInteger),
+)
+"""Calls that are held for somebody, for minutes; see `sinks.balances.holds`."""
+
+OWNERS: Final = Table(
+    "owners",
+    METADATA,
+    Column("owner_id", String(16), primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+"""Owners of apps: an owner is who sees them in the console together."""
+
+OWNER_APPS: Final = Table(
+    "owner_apps",
+    METADATA,
+    Column("appid", String(64), primary_key=True),
+    Column("owner_id", String(16), ForeignKey("owners.owner_id"), nullable=False, index=True),
+    Column("added_at_ms", BigInteger, nullable=False),
+)
+"""The apps of each owner; an app has one owner at most."""
+
+MEMBERS: Final = Table(
+    "members",
+    METADATA,
+    Column("member_id", String(16), primary_key=True),
+    Column("email", String(254), nullable=False, unique=True),
+    Column("name", String(64), nullable=False),
+    Column("password_hash", String(256)),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("disabled_at_ms", BigInteger),
+)
+"""People who sign in; without a hash they have not chosen a password yet."""
+
+MEMBERSHIPS: Final = Table(
+    "memberships",
+    METADATA,
+    Column("member_id", String(16), ForeignKey("members.member_id"), primary_key=True),
+    Column("owner_id", String(16), ForeignKey("owners.owner_id"), primary_key=True, index=True),
+    Column("role", String(16), nullable=False),
+    Column("added_at_ms", BigInteger, nullable=False),
+)
+"""Whose apps a member sees, and in which role."""
+
+PASSWORD_LINKS: Final = Table(
+    "password_links",
+    METADATA,
+    Column("member_id", String(16), ForeignKey("members.member_id"), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("expires_at_ms", BigInteger, nullable=False),
+)
+"""One-time links to choose a password with, as the SHA-256 of their token; one per member."""
+
+SESSIONS: Final = Table(
+    "sessions",
+    METADATA,
+    Column("digest", String(64), primary_key=True),
+    Column("member_id", String(16), ForeignKey("members.member_id"), nullable=False, index=True),
+    Column("owner_id", String(16), nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("seen_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False, index=True),
+)
+"""Sign-ins that have not ended, as the SHA-256 of their token, with the owner whose apps are shown."""
+
+AUDIT_TRAIL: Final = Table(
+    "audit_trail",
+    METADATA,
+    Column("entry_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("owner_id", String(16), index=True),
+    Column("who", String(254), nullable=False),
+    Column("what", String(32), nullable=False),
+    Column("subject", String(254), nullable=False),
+)
+"""Changes and their authors; `who` is an e-mail address, or the command line."""

@@ -1,0 +1,56 @@
+"""Progress of long commands, shown on a terminal."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Self
+
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from phonemeter.audit.auditor import ShowProgress
+from phonemeter.terminal import Terminal
+
+PROGRESS_INTERVAL_S: Final = 0.1
+
+
+class ProgressBar:
+    """A progress bar on a terminal; elsewhere nothing."""
+
+    def __init__(self, description: str, total: float | None, console: Terminal) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(show_speed=False),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task(description, total=total)
+        self._next_s = 0.0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, completed: float, now_s: Callable[[], float] = time.monotonic) -> None:
+        """Update the bar; cheap enough to call for every event."""
+        now = now_s()
+        if now >= self._next_s:
+            self._next_s = now + PROGRESS_INTERVAL_S
+            self._progress.update(self._task, completed=completed)
+
+
+@contextmanager
+def audit_progress() -> Iterator[ShowProgress]:
+    """Show on stderr how far an audit is."""
+    console = Terminal(stderr=True)
+    with console.status("Auditing ...") as status:
+
+        def show(partition: int, offset: int, end: int) -> None:
+            status.update(f"Auditing partition {partition}: {offset:,} of {end:,} records ...")
+
+        yield show

@@ -1,0 +1,55 @@
+"""Connections to ClickHouse on behalf of commands: every failure is one sentence."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import urlsplit
+
+from clickhouse_driver import Client
+
+from metering.printable_text import one_line
+from phonemeter.errors import OperationError
+from sinks.connection import FAILURES, connect, is_missing, sentence
+
+REPLY_TIMEOUT_S: Final = 20.0
+
+
+class ClickHouseError(OperationError):
+    """ClickHouse does not answer, or refuses a query."""
+
+
+class NoLedgerError(ClickHouseError):
+    """ClickHouse has no ledger yet."""
+
+
+@contextmanager
+def ledger_client(url: str, *, reply_timeout_s: float = REPLY_TIMEOUT_S) -> Iterator[Client]:
+    """A connection to the ClickHouse at `url`, closed at the end.
+
+    Raises:
+        NoLedgerError: it has no ledger yet.
+        ClickHouseError: it does not answer, or refuses a query.
+    """
+    try:
+        with connect(url, reply_timeout_s=reply_timeout_s) as client:
+            yield client
+    except FAILURES as error:
+        server = urlsplit(url)
+        where = f"ClickHouse at {server.hostname}:{server.port or 9000}"
+        if is_missing(error):
+            raise NoLedgerError(
+                f"{where} has no ledger yet: start the sink, which creates it (phonemeter up)."
+            ) from error
+        raise ClickHouseError(
+            f"{where} does not answer as it should ({sentence(error)}): start it (phonemeter up), or set "
+            f"PHONEMETER_CLICKHOUSE."
+        ) from error
+
+
+def unknown_app(appid: str) -> OperationError:
+    """The error for an app of which the ledger has no entry."""
+    shown = one_line(appid) or repr(appid)
+    return OperationError(
+        f"The ledger has no entry about app {shown}: phonemeter apps lists the apps that it knows; a new one "
+        f"appears with its first event."
+    )

@@ -1,0 +1,44 @@
+"""Kafka's admin client, whose failures are sentences."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from phonemeter.errors import OperationError
+from sinks.admin_client import admin_client
+from sinks.kafka_consumer import LibraryError
+
+
+@contextmanager
+def admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
+    """kafka-python's admin client on the brokers, closed at the end.
+
+    Raises:
+        OperationError: the brokers do not answer, or refuse what is asked of them.
+    """
+    connected = False
+    try:
+        with admin_client(bootstrap) as client:
+            connected = True
+            yield client
+    except KafkaError as error:
+        if not connected:
+            raise OperationError(
+                f"Kafka at {bootstrap} does not answer; start it (phonemeter up) or set PHONEMETER_KAFKA "
+                f"(kafka in phonemeter.toml) to where it is."
+            ) from error
+        told = error.args[0] if isinstance(error, LibraryError) else getattr(error, "description", None)
+        why = told or str(error)
+        raise OperationError(f"Kafka at {bootstrap} did not do what was asked: {why}") from error
+
+
+def cluster_id(bootstrap: str) -> str:
+    """The id of the Kafka cluster.
+
+    Raises:
+        OperationError: the brokers do not answer.
+    """
+    with admin(bootstrap) as client:
+        return str(client.describe_cluster()["cluster_id"])

@@ -1,0 +1,1 @@
+"""The HTTP gateway: events of any back end, answered once Kafka has them."""

@@ -1,0 +1,1 @@
+"""WeChat's side: what the platform counts and sells becomes events, read by polls and received as pushes."""

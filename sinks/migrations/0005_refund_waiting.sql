@@ -1,0 +1,2 @@
+-- A further kind of entry: a refund that was recorded before the purchase of its pack, and waits for it.
+ALTER TABLE ledger COMMENT COLUMN kind 'What the line records: charge, trial_charge, free, exempt, uncovered, denied, failed, duplicate, rejection, trial_grant, purchase, purchase_refused, refund, refund_refused, refund_waiting, lapse, registration, alerting_set, usage_observed, alert, recovery, clock_start'

@@ -1,0 +1,2 @@
+-- Further kinds of entries: late facts make an app unsettled, and a settlement is applied or refused.
+ALTER TABLE ledger COMMENT COLUMN kind 'What the line records: charge, trial_charge, free, exempt, uncovered, denied, failed, duplicate, rejection, trial_grant, purchase, purchase_refused, refund, refund_refused, refund_waiting, lapse, registration, alerting_set, usage_observed, unsettled, settlement, settlement_refused, alert, recovery, clock_start'

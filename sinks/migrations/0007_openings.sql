@@ -1,0 +1,2 @@
+-- Further kinds of entries: what was used of a quota before this log, and the refusal to book that.
+ALTER TABLE ledger COMMENT COLUMN kind 'What the line records: charge, trial_charge, free, exempt, uncovered, denied, failed, duplicate, rejection, trial_grant, opening, opening_refused, purchase, purchase_refused, refund, refund_refused, refund_waiting, lapse, registration, alerting_set, usage_observed, unsettled, settlement, settlement_refused, alert, recovery, clock_start'

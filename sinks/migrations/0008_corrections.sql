@@ -1,0 +1,2 @@
+-- Further kinds of entries: corrections of facts, and the calls that they took out of the log.
+ALTER TABLE ledger COMMENT COLUMN kind 'What the line records: charge, trial_charge, free, exempt, uncovered, denied, failed, duplicate, rejection, trial_grant, opening, opening_refused, purchase, purchase_refused, refund, refund_refused, refund_waiting, lapse, registration, alerting_set, usage_observed, correction, correction_refused, corrected, unsettled, settlement, settlement_refused, alert, recovery, clock_start'

@@ -1,0 +1,1 @@
+"""The settler: brings apps whose facts arrived late to the figures of their effective order (rule 8)."""

@@ -1,0 +1,42 @@
+"""A console whose pages read the simulated half-year in the real engine."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from dashboards.console.figures import FigurePages
+from dashboards.http.pool import ReadPool
+from phonemeter.business.console_keys import OwnerKeys
+from phonemeter.business.database import BusinessDatabase
+from phonemeter.business.keys import KeyStore
+from phonemeter.business.owners import OwnerStore
+from phonemeter.reads.connection import ReadOnlyConnection
+from tests.dashboards.conftest import Ledger
+from tests.dashboards.console.parts import ServedConsole, served_console
+from tools.pictures.half_year import entries_for_pages
+
+GATEWAY = "https://events.example"
+ANSWER_S = 60.0
+"""Longer than any read here takes, also beside everything else that the machine does."""
+
+
+@asynccontextmanager
+async def console_with_figures(directory: Path, ledger: Ledger) -> AsyncIterator[ServedConsole]:
+    """A console in the block: owner `a` has the simulated apps in addition, the owner `new` has none."""
+    kept = ledger.entries
+    ledger.replace(entries_for_pages())
+    apps = sorted({entry.appid for entry in ledger.entries if entry.appid})
+    url = f"sqlite:///{directory}/business.sqlite"
+    pool = ReadPool(partial(ReadOnlyConnection, ledger.engine.url, ANSWER_S), 4, 100, ANSWER_S)
+    with BusinessDatabase(url) as database:
+        part = FigurePages(pool, OwnerKeys(KeyStore(database)), GATEWAY)
+        try:
+            async with served_console(directory, [part], url) as console:
+                OwnerStore(database).change_apps("a", apps, [])
+                OwnerStore(database).add("new", [])
+                console.add_member("owner", "new")
+                yield console
+        finally:
+            pool.close()
+            ledger.replace(kept)

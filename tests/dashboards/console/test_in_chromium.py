@@ -1,0 +1,187 @@
+"""The console in a real browser: its journeys, and no barriers that axe finds."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
+
+from metering.ledger import Entry
+from metering.times import DAY_MS
+from tests.dashboards.conftest import Ledger
+from tests.dashboards.console.figures import console_with_figures
+from tests.dashboards.console.parts import OTHER_APP, PASSWORD, ServedConsole, email_of
+from tests.real_parts import starts_real_parts
+from tools import axe, chromium
+from tools.pictures.half_year import DAYS, START_MS
+from tools.pictures.half_year_engine import store_entries
+
+APP: Final = "wx92717bd84024b977"
+DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 800}
+PHONE: Final[ViewportSize] = {"width": 360, "height": 740}
+PAGES: Final = (
+    "/overview",
+    f"/usage/{APP}?window=quarter",
+    "/first-run",
+    "/keys",
+    "/members",
+    "/activity",
+    "/account",
+)
+WAIT_MS: Final = 60_000
+"""Longer than any page takes, also beside everything else that the machine does."""
+
+expect.set_options(timeout=WAIT_MS)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@starts_real_parts
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        # The sandbox needs what containers do not allow; only our own pages are opened.
+        started = await playwright.chromium.launch(
+            executable_path=chromium.program(), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield started
+        await started.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def console(ledger: Ledger, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedConsole]:
+    async with console_with_figures(tmp_path_factory.mktemp("console"), ledger) as served:
+        yield served
+
+
+@asynccontextmanager
+async def opened(
+    browser: Browser, console: ServedConsole, viewport: ViewportSize, **cookies: str
+) -> AsyncIterator[Page]:
+    """A page of a new visitor; at the end the browser must not have complained about anything."""
+    context = await browser.new_context(viewport=viewport, base_url=console.base, locale="zh-CN")
+    context.set_default_timeout(WAIT_MS)
+    await context.add_cookies(
+        [{"name": name, "value": value, "url": console.base} for name, value in cookies.items()]
+    )
+    page = await context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    try:
+        yield page
+        assert complaints == []
+    finally:
+        await context.close()
+
+
+async def sign_in(page: Page, email: str) -> None:
+    await page.goto("/")
+    await page.fill("#email", email)
+    await page.fill("#password", PASSWORD)
+    await page.press("#password", "Enter")
+    await page.wait_for_url(lambda url: "/sign-in" not in url)
+
+
+async def barriers(page: Page) -> list[str]:
+    """Findings of axe that are serious or worse, with the places."""
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(axe.script().read_text(encoding="utf-8"))
+    found: dict[str, Any] = await page.evaluate("axe.run({resultTypes: ['violations']})")
+    return [
+        f"{one['id']} ({one['impact']}): {[node['html'][:120] for node in one['nodes']][:3]}"
+        for one in found["violations"]
+        if one["impact"] in {"serious", "critical"}
+    ]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_member_finds_from_the_address_to_the_calls_of_an_app(
+    browser: Browser, console: ServedConsole
+) -> None:
+    async with opened(browser, console, DESKTOP) as page:
+        await sign_in(page, email_of("owner"))
+        await expect(page.locator("h1")).to_have_text("概览")
+        await page.fill("#search", "app 1")
+        await page.press("#search", "Enter")
+        await page.click(f"a[href^='/usage/{APP}?capability=quick']")
+        await expect(page.locator("h1")).to_have_text("Simulated app 1")
+        await expect(page.locator("nav a[aria-current=page]").first).to_have_text("我的用量")
+        curve = page.locator("#curve canvas")
+        await expect(curve).to_be_visible()
+        await page.locator("#curve .u-over").hover()
+        await expect(page.locator("#curve-point")).to_have_text(re.compile(r"月.*本期 \d+ · 上期 \d+"))
+        await page.click("text=12 个月")
+        await page.locator("#curve .u-over").hover()
+        await expect(page.locator("#curve-point")).to_have_text(re.compile(r"2024年"))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_file_of_the_curve_is_saved_under_a_name_that_says_what_it_is(
+    browser: Browser, console: ServedConsole
+) -> None:
+    async with opened(browser, console, DESKTOP) as page:
+        await sign_in(page, email_of("owner"))
+        await page.goto(f"/usage/{APP}?window=quarter")
+        await page.click("text=导出 CSV")
+        async with page.expect_download() as saving:
+            await page.click("text=按门店")
+        saved = await saving.value
+        assert re.fullmatch(rf"{APP}-quick-2024-\d\d-\d\d-quarter\.csv", saved.suggested_filename)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    ("viewport", "language", "theme"),
+    [(DESKTOP, "zh", "light"), (PHONE, "en", "dark")],
+    ids=["desktop", "phone"],
+)
+async def test_no_page_has_serious_barriers_or_is_wider_than_the_screen(
+    browser: Browser, console: ServedConsole, viewport: ViewportSize, language: str, theme: str
+) -> None:
+    """Colours are the same on all sizes; English has the longer texts, and phones have the least room."""
+    async with opened(browser, console, viewport, theme=theme, language=language) as page:
+        await page.goto("/sign-in")
+        found = {"/sign-in": await barriers(page)}
+        await sign_in(page, email_of("owner"))
+        for path in PAGES:
+            await page.goto(path)
+            found[path] = await barriers(page)
+            width: int = await page.evaluate("document.documentElement.scrollWidth")
+            if width > viewport["width"]:
+                found[path].append(f"{width} px wide")
+        assert {path: what for path, what in found.items() if what} == {}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_language_and_theme_are_switched_by_the_keyboard_and_stay(
+    browser: Browser, console: ServedConsole
+) -> None:
+    async with opened(browser, console, DESKTOP, theme="auto") as page:
+        await sign_in(page, email_of("owner"))
+        await page.focus("text=English")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("h1")).to_have_text("Overview")
+        await page.focus("text=Theme: system")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("html[data-theme=dark]")).to_be_attached()
+        await page.goto("/keys")
+        await expect(page.locator("html[data-theme=dark][lang=en]")).to_be_attached()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_first_run_notices_the_first_event_without_being_loaded_again(
+    browser: Browser, console: ServedConsole, ledger: Ledger
+) -> None:
+    async with opened(browser, console, PHONE) as page:
+        await sign_in(page, email_of("owner", "b"))
+        await expect(page.locator("h1")).to_have_text("三步接入第一个事件")
+        await expect(page.locator("#step-apps.done")).to_be_visible()
+        await expect(page.locator("#waiting")).to_be_visible()
+        now_ms = START_MS + DAYS * DAY_MS
+        first = Entry(10_000_000, 0, "trial_grant", now_ms, now_ms, OTHER_APP, calls=1_000, remaining=1_000)
+        store_entries(ledger.engine.url, [first])
+        await expect(page.locator("#step-event.done")).to_be_visible()
+        await page.click("#onward a")
+        await expect(page.locator(f"a[href^='/usage/{OTHER_APP}']")).to_be_visible()

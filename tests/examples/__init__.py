@@ -1,0 +1,1 @@
+"""The examples of other languages, run against a stack of their own."""

@@ -1,0 +1,1 @@
+"""The distribution `phonemeter-client`: the modules of `producers/` and `metering/` that back ends need."""

@@ -1,0 +1,1 @@
+"""The descriptions of events for other languages: JSON Schema, AsyncAPI and the conformance lines."""

@@ -1,0 +1,179 @@
+"""Pictures of the console's pages in docs/console: `python -m tools.pictures.console`."""
+
+import asyncio
+import io
+import json
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from argon2 import PasswordHasher
+from msgspec.structs import replace
+from PIL import Image
+from playwright.async_api import Browser, async_playwright
+
+from dashboards.console.application import application
+from dashboards.console.figures import FigurePages
+from dashboards.console.metrics import Metrics
+from dashboards.console.passwords import Passwords
+from dashboards.console.service import all_pages
+from dashboards.console.sessions import PLAIN_COOKIE, new_token, token_digest
+from dashboards.console.settings import ConsoleSettings
+from dashboards.http.pool import ReadPool
+from http_service.http_server import served
+from metering.ledger import Entry
+from phonemeter.business.console_records import console_records
+from phonemeter.business.database import BusinessDatabase
+from phonemeter.business.members import MemberRegister
+from phonemeter.business.owners import OwnerStore
+from phonemeter.reads.connection import ReadOnlyConnection
+from phonemeter.settings import load
+from tools import chromium
+from tools.pictures.half_year import entries_for_pages
+from tools.pictures.half_year_engine import half_year_engine
+
+PICTURES: Final = Path(__file__).parents[2] / "docs" / "console"
+COLOURS: Final = 160
+"""Enough for text and curves, and half of the size."""
+
+NAMES: Final = (
+    "海岸咖啡", "小满茶饮", "城南面馆", "云上烘焙", "好邻便利", "青禾药房", "江边火锅", "蓝莓母婴",
+)  # fmt: skip
+OWNER: Final = "海岸餐饮集团"
+MEMBER: Final = "chen@coast.example"
+ANSWER_S: Final = 60.0
+
+
+class ConsolePicture(NamedTuple):
+    """A picture: of which page, in which language and theme, on which screen."""
+
+    name: str
+    path: str
+    language: str
+    theme: str
+    is_phone: bool
+
+    @property
+    def file(self) -> Path:
+        """The place where it is kept."""
+        screen = "phone" if self.is_phone else "desktop"
+        return PICTURES / f"{self.name}-{screen}-{self.language}-{self.theme}.png"
+
+
+def console_pictures(appid: str) -> list[ConsolePicture]:
+    """Each page in both languages: in the light on a desktop, in the dark on a phone."""
+    pages = {
+        "sign-in": "/sign-in",
+        "overview": "/overview",
+        "usage": f"/usage/{appid}?window=quarter",
+        "first-run": "/first-run",
+        "keys": "/keys",
+    }
+    return [
+        ConsolePicture(name, path, language, theme, is_phone)
+        for name, path in pages.items()
+        for language, theme, is_phone in (
+            ("zh", "light", False),
+            ("en", "light", False),
+            ("zh", "dark", True),
+            ("en", "dark", True),
+        )
+    ]
+
+
+def main() -> None:
+    """Draw all pictures."""
+    PICTURES.mkdir(exist_ok=True)
+    entries = named(entries_for_pages())
+    with half_year_engine(entries) as url:
+        asyncio.run(_draw(url, sorted({entry.appid for entry in entries if entry.appid})))
+
+
+async def _draw(url: str, apps: Sequence[str]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        async with _console(url, Path(directory), apps) as (base, token), async_playwright() as playwright:
+            browser = await playwright.chromium.launch(
+                executable_path=chromium.program(), args=["--no-sandbox"]
+            )
+            for picture in console_pictures("wx92717bd84024b977"):
+                picture.file.write_bytes(await _drawn(browser, picture, base, token))
+            await browser.close()
+
+
+def named(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries with names that such apps have."""
+    found = []
+    for entry in entries:
+        if entry.kind == "registration":
+            details = json.loads(entry.details)
+            name = details.get("name", "")
+            if name.startswith("Simulated app "):
+                details["name"] = NAMES[int(name.rsplit(" ", 1)[1]) - 1]
+                entry = replace(entry, details=json.dumps(details, ensure_ascii=False))  # noqa: PLW2901
+        found.append(entry)
+    return found
+
+
+@asynccontextmanager
+async def _console(url: str, directory: Path, apps: Sequence[str]) -> AsyncIterator[tuple[str, str]]:
+    """A console in the block: its address, and the token of a session."""
+    port = _free_port()
+    settings = load(console_port=port)
+    chosen = ConsoleSettings(console_port=port)
+    with BusinessDatabase(f"sqlite:///{directory}/business.sqlite") as database:
+        OwnerStore(database).add(OWNER, list(apps))
+        link = MemberRegister(database).add(MEMBER, "陈晨", OWNER, "owner")
+        records = console_records(database, settings)
+        hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        password, token = hasher.hash(new_token()), new_token()
+        member_id = None if link is None else records.sessions.use_link(token_digest(link.token), password)
+        records.sessions.begin(str(member_id), token_digest(token))
+        pool = ReadPool(partial(ReadOnlyConnection, url, ANSWER_S), 4, 100, ANSWER_S)
+        metrics = Metrics()
+        pages = all_pages(
+            chosen, records, metrics, Passwords(hasher),
+            [FigurePages(pool, records.keys, "https://events.coast.example")],
+        )  # fmt: skip
+        try:
+            web = application(chosen, records.sessions, metrics, pages)
+            async with served(web, "127.0.0.1", port, "PORT", 5):
+                yield f"http://127.0.0.1:{port}", token
+        finally:
+            pool.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+async def _drawn(browser: Browser, picture: ConsolePicture, base: str, token: str) -> bytes:
+    context = await browser.new_context(
+        viewport={"width": 390, "height": 844} if picture.is_phone else {"width": 1280, "height": 800},
+        base_url=base,
+    )
+    cookies = {"language": picture.language, "theme": picture.theme}
+    if picture.name != "sign-in":
+        cookies[PLAIN_COOKIE] = token
+    await context.add_cookies(
+        [{"name": name, "value": value, "url": base} for name, value in cookies.items()]
+    )
+    page = await context.new_page()
+    page.set_default_timeout(60_000)
+    await page.goto(picture.path, wait_until="networkidle")
+    taken = await page.screenshot(full_page=True, animations="disabled")
+    await context.close()
+    small = io.BytesIO()
+    image = Image.open(io.BytesIO(taken)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    image.save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+if __name__ == "__main__":
+    main()
