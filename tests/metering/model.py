@@ -54,6 +54,8 @@ class Model:
         """True if facts come in the order of their effective time, and are decided as settlements would."""
         self.seen: list[tuple[str, str, int]] = []
         """Apps, ids and times, of which the first `forgotten` are forgotten."""
+        self.seen_at: dict[tuple[str, str], int] = {}
+        """Where in `seen` an app's id stands last."""
         self.forgotten = 0
         self.tick_ms = 0
         self.arrived = 0
@@ -82,7 +84,8 @@ class Model:
         now = max(app["clock"], self.tick_ms, time)
         capability = event["data"].get("capability")
         self.forget_too_many()
-        if any(seen[:2] == (event["subject"], event["id"]) for seen in self.seen[self.forgotten :]):
+        identity = event["subject"], event["id"]
+        if self.seen_at.get(identity, -1) >= self.forgotten:
             if capability:
                 app[capability]["duplicates"] += 1
             return
@@ -92,7 +95,8 @@ class Model:
             return
         self.apps[event["subject"]] = app
         app["clock"] = now
-        self.seen.append((event["subject"], event["id"], now))
+        self.seen_at[identity] = len(self.seen)
+        self.seen.append((*identity, now))
         self.lapse(app, now)
         if event["type"].startswith("phone.authorization."):
             self.tap(app, event, place, time, capability)
