@@ -3,12 +3,13 @@
 import asyncio
 from array import array
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final, cast
 
 import httptools
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from http_service.direct_answers import DirectAnswer, has_body, write_answer
 from http_service.problem_document import problem_document
 
 HEAD_BYTES_MAX: Final = 65_536
@@ -53,6 +54,8 @@ class BoundedConnection(HttpToolsProtocol):
 
     head_s = 10.0
     """Time for a head."""
+    direct: DirectAnswer | None = None
+    """Answers that need no task; asked first."""
 
     _head_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
@@ -123,6 +126,18 @@ class BoundedConnection(HttpToolsProtocol):
         head += [b"%s: %s" % header for header in answer.raw_headers]
         self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + bytes(answer.body))
         self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - as uvicorn's
+        """Answer at once where that is possible; otherwise in a task."""
+        scope = cast("Scope", cycle.scope)
+        # Behind others, each answer would be written within the one before.
+        waits = self.pipeline or self.flow.write_paused
+        if self.direct is not None and app is self.config.loaded_app and not waits and not has_body(scope):
+            answer = self.direct(scope)
+            if answer is not None:
+                write_answer(answer, cycle)
+                return
+        super()._start_asgi_task(cycle, app)
 
     def _await_head(self) -> None:
         if self._head_timer is None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from http_service.direct_answers import DirectAnswer
 from http_service.errors import ServicePortError
 from http_service.http_connection import BoundedConnection
 
@@ -39,16 +40,22 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def served(
-    application: ASGIApp, host: str, port: int, setting: str, head_s: float
+    application: ASGIApp,
+    host: str,
+    port: int,
+    setting: str,
+    head_s: float,
+    direct: DirectAnswer | None = None,
 ) -> AsyncIterator[None]:
-    """Serve an application in the block.
+    """Serve an application in the block; `direct` answers what it can before the application is asked.
 
     Raises:
         ServicePortError: the port is taken; `setting` names where another is set.
     """
     listener = _listener(host, port, setting)
+    connection = {"head_s": head_s, "direct": None if direct is None else staticmethod(direct)}
     options: dict[str, Any] = {
-        "http": type("Connection", (BoundedConnection,), {"head_s": head_s}),
+        "http": type("Connection", (BoundedConnection,), connection),
         "ws": "none",
         "lifespan": "off",
         "log_config": None,

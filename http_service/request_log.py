@@ -13,31 +13,58 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metering.personal_identifiers import find_identifier
 
-HEADER: Final = b"x-request-id"
+HEADER_NAME: Final = "x-request-id"
+HEADER: Final = HEADER_NAME.encode()
 PATH_CHARACTERS_MAX: Final = 100
 _GIVEN: Final = re.compile(r"[0-9A-Za-z._-]{1,64}")
 _PATH: Final = re.compile(r"[0-9A-Za-z._/-]*")
 
 
-class RequestLog:
-    """Middleware around the whole application.
+class RequestRecords:
+    """The records of requests: a line in the log, and a count.
 
     The log has no header, no query and no body: nothing of it is a secret, or a person's.
 
     Args:
-        application: what answers.
         log: takes a line per request; None for no lines.
         requests: counts requests by the `answer` in their state, `ok` where there is none.
         told: what else of the state of a request its line tells.
     """
 
-    def __init__(
-        self, application: ASGIApp, log: logging.Logger | None, requests: Counter, told: Sequence[str]
-    ) -> None:
-        self._application = application
+    def __init__(self, log: logging.Logger | None, requests: Counter, told: Sequence[str]) -> None:
         self._log = log
         self._requests = requests
         self._told = tuple(told)
+
+    def begin(self, scope: Scope) -> str:
+        """Give a request its id, and return it."""
+        request_id = scope.setdefault("state", {})["request_id"] = _request_id(scope)
+        return request_id
+
+    def end(self, scope: Scope, status: int, began_s: float) -> None:
+        """Record a request that was answered."""
+        state = scope["state"]
+        answer = state.get("answer", "ok")
+        self._requests.labels(answer).inc()
+        if self._log is not None:
+            self._log.info(
+                "%s %s %s %d %s %s ms=%.1f",
+                state["request_id"],
+                scope["method"],
+                _path(scope),
+                status,
+                answer,
+                " ".join(f"{name}={state.get(name, '-')}" for name in self._told),
+                1_000 * (time.monotonic() - began_s),
+            )
+
+
+class RequestLog:
+    """Middleware around the whole application, which gives each request its id and records it."""
+
+    def __init__(self, application: ASGIApp, records: RequestRecords) -> None:
+        self._application = application
+        self._records = records
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -45,35 +72,23 @@ class RequestLog:
             await self._application(scope, receive, send)
             return
         began_s = time.monotonic()
-        state = scope.setdefault("state", {})
-        request_id = state["request_id"] = _request_id(scope)
+        request_id = self._records.begin(scope)
         status = 500
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                MutableHeaders(scope=message)[HEADER_NAME] = request_id
             await send(message)
 
         try:
             await self._application(scope, receive, send_with_id)
         except Exception:
-            state["answer"] = "failed"
+            scope["state"]["answer"] = "failed"
             raise
         finally:
-            self._requests.labels(state.get("answer", "ok")).inc()
-            if self._log is not None:
-                self._log.info(
-                    "%s %s %s %d %s %s ms=%.1f",
-                    request_id,
-                    scope["method"],
-                    _path(scope),
-                    status,
-                    state.get("answer", "ok"),
-                    " ".join(f"{name}={state.get(name, '-')}" for name in self._told),
-                    1_000 * (time.monotonic() - began_s),
-                )
+            self._records.end(scope, status, began_s)
 
 
 def _request_id(scope: Scope) -> str:

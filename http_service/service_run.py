@@ -8,17 +8,19 @@ from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp
 
+from http_service.direct_answers import DirectAnswer
 from http_service.http_server import served
 from http_service.service_stop import stopping_event
 
 
 class Site(NamedTuple):
-    """An application on a port; `setting` names where another port is set."""
+    """An application on a port; `setting` names where another port is set, `direct` answers before it."""
 
     application: ASGIApp
     host: str
     port: int
     setting: str
+    direct: DirectAnswer | None = None
 
 
 async def serve_until_stopped(
@@ -39,7 +41,7 @@ async def serve_until_stopped(
     try:
         async with AsyncExitStack() as serving:
             for site in sites:
-                await serving.enter_async_context(served(*site, head_s))
+                await serving.enter_async_context(served(*site[:-1], head_s, site.direct))
             tasks += [asyncio.create_task(one()) for one in work]
             log.info("%s", begun)
             waiting = asyncio.create_task(stopping.wait())

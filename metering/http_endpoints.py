@@ -22,13 +22,14 @@ class Endpoint(NamedTuple):
             request are the apps of its key, empty for all. The framework's `HTTPException` with a sentence
             becomes a problem document.
         operation: the operation of the OpenAPI document. The gateway adds what every endpoint may answer.
-        is_direct: it is asked very often, and `{appid}` is the only parameter of its path.
+        is_direct: it is asked very often. `{appid}` is the only parameter of its path, and its handler
+            returns the response itself, because it waits for nothing.
     """
 
     method: HttpMethod
     path: str
     scopes: frozenset[Scope]
-    handler: Callable[[Any], Awaitable[Any]]
+    handler: Callable[[Any], Awaitable[Any]] | Callable[[Any], Any]
     operation: Mapping[str, Any]
     is_direct: bool = False
 

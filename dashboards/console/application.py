@@ -26,7 +26,7 @@ from dashboards.console.sessions import SessionStore
 from dashboards.console.settings import ConsoleSettings
 from dashboards.console.templating import FOLDERS
 from dashboards.console.visit import NotSignedInError, Visit
-from http_service.request_log import RequestLog
+from http_service.request_log import RequestLog, RequestRecords
 
 access_log = logging.getLogger("phonemeter.console.access")
 
@@ -50,9 +50,9 @@ def application(
         middleware=[
             Middleware(
                 RequestLog,
-                log=access_log if settings.console_access_log else None,
-                requests=metrics.requests,
-                told=("member",),
+                records=RequestRecords(
+                    access_log if settings.console_access_log else None, metrics.requests, ("member",)
+                ),
             ),
         ],
         exception_handlers={

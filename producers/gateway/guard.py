@@ -1,7 +1,7 @@
 """The guard of endpoints that are not the gateway's own: nobody reaches them without a key for it."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -32,17 +32,33 @@ class Guard:
         """The handler of an endpoint, guarded."""
 
         async def handle(request: Request) -> Response:
-            refuse_doubled_headers(request)
-            key = self._keys.opened_by(request.headers.get("authorization", ""), endpoint.scopes)
-            request.state.key, request.state.apps = key.prefix, key.apps
-            self._rates.take(key, 1)
-            appid = request.path_params.get(APP)
-            if appid is not None and not (is_appid(appid) and key.covers(appid)):
-                # The same as of an app that is not there: which apps others have is nobody's business.
-                raise RequestProblem("not_found", app_not_found(appid))
-            answer: Any = await endpoint.handler(request)
-            if not isinstance(answer, Response):
-                raise TypeError(f"{endpoint.path} returned no response")
-            return answer
+            self.admit(endpoint, request, request.path_params.get(APP))
+            answer = endpoint.handler(request)
+            return response_of(endpoint, answer if endpoint.is_direct else await answer)
 
         return handle
+
+    def admit(self, endpoint: Endpoint, request: Request, appid: str | None) -> None:
+        """Let a request through to an endpoint.
+
+        Raises:
+            RequestProblem: it may not go there.
+        """
+        refuse_doubled_headers(request)
+        key = self._keys.opened_by(request.headers.get("authorization", ""), endpoint.scopes)
+        request.state.key, request.state.apps = key.prefix, key.apps
+        self._rates.take(key, 1)
+        if appid is not None and not (is_appid(appid) and key.covers(appid)):
+            # The same as of an app that is not there: which apps others have is nobody's business.
+            raise RequestProblem("not_found", app_not_found(appid))
+
+
+def response_of(endpoint: Endpoint, answer: object) -> Response:
+    """The response that a handler returned.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(answer, Response):
+        raise TypeError(f"{endpoint.path} returned no response")
+    return answer

@@ -12,7 +12,7 @@ from http_service.own_pages import own_pages
 from http_service.service_run import Site, serve_until_stopped
 from metering.http_endpoints import HoldEnder, HttpPart
 from producers.gateway.api_keys import KeySource
-from producers.gateway.application import application
+from producers.gateway.application import public_site
 from producers.gateway.events_endpoint import EventsEndpoint, RequestLimits
 from producers.gateway.guard import Guard
 from producers.gateway.health import Health
@@ -74,7 +74,7 @@ async def _run(
     rates = RateLimits(settings.gateway_events_per_s)
     endpoint = EventsEndpoint(ring, publisher, rates, limits, metrics, holds=holds)
     origins = [one for one in settings.gateway_cors_origins.split(",") if one]
-    public = application(
+    public = public_site(
         endpoint,
         metrics,
         origins,
@@ -92,7 +92,13 @@ async def _run(
                     settings.gateway_metrics_port,
                     "PHONEMETER_GATEWAY_METRICS_PORT",
                 ),
-                Site(public, settings.gateway_host, settings.gateway_port, "PHONEMETER_GATEWAY_PORT"),
+                Site(
+                    public.web,
+                    settings.gateway_host,
+                    settings.gateway_port,
+                    "PHONEMETER_GATEWAY_PORT",
+                    public.direct,
+                ),
             ),
             (ring.run, publisher.run, *(part.run for part in parts)),
             head_s=settings.gateway_receive_s,

@@ -86,7 +86,7 @@ class RoutingPart:
         """Let events that are about to be sent confirm or release holds."""
         await self._desk.end_holds(events)
 
-    async def route(self, request: Request) -> Response:
+    def route(self, request: Request) -> Response:
         """Answer which way a member signs up."""
         asked = _question(request)
         answer = self._decider.answer(asked)

@@ -14,7 +14,7 @@ from typing import Final
 from starlette.applications import Starlette
 
 from http_service.http_server import served
-from producers.gateway.application import application
+from producers.gateway.application import public_site
 from producers.gateway.events_endpoint import EventsEndpoint, RequestLimits
 from producers.gateway.guard import Guard
 from producers.gateway.key_ring import KeyRing
@@ -34,7 +34,7 @@ def described_application() -> tuple[str, Starlette]:
     ring = KeyRing(ListedKeys(own), 60, monotonic_s=lambda: 0.0)
     asyncio.run(ring.read())
     endpoint = EventsEndpoint(ring, RecordingPublisher(), rates, RequestLimits(5, 100), metrics)
-    return text, application(endpoint, metrics, (), Guard(ring, rates), logged=False)
+    return text, public_site(endpoint, metrics, (), Guard(ring, rates), logged=False).web
 
 
 async def _run(text: str, web: Starlette, options: Sequence[str]) -> int:

@@ -18,7 +18,7 @@ from metering.http_endpoints import Endpoint, HoldEnder, HttpPart, Scope
 from producers.errors import UnavailableError
 from producers.event_batch import CheckedEvent, EventBatch
 from producers.gateway.api_keys import ApiKey, digest_of, key_id_of, new_key_text
-from producers.gateway.application import application
+from producers.gateway.application import public_site
 from producers.gateway.errors import KeysUnavailableError
 from producers.gateway.events_endpoint import EventsEndpoint, RequestLimits
 from producers.gateway.guard import Guard
@@ -234,9 +234,9 @@ async def opened(
     rates = RateLimits(events_per_s)
     limits = RequestLimits(receive_s, requests_max)
     endpoint = EventsEndpoint(ring, publisher, rates, limits, metrics, holds=holds)
-    web = application(endpoint, metrics, cors, Guard(ring, rates), logged=True, parts=parts)
+    public = public_site(endpoint, metrics, cors, Guard(ring, rates), logged=True, parts=parts)
     async with (
-        served(web, "127.0.0.1", port, "PORT", receive_s),
+        served(public.web, "127.0.0.1", port, "PORT", receive_s, public.direct),
         aiohttp.ClientSession() as session,
     ):
         yield Door(port, text, source, ring, publisher, metrics, rates, session)
