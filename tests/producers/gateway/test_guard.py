@@ -1,5 +1,8 @@
 """The guard of endpoints of other parts: key, scope, app and rate come before the handler."""
 
+import asyncio
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +13,8 @@ from starlette.responses import JSONResponse, Response
 
 from metering.http_endpoints import Endpoint, Scope
 from producers.gateway.openapi import document
-from tests.producers.gateway.parts import APP, BATCHED, opened, tap
+from tests.producers.gateway.parts import APP, BATCHED, STRUCTURED, opened, tap
+from tests.waiting import WITHIN_S
 
 OTHER = "wx8ff4154a2448e576"
 
@@ -142,3 +146,28 @@ def test_the_document_describes_its_endpoints_with_what_every_endpoint_may_answe
     assert described["components"]["schemas"]["Balance"] == {"type": "object"}
     problems = operation["responses"]["409"]["content"]["application/problem+json"]["examples"]
     assert problems.keys() == {"conflict"}
+
+
+async def test_direct_answers_come_in_the_order_of_their_requests_whatever_is_between_them() -> None:
+    async with opened(parts=[BalancePart(is_direct=True)], scopes=["emit", "read"]) as door:
+        key = f"host: x\r\nauthorization: Bearer {door.text}\r\n"
+        body = json.dumps(tap("1")).encode()
+        head = f"content-type: {STRUCTURED['content-type']}\r\ncontent-length: {len(body)}\r\n\r\n"
+        post = f"POST /v1/events HTTP/1.1\r\n{key}{head}"
+        asked = [f"GET {path()} HTTP/1.1\r\n{key}x-request-id: {name}\r\n\r\n".encode() for name in "abcde"]
+        last = f"GET {path()} HTTP/1.1\r\n{key}x-request-id: last\r\nconnection: close\r\n\r\n".encode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        writer.write(asked[0] + asked[1] + post.encode() + body + b"".join(asked[2:]) + last)
+        answers = (await asyncio.wait_for(reader.read(), WITHIN_S)).split(b"HTTP/1.1 200 OK\r\n")
+        writer.close()
+    ids = [re.findall(rb"x-request-id: (\S+)", answer) for answer in answers[1:]]
+    assert [*ids[:2], *ids[3:]] == [[b"a"], [b"b"], [b"c"], [b"d"], [b"e"], [b"last"]]
+    assert b'"accepted"' in answers[3]
+    assert [answer for answer in answers if b"connection: close" in answer] == answers[-1:]
+
+
+async def test_a_direct_answer_to_a_browser_of_another_site_has_what_that_site_may_read() -> None:
+    site = "https://shop.example"
+    async with opened(parts=[BalancePart(is_direct=True)], scopes=["read"], cors=[site]) as door:
+        answer = await door.request("GET", path(), headers={"origin": site})
+    assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, site)
