@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from metering.accounts import Account
-from metering.alerts import sentence_of
+from metering.alert_sentences import sentence_of
 from metering.decision_sentences import Decision, note_of_settlement, why
 from metering.event_reader import read
 from metering.events import AnyEvent, Capability, ClockTicked

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from dashboards.reads.asking import Ask, iso
-from metering.alerts import sentence_of
+from metering.alert_sentences import sentence_of
 from metering.ledger import Entry
 from metering.times import to_ms
 

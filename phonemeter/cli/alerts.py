@@ -14,6 +14,7 @@ import msgspec
 import typer
 from rich.text import Text
 
+from metering.alert_severity import severity_of
 from metering.alerts import Alert
 from metering.printable_text import one_line
 from metering.times import format_time, parse_time, shanghai_time
@@ -29,7 +30,6 @@ from sinks.notifier.errors import RoutesError
 from sinks.notifier.records import Acknowledgement, Retry, RouteState, partition_of
 from sinks.notifier.routes import Routes
 from sinks.notifier.routes_file import read_routes
-from sinks.notifier.severity import severity_of
 
 SHOWN_DEFAULT: Final = 50
 SHOWN_MAX: Final = 10_000

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
+from metering.alert_severity import Severity
 from metering.times import from_ms, to_ms
-from sinks.notifier.severity import Severity
 
 
 class QuietHours(NamedTuple):

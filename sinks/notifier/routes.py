@@ -6,10 +6,10 @@ from typing import Literal
 
 from msgspec import Struct
 
+from metering.alert_severity import Severity, severity_of
 from metering.alerts import Alert
 from sinks.notifier.hours import Digest, QuietHours, due_ms
 from sinks.notifier.records import DeliveryRequest
-from sinks.notifier.severity import Severity, severity_of
 
 ChannelName = Literal["webhook", "wecom", "dingtalk", "feishu", "slack", "email"]
 Language = Literal["zh", "en"]

@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from metering.alert_severity import Severity
 from metering.written_tables import FILE_BYTES_MAX, TableError, is_reference, table_as, tables_of
 from sinks.notifier.channels import EXAMPLES, is_safe, plugin_of
 from sinks.notifier.errors import RoutesError
 from sinks.notifier.hours import Digest, QuietHours
 from sinks.notifier.references import file_of, resolve
 from sinks.notifier.routes import App, ChannelName, Language, Route, Routes
-from sinks.notifier.severity import Severity
 
 ROUTES_MAX: Final = 1_000
 SECRETS_MAX: Final = 4

@@ -8,12 +8,12 @@ from typing import Any, Final
 import msgspec
 from standardwebhooks.webhooks import Webhook
 
+from metering.alert_severity import severity_of
 from metering.alerts import Alert
 from metering.times import from_ms
 from sinks.notifier.http import Answer, UnreachableError, post, retry_after_ms
 from sinks.notifier.planning import AttemptOutcome
 from sinks.notifier.routes import App, Route
-from sinks.notifier.severity import severity_of
 from sinks.notifier.wording import text_of
 
 RAISED: Final = "phone.alert.raised"

@@ -11,11 +11,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from metering.alert_severity import severity_of
 from metering.alerts import Alert
 from metering.printable_text import one_line, shorten
 from metering.times import SHANGHAI, from_ms, parse_time
 from sinks.notifier.routes import App, Language
-from sinks.notifier.severity import severity_of
 
 Escape = Callable[[str], str]
 """A function that escapes what a channel would interpret in a text."""

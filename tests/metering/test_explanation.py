@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 
-from metering.alerts import sentence_of
+from metering.alert_sentences import sentence_of
 from metering.explanation import CapabilityBalance, Explanation, explain
 from metering.partition import meter
 from metering.partition_state import PartitionState
@@ -325,3 +325,13 @@ def test_a_correction_too_many_tells_what_it_waits_for() -> None:
     told = explained(played, corrected(at(2), "unknown", void=True))
     assert told.decision == "correction_refused"
     assert told.why.startswith("The correction of event unknown was refused: the app has no such event")
+
+
+def test_the_sentences_of_alerts_are_told_in_chinese_too() -> None:
+    played = play(purchased(at(1), "p", calls=1_250), *[succeeded(at(1)) for _ in range(1_000)])
+    played.on(failed(at(2)), *[succeeded(at(2, ms=one)) for one in range(251)])
+    told = [sentence_of(alert, "zh") for alert in played.of("alert")]
+    assert told[0] == "剩余 250 次，总量 1,250 次，已降到 20% 或以下。"
+    assert "微信拒绝授权（错误码 1400001），会员无法注册；按台账还剩 250 次。" in told
+    played.on(purchased(at(3), "q", calls=5_000))
+    assert {sentence_of(one, "zh")[-1] for one in played.of("alert", "recovery")} == {"。"}

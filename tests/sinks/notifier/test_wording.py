@@ -4,11 +4,11 @@ from typing import get_args
 
 import pytest
 
+from metering.alert_severity import severity_of
 from metering.alerts import Alert
 from metering.charges import UncoveredReason
 from sinks.notifier import wording
 from sinks.notifier.routes import App, Language
-from sinks.notifier.severity import severity_of
 from sinks.notifier.wording import text_of, text_of_all
 from tests.sinks.notifier.parts import alert
 
