@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Final, NamedTuple
 
 import uvloop
@@ -58,8 +59,20 @@ def all_pages(
         *ActivityPage(records.members).pages,
         *AccountPages(records.sessions, passwords, sign_in).pages,
         *sign_in.pages,
+        *_company_pages(settings, records.sessions, sign_in, metrics),
         *preference_pages(over_tls=over_tls),
     ]
+
+
+def _company_pages(
+    settings: ConsoleSettings, sessions: SessionStore, sign_in: SignInPages, metrics: Metrics
+) -> Sequence[ConsolePage]:
+    if not settings.console_oidc_issuer:
+        return ()
+    # Its libraries take half a second to load, and most consoles do without.
+    company = import_module("dashboards.console.pages.company_sign_in")
+    pages: Sequence[ConsolePage] = company.company_pages(settings, sessions, sign_in, metrics)
+    return pages
 
 
 def run(

@@ -1,11 +1,14 @@
 """Settings of the console, from environment variables named `PHONEMETER_` plus the field."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ORIGIN = r"^(https?://[A-Za-z0-9.-]+(:\d{1,5})?)?$"
+ISSUER = r"^((https://[A-Za-z0-9.-]+|http://(127\.0\.0\.1|localhost))(:\d{1,5})?(/[A-Za-z0-9._~/-]*)?)?$"
+"""Without TLS only on this machine: whoever is between could say that somebody is anybody."""
 
 
 class ConsoleSettings(BaseSettings):
@@ -47,6 +50,18 @@ class ConsoleSettings(BaseSettings):
         description="Address of the reverse proxy whose X-Forwarded-For names the client; without one, none "
         "is believed.",
     )
+    console_oidc_issuer: Annotated[str, Field(pattern=ISSUER)] = Field(
+        "",
+        description="Issuer of the company's identity provider (OpenID Connect), by which members may sign "
+        "in besides their password; console_origin has to be set then. Without one, by password alone.",
+        json_schema_extra={"expected": "https://HOST or https://HOST/PATH, as the provider writes it"},
+    )
+    console_oidc_client_id: str = Field(
+        "", max_length=256, description="Name of the console at the identity provider."
+    )
+    console_oidc_secret_file: Path | None = Field(
+        None, description="File with the secret that the identity provider gave the console."
+    )
     console_idle_min: int = Field(
         60, ge=1, le=1_440, description="Minutes without a request after which a session ends."
     )
@@ -57,3 +72,13 @@ class ConsoleSettings(BaseSettings):
         True,  # noqa: FBT003 - a field's default
         description="Log a line per request of the console: id, status and time; never a secret.",
     )
+
+    @model_validator(mode="after")
+    def _has_all_of_the_provider(self) -> Self:
+        needed = ("console_origin", "console_oidc_client_id", "console_oidc_secret_file")
+        missing = [f"PHONEMETER_{name.upper()}" for name in needed if not getattr(self, name)]
+        if self.console_oidc_issuer and missing:
+            raise ValueError(
+                f"PHONEMETER_CONSOLE_OIDC_ISSUER is set, and {' and '.join(missing)} is not: set all of them."
+            )
+        return self

@@ -49,6 +49,7 @@ class SignInPages:
         self._proxy = settings.console_proxy
         self._over_tls = settings.console_origin.startswith("https:")
         self._cookie = cookie_name(over_tls=self._over_tls)
+        self._has_provider = bool(settings.console_oidc_issuer)
 
     @property
     def pages(self) -> Sequence[ConsolePage]:
@@ -67,14 +68,18 @@ class SignInPages:
             await asyncio.to_thread(self._sessions.end, token_digest(visit.session.token))
         token = new_token()
         if not await asyncio.to_thread(self._sessions.begin, member_id, token_digest(token)):
-            return _sign_in_page(visit, visit.wording.text(NO_OWNER), status=403)
+            return self.refusal(visit, visit.wording.text(NO_OWNER), 403)
         answer = visit.redirect(path)
         answer.set_cookie(self._cookie, token, secure=self._over_tls, httponly=True, samesite="lax")
         return answer
 
+    def refusal(self, visit: Visit, mistake: str, status: int) -> Response:
+        """The page for signing in, with a mistake."""
+        return self._page(visit, mistake, status=status)
+
     async def _show(self, visit: Visit) -> Response:
         wanted = local_path(visit.request.query_params.get("next", ""))
-        return visit.redirect(wanted) if visit.session else _sign_in_page(visit, wanted=wanted)
+        return visit.redirect(wanted) if visit.session else self._page(visit, wanted=wanted)
 
     async def _sign_in(self, visit: Visit) -> Response:
         email, password = visit.value("email").lower(), visit.form.get("password", [""])[0]
@@ -83,7 +88,7 @@ class SignInPages:
         if wait_s:
             self._metrics.sign_ins.labels("limited").inc()
             limited = visit.wording.text(LIMITED, minutes=-(-wait_s // 60))
-            answer = _sign_in_page(visit, limited, email, wanted, status=429)
+            answer = self._page(visit, limited, email, wanted, status=429)
             answer.headers["retry-after"] = str(wait_s)
             return answer
         found = await asyncio.to_thread(self._sessions.credentials, normalized_email(email) or "")
@@ -91,7 +96,7 @@ class SignInPages:
         if not await self._passwords.is_right(password, password_hash) or found is None:
             self._metrics.sign_ins.labels("refused").inc()
             visit.request.state.answer = "sign_in_refused"
-            return _sign_in_page(visit, visit.wording.text(WRONG), email, wanted, status=401)
+            return self._page(visit, visit.wording.text(WRONG), email, wanted, status=401)
         self._limits.forget(email)
         self._metrics.sign_ins.labels("signed_in").inc()
         if self._passwords.is_outdated(password_hash or ""):
@@ -127,6 +132,12 @@ class SignInPages:
             return _link_page(visit, "", visit.wording.text(USED_LINK), status=410)
         return await self.begin_session(visit, member_id, "/")
 
+    def _page(
+        self, visit: Visit, mistake: str = "", email: str = "", wanted: str = "/", status: int = 200
+    ) -> Response:
+        values = {"mistake": mistake, "email": email, "wanted": wanted, "has_provider": self._has_provider}
+        return visit.page("sign_in.html", values, status)
+
     def _address(self, visit: Visit) -> str:
         """The address of the client; what a proxy of ours says last, is where it has the request from."""
         client = visit.request.client
@@ -139,12 +150,6 @@ class SignInPages:
 def weak_sentence(visit: Visit, weak: Weakness) -> str:
     """The sentence about a new password that is refused."""
     return visit.wording.text(WEAK[weak], least=CHARACTERS_MIN, most=CHARACTERS_MAX)
-
-
-def _sign_in_page(
-    visit: Visit, mistake: str = "", email: str = "", wanted: str = "/", status: int = 200
-) -> Response:
-    return visit.page("sign_in.html", {"mistake": mistake, "email": email, "wanted": wanted}, status)
 
 
 def _link_page(visit: Visit, token: str, mistake: str = "", status: int = 200) -> Response:

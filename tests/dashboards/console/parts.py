@@ -158,8 +158,9 @@ async def served_console(
     **settings: str | int,
 ) -> AsyncIterator[ServedConsole]:
     """A console in the block, on a business database of its own."""
-    port = free_port()
-    chosen = ConsoleSettings(console_port=port, **settings)  # type: ignore[arg-type] # checked by pydantic
+    settings.setdefault("console_port", free_port())
+    chosen = ConsoleSettings(**settings)  # type: ignore[arg-type] # checked by pydantic
+    port = chosen.console_port
     with BusinessDatabase(url or f"sqlite:///{directory}/business.sqlite") as database:
         owners = OwnerStore(database)
         owners.add("a", APPS)
