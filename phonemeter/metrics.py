@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from dashboards.console.metrics import Metrics as ConsoleMetrics
+from dashboards.console.metrics import OutboxMetrics
 from dashboards.http.metrics import ReadsMetrics
 from metering.health import Verdict
 from phonemeter.audit.metrics import AuditMetrics
@@ -92,6 +93,7 @@ def _gateway() -> GatewayMetrics:
 def _console() -> ConsoleMetrics:
     metrics = ConsoleMetrics()
     metrics.judge_by(lambda: Verdict("console"))
+    OutboxMetrics(metrics.registry)
     return metrics
 
 

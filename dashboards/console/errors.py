@@ -15,6 +15,10 @@ Refused = Literal[
     "too_many",
     # The key is revoked or expired.
     "key_ended",
+    # The order is not in a state that allows it.
+    "wrong_state",
+    # A fact of the same id was recorded before.
+    "known_fact",
 ]
 
 

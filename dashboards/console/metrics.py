@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from http_service.service_health import HealthCollector
 from metering.health import Verdict
@@ -17,6 +17,12 @@ MetricName = Literal[
     "phonemeter_console_sign_ins_total",
     # Gauge by promise: 1 while it holds.
     "phonemeter_console_healthy",
+    # Gauge: facts of the console that Kafka does not have yet.
+    "phonemeter_console_outbox_waiting",
+    # Gauge: seconds since the oldest of them was recorded; 0 without any.
+    "phonemeter_console_outbox_oldest_seconds",
+    # Counter by outcome: attempts to publish one: published, failed, refused.
+    "phonemeter_console_outbox_attempts_total",
 ]
 
 PAGE_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10)
@@ -43,3 +49,17 @@ class Metrics:
 
     def _counter(self, name: MetricName, meaning: str, *labels: str) -> Counter:
         return Counter(name, meaning, labels, registry=self.registry)
+
+
+class OutboxMetrics:
+    """The metrics of the outbox's publisher."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        waiting: MetricName = "phonemeter_console_outbox_waiting"
+        oldest: MetricName = "phonemeter_console_outbox_oldest_seconds"
+        attempts: MetricName = "phonemeter_console_outbox_attempts_total"
+        self.waiting = Gauge(waiting, "Facts of the console that wait for Kafka", registry=registry)
+        self.oldest_seconds = Gauge(oldest, "Seconds since the oldest of them", registry=registry)
+        self.published = Counter(
+            attempts, "Attempts to publish a fact of the console", ["outcome"], registry=registry
+        )

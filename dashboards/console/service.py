@@ -10,10 +10,12 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from dashboards.console.application import application
+from dashboards.console.facts import FactDesk
 from dashboards.console.health import Health
 from dashboards.console.key_desk import KeyDesk
 from dashboards.console.members import MemberStore
 from dashboards.console.metrics import Metrics
+from dashboards.console.order_desk import OrderDesk
 from dashboards.console.page_guard import ConsolePage, ConsolePart
 from dashboards.console.pages.account import AccountPages
 from dashboards.console.pages.activity import ActivityPage
@@ -35,11 +37,13 @@ HEAD_S: Final = 10.0
 
 
 class Records(NamedTuple):
-    """The stores of the business database that the console works on."""
+    """The stores of the business database that the console works on, and what works on them."""
 
     sessions: SessionStore
     members: MemberStore
     keys: KeyDesk
+    facts: FactDesk
+    orders: OrderDesk
 
 
 def all_pages(

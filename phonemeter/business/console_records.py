@@ -1,18 +1,31 @@
 """The stores that the console works on."""
 
+from dashboards.console.order_desk import OrderDesk
+from dashboards.console.payments import PaymentProvider
 from dashboards.console.service import Records
+from metering.catalogue import DEFAULT
 from phonemeter.business.console_keys import OwnerKeys
 from phonemeter.business.database import BusinessDatabase
+from phonemeter.business.fact_desk import BusinessFacts
 from phonemeter.business.keys import KeyStore
 from phonemeter.business.members import BusinessMembers
+from phonemeter.business.orders import BusinessOrders
 from phonemeter.business.sessions import BusinessSessions
 from phonemeter.settings import Settings
 
 
 def console_records(database: BusinessDatabase, settings: Settings) -> Records:
     """The stores on the business database."""
+    billing_start_ms = settings.rules().billing_start_ms
     return Records(
         BusinessSessions(database, settings.console_idle_min, settings.console_session_h),
         BusinessMembers(database),
         OwnerKeys(KeyStore(database)),
+        BusinessFacts(database),
+        OrderDesk(BusinessOrders(database), payment_providers(settings), DEFAULT, billing_start_ms),
     )
+
+
+def payment_providers(_settings: Settings) -> list[PaymentProvider]:
+    """The ways to pay that are set up."""
+    return []

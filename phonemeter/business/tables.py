@@ -2,7 +2,19 @@
 
 from typing import Final
 
-from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Integer, MetaData, String, Table
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 METADATA: Final = MetaData()
 
@@ -109,3 +121,80 @@ AUDIT_TRAIL: Final = Table(
     Column("subject", String(254), nullable=False),
 )
 """Changes and their authors; `who` is an e-mail address, or the command line."""
+
+ORDERS: Final = Table(
+    "orders",
+    METADATA,
+    Column("order_id", String(21), primary_key=True),
+    Column("owner_id", String(16), ForeignKey("owners.owner_id"), nullable=False, index=True),
+    Column("appid", String(64), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("capability", String(16), nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    Column("validity_days", Integer, nullable=False),
+    Column("price_micro_yuan", BigInteger, nullable=False),
+    Column("list_price_micro_yuan", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("once", String(80), unique=True),
+    Column("created_by", String(254), nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False, index=True),
+    Column("terms", String(32)),
+    Column("terms_at_ms", BigInteger),
+    Column("provider", String(16)),
+    Column("offer_kind", String(16)),
+    Column("offer_text", Text),
+    Column("paid_at_ms", BigInteger),
+    Column("pack_id", String(128), index=True),
+    Column("refund_asked_at_ms", BigInteger),
+    Column("refund_refusal", String(32)),
+)
+"""Orders of packs; see `dashboards.console.orders`. `version` counts the changes of a row."""
+
+PAYMENTS: Final = Table(
+    "payments",
+    METADATA,
+    Column("payment_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("order_id", String(21), ForeignKey("orders.order_id"), nullable=False, index=True),
+    Column("provider", String(16), nullable=False),
+    Column("transaction_id", String(64), nullable=False),
+    Column("amount_micro_yuan", BigInteger, nullable=False),
+    Column("paid_at_ms", BigInteger, nullable=False),
+    Column("noted_at_ms", BigInteger, nullable=False),
+    Column("noted_by", String(254), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("return_state", String(16), index=True),
+    Column("returned_at_ms", BigInteger),
+    UniqueConstraint("provider", "transaction_id", name="one_payment_per_transaction"),
+)
+"""Money that came for orders, each transaction once; `return_state` is set where it goes back."""
+
+ORDER_STEPS: Final = Table(
+    "order_steps",
+    METADATA,
+    Column("step_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("order_id", String(21), ForeignKey("orders.order_id"), nullable=False, index=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("who", String(254), nullable=False),
+    Column("what", String(32), nullable=False),
+    Column("details", String(254), nullable=False),
+)
+"""The history of each order."""
+
+OUTBOX: Final = Table(
+    "outbox",
+    METADATA,
+    Column("place", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("event_id", String(128), nullable=False, unique=True),
+    Column("owner_id", String(16), nullable=False),
+    Column("appid", String(64), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("order_id", String(21)),
+    Column("event", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("published_at_ms", BigInteger, index=True),
+    Column("trouble", String(254), nullable=False),
+    Index("outbox_by_app", "appid", "kind"),
+)
+"""Facts that wait for `phone-events`, and those that are there; `place` is their order."""

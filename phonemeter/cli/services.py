@@ -97,8 +97,14 @@ def console() -> None:
     log_to_stderr()
     with import_module("phonemeter.business.database").BusinessDatabase(settings.business_url) as database:
         records = import_module("phonemeter.business.console_records").console_records(database, settings)
-        parts = [import_module("phonemeter.reads.wiring").figure_pages(settings, records.keys)]
-        import_module("dashboards.console.service").run(settings, records, parts)
+        registry = CollectorRegistry()
+        outbox = import_module("phonemeter.business.outbox").Outbox(database)
+        publisher = import_module("phonemeter.business.outbox_publisher")
+        parts = [
+            import_module("phonemeter.reads.wiring").figure_pages(settings, records.keys),
+            publisher.OutboxPublisher(outbox, settings, registry),
+        ]
+        import_module("dashboards.console.service").run(settings, records, parts, registry)
 
 
 def wechat_sim() -> None:

@@ -13,22 +13,29 @@ from prometheus_client import CollectorRegistry
 
 from dashboards.console.application import application
 from dashboards.console.metrics import Metrics
+from dashboards.console.order_desk import OrderDesk
 from dashboards.console.page_guard import ConsolePart
 from dashboards.console.passwords import Passwords
+from dashboards.console.payments import PaymentProvider
 from dashboards.console.roles import Role
 from dashboards.console.service import Records, all_pages
 from dashboards.console.sessions import token_digest
 from dashboards.console.settings import ConsoleSettings
 from http_service.http_server import served
+from metering.catalogue import DEFAULT
+from metering.rules import Rules
 from phonemeter.business.console_keys import OwnerKeys
 from phonemeter.business.database import BusinessDatabase
+from phonemeter.business.fact_desk import BusinessFacts
 from phonemeter.business.keys import KeyStore
 from phonemeter.business.members import BusinessMembers, MemberRegister
+from phonemeter.business.orders import BusinessOrders
 from phonemeter.business.owners import OwnerStore
 from phonemeter.business.sessions import BusinessSessions
 from tests.ports import free_port
 
 APPS = ("wx8ff4154a2448e576", "wxfb1f3d218d111092")
+BILLING_START_MS = Rules().billing_start_ms
 OTHER_APP = "wx00000000000000aa"
 PASSWORD = "correct horse battery"  # noqa: S105 - of the tests
 HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -155,6 +162,7 @@ async def served_console(
     directory: Path,
     parts: Sequence[ConsolePart] = (),
     url: str = "",
+    providers: Sequence[PaymentProvider] = (),
     **settings: str | int,
 ) -> AsyncIterator[ServedConsole]:
     """A console in the block, on a business database of its own."""
@@ -169,6 +177,8 @@ async def served_console(
             BusinessSessions(database, chosen.console_idle_min, chosen.console_session_h),
             BusinessMembers(database),
             OwnerKeys(KeyStore(database)),
+            BusinessFacts(database),
+            OrderDesk(BusinessOrders(database), providers, DEFAULT, BILLING_START_MS),
         )
         metrics = Metrics(CollectorRegistry())
         pages = all_pages(chosen, records, metrics, Passwords(HASHER), parts)
