@@ -25,6 +25,9 @@ _ALERT_SENTENCES: Final[Mapping[SentenceLanguage, Mapping[str, str]]] = {
         "client_burn": (
             "Client {client} took {calls:,} calls in one hour; the busiest of 7 days before took {usual:,}."
         ),
+        "charge_notice": (
+            "The owner is told what calls cost, at a use of at most {monthly_calls_max:,} a month on average."
+        ),
     },
     "zh": {
         "level": "剩余 {remaining:,} 次，总量 {size:,} 次，已降到 {level_percent}% 或以下。",
@@ -35,6 +38,7 @@ _ALERT_SENTENCES: Final[Mapping[SentenceLanguage, Mapping[str, str]]] = {
         "refused": ("微信拒绝授权（错误码 {errno}），会员无法注册；按台账还剩 {remaining:,} 次。"),
         "minute_burn": "一分钟内扣减 {calls:,} 次；此前 7 天最多的一分钟为 {usual:,} 次。",
         "client_burn": "用户 {client} 一小时内用去 {calls:,} 次；此前 7 天最多的为 {usual:,} 次。",
+        "charge_notice": "告知主体调用如何收费；平均每月使用约在 {monthly_calls_max:,} 次以内。",
     },
 }
 _RECOVERY_SENTENCES: Final[Mapping[SentenceLanguage, Mapping[str, str]]] = {

@@ -9,8 +9,8 @@ Severity = Literal["urgent", "warning", "info"]
 URGENT_LEVEL_PERCENT: Final = 5
 URGENT_DAYS: Final = 1
 URGENT_HOURS: Final = 48
-CALM_REASONS: Final = frozenset({"level", "expiry", "run_out", "test"})
-"""Reasons that are urgent only when little is left; any other one is a fault now."""
+CALM_REASONS: Final = frozenset({"level", "expiry", "run_out", "charge_notice", "test"})
+"""Reasons that are urgent only when little is left, and what is no fault; any other one is a fault now."""
 
 
 def severity_of(alert: Alert) -> Severity:

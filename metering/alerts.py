@@ -15,9 +15,10 @@ class Alert(Struct, frozen=True, kw_only=True):
     Attributes:
         id: partition, offset and line of its ledger entry: the same however often it is published.
         kind: `alert` or `recovery`.
-        reason: `level`, `expiry`, `run_out`, `uncovered`, `refused`, `minute_burn` or `client_burn`.
+        reason: `level`, `expiry`, `run_out`, `uncovered`, `refused`, `minute_burn`, `client_burn` or
+            `charge_notice`.
         details: by reason: the level, the days, the hours left, the reason of uncovered calls, the abnormal
-            and the usual number of calls, the client.
+            and the usual number of calls, the client, what a charge notice says.
         recorded_at: arrival of the record that caused it; empty in alerts of older versions.
     """
 

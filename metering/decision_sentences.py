@@ -59,6 +59,13 @@ _OPENING_REFUSALS: Final = {
 }
 
 
+_NOTICES: Final = {
+    "": "it was handed over to be sent to the owner",
+    "exempt": "it was not sent, because the app is exempt and charged nothing",
+    "past": "it was not sent, because it arrived more than a day late",
+}
+
+
 def _why_duplicate(decision: Decision) -> str:
     first = f" at {shanghai_time(decision.seen_at_ms)}" if decision.seen_at_ms is not None else ""
     return f"Its id was seen{first}: it was counted then, and only then."
@@ -180,6 +187,7 @@ _WHY: Final[dict[str, Callable[[Decision], str]]] = {
     "routing_set": lambda decision: (
         f"The routing policy of {decision.entry.capability} was set: which members are sent to WeChat."
     ),
+    "charge_notice": lambda decision: f"A charge notice was asked for: {_NOTICES[decision.entry.reason]}.",
     "opening": _why_opening,
     "opening_refused": lambda decision: (
         f"The opening of the trial quota was refused: {_OPENING_REFUSALS[decision.entry.reason]}."

@@ -16,6 +16,7 @@ from metering.events import (
     AnyEvent,
     AssignmentData,
     ChangedFields,
+    ChargeNoticeData,
     CorrectionData,
     MigrationData,
     Move,
@@ -38,7 +39,9 @@ _SEARCHED_INSIDE: Final[frozenset[type]] = frozenset(
 )
 """Structs within data whose texts are searched for persons; of others those of data itself are."""
 
-_TIMES_IN_RANGE: Final[frozenset[type]] = frozenset({PurchaseData, AssignmentData, ChangedFields})
+_TIMES_IN_RANGE: Final[frozenset[type]] = frozenset(
+    {PurchaseData, AssignmentData, ChangedFields, ChargeNoticeData}
+)
 """Data and structs in it whose times have to lie in the range of those of events."""
 
 _OWNER_TYPES: Final[frozenset[type]] = frozenset({RegistrationData, ChangedFields})
@@ -59,6 +62,10 @@ _DESCRIPTIONS: Final[Mapping[tuple[type | None, str], str]] = {
         "store_budgets",
     ): "Each store once, which JSON Schema can't compare; an empty one is the rest.",
     (MigrationData, "to"): "An appid, and not the subject, which JSON Schema can't compare.",
+    (
+        ChargeNoticeData,
+        "price_min_micro_yuan",
+    ): "At most `price_max_micro_yuan`, which JSON Schema can't compare.",
     (PurchaseData, "paid_at"): _ARRIVAL,
     (PurchaseData, "used_before"): "At most `calls`, which JSON Schema can't compare.",
     (AssignmentData, "paid_at"): _ARRIVAL,

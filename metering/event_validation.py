@@ -20,6 +20,8 @@ from metering.events import (
     AssignmentData,
     Authorization,
     ChangedFields,
+    ChargeNoticeData,
+    ChargeNoticeRequested,
     ClockTicked,
     Corrected,
     CorrectionData,
@@ -167,6 +169,8 @@ def _implausible_data(event: AnyEvent, latest: datetime) -> Rejection | None:
         return _implausible_correction(event.data, latest)
     if isinstance(event, RoutingSet):
         return _implausible_routing(event.data)
+    if isinstance(event, ChargeNoticeRequested):
+        return _implausible_notice(event.data)
     return _implausible_purchase(event.data, latest) if isinstance(event, Purchased) else None
 
 
@@ -184,6 +188,16 @@ def _implausible_routing(data: RoutingChoices) -> Rejection | None:
     return Rejection(
         "invalid_field", "data.store_budgets: expected each store once; an empty one is the rest."
     )
+
+
+def _implausible_notice(data: ChargeNoticeData) -> Rejection | None:
+    if data.price_min_micro_yuan > data.price_max_micro_yuan:
+        return Rejection(
+            "invalid_field", "data.price_min_micro_yuan: expected no more than price_max_micro_yuan."
+        )
+    if not EARLIEST <= data.charged_from <= latest_time(None):
+        return _out_of_range("data.charged_from", data.charged_from, latest_time(None))
+    return None
 
 
 def _implausible_owner(entity_type: str) -> Rejection | None:

@@ -162,6 +162,25 @@ class RoutingData(RoutingChoices, frozen=True, kw_only=True, gc=False):
     capability: Capability
 
 
+class ChargeNoticeData(Struct, frozen=True, gc=False):
+    """A charge notice to the owner of an app, as it was previewed (rule 21).
+
+    Attributes:
+        capability: the capability that is charged.
+        monthly_calls_max: the bound of the average use: so many calls a month at most.
+        price_min_micro_yuan, price_max_micro_yuan: of one call.
+        charged_from: the start of charging.
+        name: the app's name; empty if nobody knows it.
+    """
+
+    capability: Capability
+    monthly_calls_max: Annotated[int, Meta(ge=1, le=10**12)]
+    price_min_micro_yuan: MicroYuan
+    price_max_micro_yuan: MicroYuan
+    charged_from: Zoned
+    name: Text = ""
+
+
 class ObservationData(Struct, frozen=True, gc=False):
     """The platform's count of one pack, or of the trial quota if `pack_id` is empty.
 
@@ -365,6 +384,14 @@ class RoutingSet(Event, frozen=True, kw_only=True, gc=False, tag="account.routin
     data: RoutingData
 
 
+class ChargeNoticeRequested(
+    Event, frozen=True, kw_only=True, gc=False, tag="account.charge_notice_requested"
+):
+    """Somebody asked for a charge notice to the owner."""
+
+    data: ChargeNoticeData
+
+
 class UsageObserved(Event, frozen=True, kw_only=True, gc=False, tag="platform.usage_observed"):
     """The platform's own count was read."""
 
@@ -396,6 +423,7 @@ AnyEvent = (
     | AlertingSet
     | AgreementSet
     | RoutingSet
+    | ChargeNoticeRequested
     | UsageObserved
     | Settled
     | ClockTicked

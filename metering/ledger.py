@@ -35,6 +35,7 @@ EntryKind = Literal[
     "migration_refused",
     "agreement_set",
     "routing_set",
+    "charge_notice",
     "usage_observed",
     "correction",
     "correction_refused",
@@ -53,8 +54,10 @@ first clock tick of the partition: from there on time passes by the clock, and n
 `corrected` are calls that a correction took out of the log, negative where it put them into it; `followed`
 those that were given back to follow the platform's count, negative where they were taken."""
 
-AlertReason = Literal["level", "expiry", "run_out", "uncovered", "refused", "minute_burn", "client_burn"]
-"""The `reason` of an entry of kind `alert`."""
+AlertReason = Literal[
+    "level", "expiry", "run_out", "uncovered", "refused", "minute_burn", "client_burn", "charge_notice"
+]
+"""The `reason` of an entry of kind `alert`; a charge notice is told like one, and nothing is wrong."""
 
 RecoveryReason = Literal["level", "run_out", "uncovered", "refused"]
 """The `reason` of an entry of kind `recovery`."""

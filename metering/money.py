@@ -17,3 +17,9 @@ def cost_of_call(ordinal: int, *, price_micro_yuan: int, size: int) -> int:
     The costs of all calls of a pack add up to its price exactly.
     """
     return price_micro_yuan * ordinal // size - price_micro_yuan * (ordinal - 1) // size
+
+
+def yuan_text(micro_yuan: int) -> str:
+    """An amount in yuan, exact and without zeros at its end, such as `0.026`, `0.03` or `30`."""
+    whole, rest = divmod(micro_yuan, MICRO_YUAN)
+    return f"{whole:,}.{rest:06d}".rstrip("0").rstrip(".")

@@ -14,6 +14,7 @@ from metering import openings, topics
 from metering.account_migration import migrate
 from metering.accounts import Account
 from metering.batch_ids import BatchIds, is_confirmed
+from metering.charge_notices import request_notice
 from metering.charges import authorize
 from metering.corrections import correct, mark_corrected
 from metering.dead_letters import DeadLetter
@@ -24,6 +25,7 @@ from metering.events import (
     AnyEvent,
     Authorization,
     Capability,
+    ChargeNoticeRequested,
     ClockTicked,
     Corrected,
     Migrated,
@@ -259,6 +261,8 @@ class _BatchMeter:
             correct(account, event, time_ms, journal, rules, is_known=known, may_be_forgotten=forgotten)
         elif isinstance(event, OwnerSetting):
             apply_setting(account, event, time_ms, journal, rules)
+        elif isinstance(event, ChargeNoticeRequested):
+            request_notice(account, event, time_ms, journal)
         elif isinstance(event, UsageObserved):
             _observe(event, time_ms, journal)
             openings.open_observed(account, event, time_ms, journal, rules)
@@ -369,6 +373,7 @@ _REMEMBERED = (
     UsageObserved,
     AgreementSet,
     RoutingSet,
+    ChargeNoticeRequested,
 )
 """Events that can be duplicates, the most frequent first. Ticks and settlements do nothing when repeated."""
 

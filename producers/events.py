@@ -307,6 +307,45 @@ def account_agreement_set(
     return _event(kind, identifier, appid, time, source=source, data={"policy": policy})
 
 
+def account_charge_notice_requested(
+    *,
+    appid: str,
+    capability: Capability,
+    monthly_calls_max: int,
+    price_min_micro_yuan: int,
+    price_max_micro_yuan: int,
+    charged_from: datetime,
+    time: datetime,
+    name: str = "",
+    source: str = SOURCE,
+) -> CloudEvent:
+    """A charge notice to the owner of an app, which the notifier sends by the routes of alerts (rule 21).
+
+    Args:
+        appid: the app.
+        capability: the capability that is charged.
+        monthly_calls_max: the recent use in words: so many calls a month at most.
+        price_min_micro_yuan: the least price of a successful call.
+        price_max_micro_yuan: the highest one.
+        charged_from: the start of charging.
+        time: the moment of the request; one that arrives more than a day later is not sent.
+        name: the app's name.
+        source: the name of your back end.
+    """
+    kind = "account.charge_notice_requested"
+    data: dict[str, Any] = {
+        "capability": capability,
+        "monthly_calls_max": monthly_calls_max,
+        "price_min_micro_yuan": price_min_micro_yuan,
+        "price_max_micro_yuan": price_max_micro_yuan,
+        "charged_from": _timestamp(charged_from),
+    }
+    if name:
+        data["name"] = name
+    identifier = named_id(kind, appid, to_json(data).decode(), _timestamp(time))
+    return _event(kind, identifier, appid, time, source=source, data=data)
+
+
 def account_routing_set(
     *,
     appid: str,

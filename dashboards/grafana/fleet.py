@@ -62,6 +62,7 @@ ALERT_COLUMNS: Final = (
             ("refused", "Refused", "red"),
             ("minute_burn", "Abnormal minute", "red"),
             ("client_burn", "Abnormal client", "red"),
+            ("charge_notice", "Charge notice", "blue"),
         ),
     ),
     ResultColumn("recovered", "Recovered", words=(("true", "Yes", "green"), ("false", "No", ""))),

@@ -11,7 +11,9 @@ from metering.alert_sentences import sentence_of
 from metering.ledger import Entry
 from metering.times import to_ms
 
-AlertReason = Literal["level", "expiry", "run_out", "uncovered", "refused", "minute_burn", "client_burn"]
+AlertReason = Literal[
+    "level", "expiry", "run_out", "uncovered", "refused", "minute_burn", "client_burn", "charge_notice"
+]
 AlertState = Literal["open", "ended"]
 
 _ALERTS: Final = """

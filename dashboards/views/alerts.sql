@@ -1,5 +1,5 @@
 -- An alert is open until the recovery from it, of a level from that level. From those of an expiry and of abnormal burn there
--- is none: they stand for a week.
+-- is none: they stand for a week. A charge notice tells that calls cost money: nothing is wrong, and it is never open.
 CREATE OR REPLACE VIEW alerts
 (
     alert_id String COMMENT 'Its id in messages and in deliveries: source_partition, source_offset and line with dashes',
@@ -8,8 +8,8 @@ CREATE OR REPLACE VIEW alerts
     time DateTime64(3, 'UTC') COMMENT 'When the threshold was crossed',
     recovered Bool COMMENT 'Whether it reports the end of one: a top-up, or a success after a refusal',
     is_open Bool COMMENT 'Whether it is an alert that stands now',
-    open_until Nullable(DateTime64(3, 'UTC')) COMMENT 'When time alone ends it: a week after an expiry or abnormal burn; NULL if a recovery does',
-    reason LowCardinality(String) COMMENT 'level, expiry, run_out, uncovered, refused, minute_burn or client_burn',
+    open_until Nullable(DateTime64(3, 'UTC')) COMMENT 'When time alone ends it: a week after an expiry or abnormal burn; NULL if a recovery does, and of a charge notice',
+    reason LowCardinality(String) COMMENT 'level, expiry, run_out, uncovered, refused, minute_burn, client_burn or charge_notice',
     pack_id String COMMENT 'The pack that expires; empty otherwise',
     remaining Int64 COMMENT 'Calls left then: of the pack for expiry, of the capability otherwise',
     level_percent Nullable(Int32) COMMENT 'Level that was reached, in percent of size; NULL if not for level',
@@ -29,8 +29,8 @@ SELECT
     capability,
     time,
     kind = 'recovery' AS recovered,
-    NOT recovered AND if(open_until IS NULL, recoveries = 0, open_until > at) AS is_open,
-    if(recovered OR reason IN ('level', 'run_out', 'uncovered', 'refused'), NULL, time + toIntervalDay(7)) AS open_until,
+    NOT recovered AND reason != 'charge_notice' AND if(open_until IS NULL, recoveries = 0, open_until > at) AS is_open,
+    if(recovered OR reason IN ('level', 'run_out', 'uncovered', 'refused', 'charge_notice'), NULL, time + toIntervalDay(7)) AS open_until,
     reason,
     pack_id,
     remaining,

@@ -4,7 +4,7 @@ CREATE OR REPLACE VIEW deliveries
     appid String COMMENT 'The app',
     capability LowCardinality(String) COMMENT 'quick or realtime',
     time DateTime64(3, 'UTC') COMMENT 'When the threshold was crossed',
-    reason LowCardinality(String) COMMENT 'level, expiry, run_out, uncovered, refused, minute_burn or client_burn',
+    reason LowCardinality(String) COMMENT 'level, expiry, run_out, uncovered, refused, minute_burn, client_burn or charge_notice',
     recovered Bool COMMENT 'Whether it says that something is over',
     route LowCardinality(String) COMMENT 'To whom: the route of the notifier''s file',
     channel LowCardinality(String) COMMENT 'webhook, wecom, dingtalk, feishu, slack or email; empty before the first attempt',

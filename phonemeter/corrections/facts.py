@@ -45,6 +45,7 @@ _REFUSALS: Final[Mapping[str, str]] = {
     "opening_refused": "it is an opening that was refused: nothing came of it",
     "alerting_set": "it set thresholds of alerts: those that are set later hold instead",
     "routing_set": "it set a routing policy: what is set later holds instead",
+    "charge_notice": "it asked for a charge notice, which nothing takes back: ask for another one",
     "usage_observed": "it is a count of the platform: the next one takes its place",
     "settlement": "it is a settlement, which follows from the facts: correct one of these",
     "settlement_refused": "it is a settlement that was refused: nothing came of it",

@@ -31,7 +31,9 @@ _UNSIGNED: Final[Mapping[ChannelName, str]] = {
     "dingtalk": "the secret of a DingTalk robot is in its address, dingtalk://SECRET@TOKEN"
 }
 
-Reason = Literal["level", "expiry", "run_out", "uncovered", "refused", "minute_burn", "client_burn"]
+Reason = Literal[
+    "level", "expiry", "run_out", "uncovered", "refused", "minute_burn", "client_burn", "charge_notice"
+]
 Capability = Literal["quick", "realtime"]
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from metering.alert_severity import severity_of
 from metering.alerts import Alert
+from metering.charge_notices import NOTICE_TITLES, NoticeTerms, notice_lines, notice_summary
 from metering.printable_text import one_line, shorten
 from metering.times import SHANGHAI, from_ms, parse_time
 from sinks.notifier.routes import App, Language
@@ -120,6 +121,7 @@ REASONS: Final = {
         "refused": "微信拒绝授权",
         "minute_burn": "扣减过快",
         "client_burn": "单个客户端扣减过多",
+        "charge_notice": NOTICE_TITLES["zh"],
     },
     "en": {
         "level": "low balance",
@@ -129,6 +131,7 @@ REASONS: Final = {
         "refused": "WeChat refuses authorizations",
         "minute_burn": "calls are charged too fast",
         "client_burn": "one client takes too many calls",
+        "charge_notice": NOTICE_TITLES["en"],
     },
 }
 """Reasons in words, for alerts without the details of their sentence."""
@@ -160,22 +163,37 @@ def text_of(alert: Alert, app: App, language: Language, escape: Escape = unescap
     alert, app = _escaped(alert, app, escape)
     happened, left, to_do, number, calls, zone, colon = LABELS[language]
     when = _shanghai(parse_time(alert.time))
-    return AlertText(
-        _headline(alert, app, language),
+    notice = _notice_of(alert, app)
+    told = (
         (
             f"{happened}{colon}{_sentence(HAPPENED, alert, language)}",
             f"{left}{colon}{calls.format(alert.remaining)}",
             f"{to_do}{colon}{_sentence(ADVICE, alert, language)}",
-            f"{number}{colon}{alert.id} · {when} {zone}",
-        ),
+        )
+        if notice is None
+        else notice_lines(notice, alert.capability, language)
     )
+    return AlertText(_headline(alert, app, language), (*told, f"{number}{colon}{alert.id} · {when} {zone}"))
+
+
+def _notice_of(alert: Alert, app: App) -> NoticeTerms | None:
+    """The charge notice that an alert carries; None if it is none, or not one that this version can tell."""
+    if alert.reason != "charge_notice" or alert.kind != "alert":
+        return None
+    try:
+        terms = msgspec.convert(alert.details, NoticeTerms)
+    except msgspec.ValidationError:
+        return None
+    return terms if terms.name else msgspec.structs.replace(terms, name=app.name)
 
 
 def _headline(alert: Alert, app: App, language: Language) -> str:
-    """An alert's first line: severity, app and capability."""
-    severity = SEVERITY[language][severity_of(alert)]
+    """An alert's first line: severity, or that it is a charge notice, app and capability."""
+    notice = _notice_of(alert, app)
+    severity = SEVERITY[language][severity_of(alert)] if notice is None else NOTICE_TITLES[language]
     capability = CAPABILITY[language].get(alert.capability, alert.capability)
-    name = f"{app.name} ({alert.appid})" if app.name else alert.appid
+    shown = app.name if notice is None else notice.name
+    name = f"{shown} ({alert.appid})" if shown else alert.appid
     return f"【{severity}】{name} {capability}" if language == "zh" else f"[{severity}] {name} {capability}"
 
 
@@ -192,7 +210,7 @@ def text_of_all(
     title, rest = SUMMARY[language]
     count = title.format(count=len(alerts))
     blocks = [
-        f"{_headline(alert, app, language)}\n{_sentence(HAPPENED, alert, language)} · {alert.id}"
+        f"{_headline(alert, app, language)}\n{_told(alert, app, language)} · {alert.id}"
         for alert, app in map(partial(_escaped, escape=escape), alerts, apps)
     ]
     shown: list[str] = []
@@ -205,6 +223,11 @@ def text_of_all(
     if len(shown) < len(blocks):
         shown.append(rest.format(more=len(blocks) - len(shown)))
     return AlertText(count, tuple(shown))
+
+
+def _told(alert: Alert, app: App, language: Language) -> str:
+    notice = _notice_of(alert, app)
+    return _sentence(HAPPENED, alert, language) if notice is None else notice_summary(notice, language)
 
 
 def _escaped(alert: Alert, app: App, escape: Escape) -> tuple[Alert, App]:

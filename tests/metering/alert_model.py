@@ -184,6 +184,22 @@ class AlertModel(Model):
             for each in ("quick", "realtime") if shared else (capability,):
                 self.fell(app, each, time)
 
+    def was_noticed(self, app: Json, data: Json, time: int) -> None:
+        if not app["exempt"] and not past(app, time):
+            said = {name: data[name] for name in data if name.endswith(("_max", "_micro_yuan"))}
+            left = self.balance(app, data["capability"])
+            from_ms = 1_692_979_200_000
+            self.tell(
+                app,
+                data["capability"],
+                "alert charge_notice",
+                time,
+                left,
+                **said,
+                charged_from_ms=from_ms,
+                name="",
+            )
+
     def was_uncovered(self, app: Json, capability: str, time: int, reason: str) -> None:
         watch = app[capability]["watch"]
         if not watch.uncovered and not left(app, capability) and not past(app, time):

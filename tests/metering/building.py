@@ -202,6 +202,18 @@ def routing_set(time_ms: int, *, app: str = APP, capability: str = "quick", **da
     return event("account.routing_set", time_ms, {"capability": capability, **data}, app=app)
 
 
+def notice_requested(time_ms: int, *, app: str = APP, capability: str = "quick", **data: object) -> bytes:
+    """A request for a charge notice such as WeChat's own of June 2023."""
+    told = {
+        "capability": capability,
+        "monthly_calls_max": 100,
+        "price_min_micro_yuan": 26_000,
+        "price_max_micro_yuan": 30_000,
+        "charged_from": "2023-08-26T00:00:00+08:00",
+    }
+    return event("account.charge_notice_requested", time_ms, told | data, app=app)
+
+
 def alerting_set(time_ms: int, *, app: str = APP, **data: object) -> bytes:
     return event("account.alerting_set", time_ms, data, app=app)
 

@@ -46,7 +46,7 @@ _CHOICES: tuple[tuple[Any, ...], ...] = (
         *["refund"] * 2,
         "cancellation",
         "refund by the platform",
-        *["unsuccessful", "tick", "broken", "company", "alerting", "routing"],
+        *["unsuccessful", "tick", "broken", "company", "alerting", "routing", "notice"],
         *["refused"] * 3,
         *["observation", "opening", "purchase of a used pack"],
         "government",
@@ -200,6 +200,16 @@ def _routing(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
     return "account.routing_set", {"capability": step.capability} | choices[step.size]
 
 
+def _notice(step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
+    return "account.charge_notice_requested", {
+        "capability": step.capability,
+        "monthly_calls_max": 50,
+        "price_min_micro_yuan": step.price,
+        "price_max_micro_yuan": step.price + step.late,
+        "charged_from": "2023-08-26T00:00:00+08:00",
+    }
+
+
 def _tick(_step: Step, _time_ms: int) -> tuple[str, dict[str, Any]]:
     return "clock.ticked", {}
 
@@ -222,6 +232,7 @@ _EVENTS: dict[str, Callable[[Step, int], tuple[str, dict[str, Any]]]] = {
     "company": _owner,
     "alerting": _alerting,
     "routing": _routing,
+    "notice": _notice,
     "tick": _tick,
 }
 

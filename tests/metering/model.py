@@ -131,6 +131,8 @@ class Model:
             self.observe(app, data, data["capability"], time, now)
         elif kind == "account.alerting_set":
             self.set_alerting(app, data, time)
+        elif kind == "account.charge_notice_requested":
+            self.was_noticed(app, data, time)
 
     def new_app(self, appid: str) -> Json:
         calls = "succeeded charged trial_charged free exempt uncovered corrected"
@@ -369,6 +371,8 @@ class Model:
         """Hook for subclasses."""
 
     def was_tapped(self, app: Json, event: Json, capability: str, time: int) -> None: ...
+
+    def was_noticed(self, app: Json, data: Json, time: int) -> None: ...
 
     def was_uncovered(self, app: Json, capability: str, time: int, reason: str) -> None: ...
 

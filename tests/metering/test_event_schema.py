@@ -65,7 +65,13 @@ DIFFERENCES: dict[str, Difference] = {
     "Whole numbers with a fraction": lambda event, _: has_float(event),
     "Days": names_a_day_at_an_end,
     "Comparisons": lambda event, rejection: (
-        rejection.sentence.startswith(("data.used_before", "data.store_budgets: expected each store once"))
+        rejection.sentence.startswith(
+            (
+                "data.used_before",
+                "data.store_budgets: expected each store once",
+                "data.price_min_micro_yuan: expected no more",
+            )
+        )
         or (rejection.sentence.startswith("data.to: ") and event["data"]["to"] == event["subject"])
     ),
     "Persons": lambda _, rejection: rejection.reason == "phone_number",

@@ -103,7 +103,7 @@ def test_an_event_of_every_type_is_read(value: bytes) -> None:
 
 
 def test_the_builders_above_cover_every_type() -> None:
-    assert len(EVENT_TYPES) == 17
+    assert len(EVENT_TYPES) == 18
 
 
 @pytest.mark.parametrize(

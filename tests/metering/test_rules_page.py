@@ -14,6 +14,7 @@ from msgspec import inspect
 
 from metering import catalogue, exemption
 from metering.account_migration import MigrationRefusal
+from metering.charge_notices import NoticeRefusal
 from metering.charges import UncoveredReason
 from metering.corrections import CorrectionReason, CorrectionRefusal
 from metering.events import AnyEvent, Event
@@ -248,6 +249,7 @@ def test_the_words_of_reason_are_the_codes() -> None:
         "followed": ("settled",),
         "alert": get_args(AlertReason),
         "recovery": get_args(RecoveryReason),
+        "charge_notice": get_args(NoticeRefusal),
         "unsettled": get_args(UnsettledReason),
         "settlement_refused": get_args(SettlementRefusal),
         "rejection": get_args(RejectionReason),

@@ -88,6 +88,16 @@ ONE_OF_EACH = [
         refusal_pause_s=60,
     ),
     events.account_routing_set(appid=APPID, capability="realtime", time=TIME, mode="sms"),
+    events.account_charge_notice_requested(
+        appid=APPID,
+        capability="quick",
+        monthly_calls_max=100,
+        price_min_micro_yuan=26_000,
+        price_max_micro_yuan=30_000,
+        charged_from=TIME,
+        time=TIME,
+        name="会员中心",
+    ),
     events.usage_observed(appid=APPID, capability="quick", time=TIME, used=7, size=250, pack_id="p1"),
     events.clock_ticked(time=TIME),
 ]

@@ -165,7 +165,7 @@ def _event(partition: int, number: int, time_ms: int, chance: random.Random) -> 
 
 
 def _administration(partition: int, number: int, chance: random.Random) -> tuple[str, dict[str, Any]]:
-    """A refund, an owner, what was used before the log, a routing policy, or a tick."""
+    """A refund, an owner, what was used before the log, a routing policy, a charge notice, or a tick."""
     drawn = chance.random()
     if drawn < 0.2:
         pack_id = chance.choice(("", f"pack-{partition}-{chance.randrange(PACKS)}"))
@@ -181,4 +181,14 @@ def _administration(partition: int, number: int, chance: random.Random) -> tuple
     if drawn < 0.63:
         choices: dict[str, Any] = {"reserve_calls": number} if number % 2 else {"sms_left": number}
         return "account.routing_set", {"capability": "quick", **choices}
-    return "clock.ticked", {}
+    return _notice(number) if drawn < 0.65 else ("clock.ticked", {})
+
+
+def _notice(number: int) -> tuple[str, dict[str, Any]]:
+    return "account.charge_notice_requested", {
+        "capability": "quick",
+        "monthly_calls_max": 50,
+        "price_min_micro_yuan": 26_000,
+        "price_max_micro_yuan": 26_000 + number,
+        "charged_from": "2023-08-26T00:00:00+08:00",
+    }

@@ -64,6 +64,14 @@ BASES: Final[Mapping[str, dict[str, Any] | None]] = {
         "reserve_calls": 200,
         "store_budgets": [{"calls": 100}, {"store": "store-03", "calls": 50}],
     },
+    "account.charge_notice_requested": {
+        "capability": "quick",
+        "monthly_calls_max": 100,
+        "price_min_micro_yuan": 26_000,
+        "price_max_micro_yuan": 30_000,
+        "charged_from": "2026-11-01T00:00:00+08:00",
+        "name": "某某茶饮",
+    },
     "platform.usage_observed": {"capability": "quick", "pack_id": "10001-0001", "used": 3, "size": 250},
     "account.settled": {
         "as_of": 7,

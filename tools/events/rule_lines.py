@@ -168,6 +168,12 @@ def _data() -> Iterator[Line]:
         refused("invalid_field"),
         "Which of them holds would be a guess (rule 20).",
     )
+    yield structured(
+        "a least price above the highest",
+        changed(base("account.charge_notice_requested"), {"data.price_min_micro_yuan": 30_001}),
+        refused("invalid_field"),
+        "An owner would be told a range that is none (rule 21).",
+    )
     owner = base("account.registered")
     for word in ("政府", "Public-Hospital", " school ", "个体工商户"):
         yield structured(

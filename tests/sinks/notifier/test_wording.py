@@ -30,6 +30,16 @@ KINDS = [
     alert(reason="refused", details={"errno": 1_400_001}, remaining=200),
     alert(reason="refused", kind="recovery", details={}),
 ]
+NOTICE = alert(
+    reason="charge_notice",
+    details={
+        "monthly_calls_max": 100,
+        "price_min_micro_yuan": 26_000,
+        "price_max_micro_yuan": 30_000,
+        "charged_from_ms": 1_692_979_200_000,
+        "name": "",
+    },
+)
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
@@ -91,6 +101,44 @@ def test_a_level_at_which_nothing_is_left_says_so(level_percent: int) -> None:
     assert text_of(one, App(), "en").lines[0] == "What happened: trial quota and active packs are used up"
 
 
+def test_a_charge_notice_reads_as_the_platforms_own() -> None:
+    assert text_of(NOTICE, NAME, "zh").text() == (
+        "【能力收费通知】会员中心 (wxfb1f3d218d111092) 手机号快速验证\n"
+        "小程序名称：会员中心\n"
+        "能力名称：手机号快速验证组件\n"
+        "最近用量：平均每月使用约在100次以内\n"
+        "价格：每次成功调用0.026元~0.03元\n"
+        "收费时间：2023-08-26 00:00（上海时间）\n"
+        "操作：请前往微信公众平台的“付费管理”购买资源包，以免影响服务。\n"
+        "编号：0-7-0 · 2026-10-17 18:05 上海时间"
+    )
+    english = text_of(NOTICE, App(), "en")
+    assert english.headline == "[Charge notice] wxfb1f3d218d111092 quick verification"
+    assert english.lines[0] == "Capability: quick verification of phone numbers"
+    assert severity_of(NOTICE) == "warning"
+
+
+def test_the_name_in_a_charge_notice_is_the_one_that_was_previewed() -> None:
+    named = alert(reason="charge_notice", details={**NOTICE.details, "name": "门店<点单>"})
+    text = text_of(named, NAME, "zh", lambda text: text.replace("<", "＜"))
+    assert text.headline == "【能力收费通知】门店＜点单> (wxfb1f3d218d111092) 手机号快速验证"
+    assert text.lines[0] == "小程序名称：门店＜点单>"
+
+
+def test_a_charge_notice_among_other_alerts_is_told_in_a_line() -> None:
+    text = text_of_all([alert(), NOTICE], [NAME, NAME], "zh", 2_000)
+    assert text.lines[1] == (
+        "【能力收费通知】会员中心 (wxfb1f3d218d111092) 手机号快速验证\n"
+        "平均每月使用约在100次以内，每次成功调用0.026元~0.03元，收费时间：2023-08-26 00:00（上海时间）"
+        " · 0-7-0"
+    )
+
+
+def test_a_charge_notice_that_this_version_cannot_tell_is_told_as_something_else() -> None:
+    strange = alert(reason="charge_notice", details={"monthly_calls_max": 100})
+    assert text_of(strange, NAME, "zh").lines[0] == "发生：能力收费通知：monthly_calls_max 100"
+
+
 def test_one_alert_of_a_digest_is_told_like_any_other() -> None:
     assert text_of_all([alert()], [NAME], "zh", 2_000) == text_of(alert(), NAME, "zh")
 
@@ -108,7 +156,10 @@ def test_a_pack_that_expires_says_when() -> None:
     )
 
 
-TABLES = ("SEVERITY", "CAPABILITY", "LABELS", "HAPPENED", "ADVICE", "REASONS", "WHY", "EXPIRES_AT", "SUMMARY")
+TABLES = (
+    *("SEVERITY", "CAPABILITY", "LABELS", "HAPPENED", "ADVICE", "REASONS", "WHY", "EXPIRES_AT", "SUMMARY"),
+    "NOTICE_TITLES",
+)
 
 
 def texts_of(language: Language) -> Iterator[str]:

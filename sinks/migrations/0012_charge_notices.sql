@@ -1,0 +1,2 @@
+-- A further kind of entries: a charge notice to an owner.
+ALTER TABLE ledger COMMENT COLUMN kind 'What the line records: charge, trial_charge, free, exempt, uncovered, denied, failed, duplicate, rejection, trial_grant, opening, opening_refused, purchase, purchase_refused, refund, refund_refused, refund_waiting, lapse, registration, alerting_set, agreement_set, routing_set, charge_notice, migration, migration_refused, usage_observed, correction, correction_refused, corrected, followed, unsettled, settlement, settlement_refused, alert, recovery, clock_start'
