@@ -173,14 +173,15 @@ def forecast(
     `held` are the packs that hold calls, pending ones included; `catalogue` are those on sale. With the
     `trial_scope` `capability`, forecast each capability alone.
     """
-    expected = _project(paces, trial, held, now_ms)
+    expected = project(paces, trial, held, now_ms)
     swings = {
-        name: pace.swing_permille(_days(expected[name].run_out_ms, now_ms)) for name, pace in paces.items()
+        name: pace.swing_permille(days_between(now_ms, expected[name].run_out_ms))
+        for name, pace in paces.items()
     }
     more = {name: pace.scaled(1_000 + swings[name]) for name, pace in paces.items()}
     less = {name: pace.scaled(1_000 - swings[name]) for name, pace in paces.items()}
-    early = _project(more, trial, held, now_ms)
-    late = _project(less, trial, held, now_ms)
+    early = project(more, trial, held, now_ms)
+    late = project(less, trial, held, now_ms)
     return {
         name: Forecast(
             pace,
@@ -226,11 +227,16 @@ def _shape(daily: Sequence[int], last_day: int, weeks: int) -> tuple[int, ...]:
     return tuple(shape)
 
 
-class _Projection(NamedTuple):
+class Projection(NamedTuple):
     """The result of playing time forward for one capability."""
 
     run_out_ms: int | None
     packs: tuple[PackForecast, ...]
+
+    @property
+    def lapsing(self) -> int:
+        """Calls that will lapse, of all packs."""
+        return sum(pack.lapsing for pack in self.packs)
 
 
 class _Projector:
@@ -264,10 +270,10 @@ class _Projector:
         spent = all(self.left[pack.pack_id] == 0 or pack.expires_at_ms <= time_ms for pack in self.packs)
         return spent and self.run_out_ms is not None
 
-    def projection(self) -> _Projection:
+    def projection(self) -> Projection:
         """The result. Fractions of a call are left by rounding and count as used."""
         lapsing = {pack.pack_id: self.left[pack.pack_id] // MICRO for pack in self.packs}
-        return _Projection(
+        return Projection(
             self.run_out_ms,
             tuple(
                 PackForecast(
@@ -282,9 +288,9 @@ class _Projector:
         )
 
 
-def _project(
+def project(
     paces: Mapping[str, Pace], trial: int, held: Mapping[str, Sequence[OpenPack]], now_ms: int
-) -> dict[str, _Projection]:
+) -> dict[str, Projection]:
     """Play time forward to the horizon: the trial quota first, then packs in consumption order."""
     projectors = {name: _Projector(pace, held.get(name, ())) for name, pace in paces.items()}
     left = trial * MICRO
@@ -316,7 +322,8 @@ def _intervals(now_ms: int, packs: Sequence[OpenPack]) -> Iterator[tuple[int, in
         start_ms = until_ms
 
 
-def _days(run_out_ms: int | None, now_ms: int) -> int:
+def days_between(now_ms: int, run_out_ms: int | None) -> int:
+    """Complete days until the run-out; those of the horizon if it is beyond."""
     return HORIZON_DAYS if run_out_ms is None else (run_out_ms - now_ms) // DAY_MS
 
 
