@@ -5,7 +5,7 @@ The view `forecasts` computes it for all apps at once, which takes seconds where
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
@@ -14,6 +14,7 @@ from dashboards.reads.clock import read_clock
 from metering.catalogue import Offer
 from metering.events import CAPABILITIES
 from metering.forecast import HISTORY_WEEKS, Forecast, OpenPack, Pace, forecast, pace_of
+from metering.pack_advice import Holding
 from metering.times import shanghai_day, to_ms
 
 HISTORY_DAYS: Final = HISTORY_WEEKS * 7
@@ -43,8 +44,27 @@ class AppForecast(Struct):
     capabilities: dict[str, Forecast]
 
 
+class AppHoldings(NamedTuple):
+    """The calls that an app holds: its time, and by capability what is left with the pace of its use."""
+
+    as_of_ms: int
+    by_capability: dict[str, Holding]
+
+
 def find_forecast(ask: Ask, appid: str, catalogue: Sequence[Offer] = ()) -> AppForecast | None:
     """The forecast of an app, with what to buy of a catalogue; None if the ledger has no entry about it."""
+    holdings = find_holdings(ask, appid)
+    if holdings is None:
+        return None
+    found: dict[str, Forecast] = {}
+    for name, holding in holdings.by_capability.items():
+        if name not in found:
+            found |= forecast(holding.paces, holding.trial, holding.packs, holdings.as_of_ms, catalogue)
+    return AppForecast(appid, holdings.as_of_ms, found)
+
+
+def find_holdings(ask: Ask, appid: str) -> AppHoldings | None:
+    """The calls that an app holds; None if the ledger has no entry about it."""
     about: dict[str, object] = {"appid": appid}
     balances = ask(_BALANCES, about)
     if not balances:
@@ -54,11 +74,11 @@ def find_forecast(ask: Ask, appid: str, catalogue: Sequence[Offer] = ()) -> AppF
     held: dict[str, list[OpenPack]] = {name: [] for name in CAPABILITIES}
     for capability, expires_at, starts_at, pack_id, remaining in ask(_PACKS, about):
         held[capability].append(OpenPack(to_ms(expires_at), to_ms(starts_at), pack_id, remaining))
-    found: dict[str, Forecast] = {}
+    by_capability: dict[str, Holding] = {}
     for names, trial in _quotas(balances):
-        own = {name: paces[name] for name in names}
-        found |= forecast(own, trial, {name: held[name] for name in names}, now_ms, catalogue)
-    return AppForecast(appid, now_ms, found)
+        holding = Holding({name: paces[name] for name in names}, trial, {name: held[name] for name in names})
+        by_capability |= dict.fromkeys(names, holding)
+    return AppHoldings(now_ms, by_capability)
 
 
 def _quotas(balances: Sequence[tuple[Any, ...]]) -> list[tuple[Sequence[str], int]]:
