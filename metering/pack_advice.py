@@ -10,15 +10,11 @@ from typing import Final, Literal, NamedTuple
 from msgspec import Struct
 
 from metering.catalogue import Offer
-from metering.forecast import MICRO, WEEK, OpenPack, Pace, Projection, days_between, project
+from metering.forecast import WEEK, OpenPack, Pace, Projection, days_between, project
 from metering.times import DAY_MS
 
-MONTH_DAYS: Final = 30
 NEW_PACK: Final = ""
 """The id of a pack that is not bought yet; no pack has it."""
-
-MONTHLY_BOUNDS: Final = (50, *(step * 10**power for power in range(2, 9) for step in (1, 2, 5)))
-"""Bounds of the mean use of a month, as the platform tells it: 50 stands for at most 50."""
 
 AdviceReason = Literal[
     # The price list has no pack of the capability.
@@ -138,16 +134,6 @@ def preference(outlook: OfferOutlook) -> tuple[int, ...]:
 def careful_preference(outlook: OfferOutlook) -> tuple[int, ...]:
     """The place in the order where less than a week of use is known: lapse first, a total order too."""
     return (outlook.lapsing, *preference(outlook))
-
-
-def monthly_calls(pace: Pace) -> int:
-    """Mean use of a month of thirty days, rounded up."""
-    return -(-pace.micro_calls_a_day * MONTH_DAYS // MICRO)
-
-
-def monthly_bound(calls: int) -> int | None:
-    """The bound that stands for a mean use of a month; None beyond the last one."""
-    return next((bound for bound in MONTHLY_BOUNDS if calls <= bound), None)
 
 
 def _outlook(holding: Holding, offer: Offer, begin_ms: int) -> OfferOutlook:

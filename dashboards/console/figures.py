@@ -1,13 +1,16 @@
-"""The pages with figures, as a part of the console: overview, usage and first run."""
+"""The pages with figures, as a part of the console: overview, usage, buying and first run."""
 
 from collections.abc import Sequence
 
+from dashboards.console.facts import FactDesk
 from dashboards.console.key_desk import KeyDesk
 from dashboards.console.languages import marked
 from dashboards.console.ledger_reads import LedgerReads
+from dashboards.console.order_desk import OrderDesk
 from dashboards.console.overviews import Overviews
 from dashboards.console.page_guard import ConsolePage
 from dashboards.console.pages import first_run, overview, usage
+from dashboards.console.pages.buy import BuyPages
 from dashboards.http.pool import ReadPool
 
 
@@ -17,15 +20,18 @@ class FigurePages:
     Args:
         pool: of the threads that read ClickHouse; it is closed at the end.
         keys: the API keys.
+        desk: of orders.
+        facts: that pages record.
         gateway: address that back ends send events to.
     """
 
-    def __init__(self, pool: ReadPool, keys: KeyDesk, gateway: str) -> None:
+    def __init__(self, pool: ReadPool, keys: KeyDesk, desk: OrderDesk, facts: FactDesk, gateway: str) -> None:
         self._pool = pool
         self._reads = LedgerReads(pool)
         overviews = Overviews(self._reads)
         self._overview = overview.OverviewPage(overviews)
         self._usage = usage.AppUsagePage(self._reads, overviews)
+        self._buying = BuyPages(self._reads, overviews, desk, facts)
         self._first_run = first_run.FirstRunPage(self._reads, keys, gateway)
 
     @property
@@ -36,6 +42,7 @@ class FigurePages:
             ConsolePage(usage.PATH, self._usage.first, title=marked("My usage")),
             ConsolePage(f"{usage.PATH}/{{appid}}", self._usage.show),
             ConsolePage(f"{usage.PATH}/{{appid}}/calls.csv", self._usage.file),
+            *self._buying.pages,
             ConsolePage(first_run.PATH, self._first_run.show),
             ConsolePage(f"{first_run.PATH}/state", self._first_run.state),
         ]

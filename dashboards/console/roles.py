@@ -10,13 +10,15 @@ Permission = Literal[
     "view",
     # Issue, rotate and revoke API keys.
     "keys",
+    # Order packs, and record those that were bought elsewhere.
+    "buy",
     # Invite members, change their roles, read the audit trail.
     "members",
 ]
 
 PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
-    "owner": frozenset({"view", "keys", "members"}),
-    "finance": frozenset({"view"}),
+    "owner": frozenset({"view", "keys", "members", "buy"}),
+    "finance": frozenset({"view", "buy"}),
     "viewer": frozenset({"view"}),
     "operator": frozenset({"view", "keys"}),
 }

@@ -101,7 +101,7 @@ def console() -> None:
         outbox = import_module("phonemeter.business.outbox").Outbox(database)
         publisher = import_module("phonemeter.business.outbox_publisher")
         parts = [
-            import_module("phonemeter.reads.wiring").figure_pages(settings, records.keys),
+            import_module("phonemeter.reads.wiring").figure_pages(settings, records),
             publisher.OutboxPublisher(outbox, settings, registry),
         ]
         import_module("dashboards.console.service").run(settings, records, parts, registry)

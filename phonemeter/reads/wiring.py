@@ -5,7 +5,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry
 
 from dashboards.console.figures import FigurePages
-from dashboards.console.key_desk import KeyDesk
+from dashboards.console.service import Records
 from dashboards.http.events import StoredEvents
 from dashboards.http.metrics import ReadsMetrics
 from dashboards.http.part import ReadsPart
@@ -29,11 +29,11 @@ def reads_part(settings: Settings, registry: CollectorRegistry) -> ReadsPart:
     )
 
 
-def figure_pages(settings: Settings, keys: KeyDesk) -> FigurePages:
+def figure_pages(settings: Settings, records: Records) -> FigurePages:
     """The pages of the console that read the ledger."""
     pool = _pool(settings, settings.reads_clickhouse or settings.clickhouse)
     served = f"http://{settings.gateway_host}:{settings.gateway_port}"
-    return FigurePages(pool, keys, settings.console_gateway or served)
+    return FigurePages(pool, records.keys, records.orders, records.facts, settings.console_gateway or served)
 
 
 def _pool(settings: Settings, url: str) -> ReadPool:

@@ -1,9 +1,8 @@
-"""The advice on packs: what each would do, the best of them, and the mean use as the platform bounds it."""
+"""The advice on packs: what each would do, and the best of them."""
 
 from collections.abc import Sequence
 from math import inf
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,13 +10,10 @@ from metering.catalogue import DEFAULT, Offer
 from metering.forecast import MICRO, WEEK, OpenPack, Pace, pace_of
 from metering.money import MICRO_YUAN
 from metering.pack_advice import (
-    MONTHLY_BOUNDS,
     Holding,
     OfferOutlook,
     PackAdvice,
     careful_preference,
-    monthly_bound,
-    monthly_calls,
     pack_advice,
     preference,
 )
@@ -144,19 +140,6 @@ def test_a_trial_quota_that_both_capabilities_use_goes_first() -> None:
     found = pack_advice(holding, "quick", [offer(100)], NOW_MS)
     assert format_time(found.run_out_ms or 0) == format_time(NOW_MS + 2 * DAY_MS)
     assert found.offers[0].run_out_ms == NOW_MS + 12 * DAY_MS
-
-
-@pytest.mark.parametrize(
-    ("calls", "bound"), [(0, 50), (50, 50), (51, 100), (101, 200), (999, 1_000), (10**9, None)]
-)
-def test_the_mean_use_of_a_month_is_told_by_its_bound(calls: int, bound: int | None) -> None:
-    assert monthly_bound(calls) == bound
-
-
-def test_bounds_rise_and_the_mean_of_a_month_is_rounded_up() -> None:
-    assert sorted(set(MONTHLY_BOUNDS)) == list(MONTHLY_BOUNDS)
-    assert monthly_calls(TEN_A_DAY) == 300
-    assert monthly_calls(Pace(1, FLAT, 56, 0)) == 1
 
 
 OFFERS = st.lists(

@@ -136,7 +136,9 @@ async def _console(url: str, directory: Path, apps: Sequence[str]) -> AsyncItera
         metrics = Metrics()
         pages = all_pages(
             chosen, records, metrics, Passwords(hasher),
-            [FigurePages(pool, records.keys, "https://events.coast.example")],
+            [FigurePages(
+                pool, records.keys, records.orders, records.facts, "https://events.coast.example"
+            )],
         )  # fmt: skip
         try:
             web = application(chosen, records.sessions, metrics, pages)

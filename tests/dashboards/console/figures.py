@@ -6,14 +6,18 @@ from functools import partial
 from pathlib import Path
 
 from dashboards.console.figures import FigurePages
+from dashboards.console.order_desk import OrderDesk
 from dashboards.http.pool import ReadPool
+from metering.catalogue import DEFAULT
 from phonemeter.business.console_keys import OwnerKeys
 from phonemeter.business.database import BusinessDatabase
+from phonemeter.business.fact_desk import BusinessFacts
 from phonemeter.business.keys import KeyStore
+from phonemeter.business.orders import BusinessOrders
 from phonemeter.business.owners import OwnerStore
 from phonemeter.reads.connection import ReadOnlyConnection
 from tests.dashboards.conftest import Ledger
-from tests.dashboards.console.parts import ServedConsole, served_console
+from tests.dashboards.console.parts import BILLING_START_MS, ServedConsole, served_console
 from tools.pictures.half_year import entries_for_pages
 
 GATEWAY = "https://events.example"
@@ -30,7 +34,8 @@ async def console_with_figures(directory: Path, ledger: Ledger) -> AsyncIterator
     url = f"sqlite:///{directory}/business.sqlite"
     pool = ReadPool(partial(ReadOnlyConnection, ledger.engine.url, ANSWER_S), 4, 100, ANSWER_S)
     with BusinessDatabase(url) as database:
-        part = FigurePages(pool, OwnerKeys(KeyStore(database)), GATEWAY)
+        desk = OrderDesk(BusinessOrders(database), (), DEFAULT, BILLING_START_MS)
+        part = FigurePages(pool, OwnerKeys(KeyStore(database)), desk, BusinessFacts(database), GATEWAY)
         try:
             async with served_console(directory, [part], url) as console:
                 OwnerStore(database).change_apps("a", apps, [])
