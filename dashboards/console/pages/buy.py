@@ -94,7 +94,7 @@ class BuyPages:
     def pages(self) -> Sequence[ConsolePage]:
         """The pages."""
         return [
-            ConsolePage(PATH, self._first, title=marked("Buy")),
+            ConsolePage(PATH, self._first),
             ConsolePage(f"{PATH}/{{appid}}", self._show),
             ConsolePage(f"{PATH}/{{appid}}", self._order, "buy", "POST"),
             ConsolePage(f"{PATH}/{{appid}}/record", self._record, "buy", "POST"),

@@ -29,7 +29,7 @@ ROLE_TITLES: Final[Mapping[Role, str]] = {
 }
 ROLE_MEANINGS: Final[Mapping[Role, str]] = {
     "owner": marked("sees and changes everything, and invites members"),
-    "finance": marked("sees all figures"),
+    "finance": marked("sees all figures, and buys packs"),
     "viewer": marked("sees all figures"),
     "operator": marked("sees all figures, and issues API keys"),
 }
