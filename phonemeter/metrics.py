@@ -13,6 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from dashboards.console.metrics import Metrics as ConsoleMetrics
 from dashboards.console.metrics import OutboxMetrics
 from dashboards.http.metrics import ReadsMetrics
+from dashboards.wechat_pay.metrics import WechatPayMetrics
 from metering.health import Verdict
 from phonemeter.audit.metrics import AuditMetrics
 from phonemeter.engine.metrics import EngineMetrics
@@ -94,6 +95,7 @@ def _console() -> ConsoleMetrics:
     metrics = ConsoleMetrics()
     metrics.judge_by(lambda: Verdict("console"))
     OutboxMetrics(metrics.registry)
+    WechatPayMetrics(metrics.registry)
     return metrics
 
 

@@ -22,6 +22,7 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 
 from dashboards.console.settings import ConsoleSettings
 from dashboards.http.settings import ReadsSettings
+from dashboards.wechat_pay.settings import WechatPaySettings
 from phonemeter.errors import UserError
 from phonemeter.program_settings import AuditSettings, BusinessSettings, StackSettings
 from producers.gateway.settings import GatewaySettings
@@ -57,6 +58,7 @@ class Settings(
     ReadsSettings,
     RouteSettings,
     ConsoleSettings,
+    WechatPaySettings,
     ProducerSettings,
     BusinessSettings,
     StackSettings,

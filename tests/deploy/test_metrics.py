@@ -10,6 +10,7 @@ from prometheus_client import generate_latest
 
 from dashboards.console import metrics as console
 from dashboards.http import metrics as reads
+from dashboards.wechat_pay import metrics as wechat_pay
 from phonemeter.audit import metrics as audit
 from phonemeter.engine import metrics as engine
 from phonemeter.metrics import PAGE, Metric, listed, page, registries
@@ -37,7 +38,7 @@ MODULES = {
     "engine": engine,
     "emit": emit,
 }
-PARTS = {"gateway": (balances,)}
+PARTS = {"gateway": (balances,), "console": (wechat_pay,)}
 """Parts of a service, with metrics of their own."""
 
 PER_APP = {
