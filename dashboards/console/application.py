@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
@@ -37,14 +37,19 @@ SIGN_IN: Final = "/sign-in"
 
 
 def application(
-    settings: ConsoleSettings, sessions: SessionStore, metrics: Metrics, pages: Sequence[ConsolePage]
+    settings: ConsoleSettings,
+    sessions: SessionStore,
+    metrics: Metrics,
+    pages: Sequence[ConsolePage],
+    endpoints: Sequence[Route] = (),
 ) -> ASGIApp:
-    """The application that browsers talk to."""
+    """The application that browsers talk to; at its endpoints, programs that prove themselves otherwise."""
     guard = PageGuard(sessions, settings.console_origin, metrics, pages)
     answers = _Answers(guard)
     web = Starlette(
         routes=[
             *(guard.route(page) for page in (ConsolePage("/", _home), *pages)),
+            *endpoints,
             *(Mount(f"/{folder}", _KeptFiles(folder)) for folder in FOLDERS),
         ],
         middleware=[

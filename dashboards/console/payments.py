@@ -1,8 +1,13 @@
 """Payments: the ways in which an order can be paid, as the console asks for them."""
 
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
+
+from dashboards.console.languages import marked
+
+WECHAT_PAY: Final = marked("WeChat Pay")
+"""Title of that way to pay; texts of pages are looked for in this folder."""
 
 OfferKind = Literal[
     # A text to show as a QR code.

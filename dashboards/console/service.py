@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import uvloop
 from prometheus_client import CollectorRegistry
+from starlette.routing import Route
 
 from dashboards.console.application import application
 from dashboards.console.facts import FactDesk
@@ -84,6 +85,7 @@ def run(
     records: Records,
     parts: Sequence[ConsolePart] = (),
     registry: CollectorRegistry | None = None,
+    endpoints: Sequence[Route] = (),
 ) -> None:
     """Run until SIGTERM or SIGINT.
 
@@ -92,22 +94,27 @@ def run(
         records: the stores.
         parts: pages that need more than the stores.
         registry: of metrics, with those of the parts.
+        endpoints: for programs, which have no session.
 
     Raises:
         ServicePortError: a port can't be opened.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings, records, parts, Metrics(registry)))
+        runner.run(_run(settings, records, parts, Metrics(registry), endpoints))
     log.info("The console has ended.")
 
 
 async def _run(
-    settings: ConsoleSettings, records: Records, parts: Sequence[ConsolePart], metrics: Metrics
+    settings: ConsoleSettings,
+    records: Records,
+    parts: Sequence[ConsolePart],
+    metrics: Metrics,
+    endpoints: Sequence[Route],
 ) -> None:
     health = Health(records.sessions, lambda: [one for part in parts for one in part.troubles()])
     metrics.judge_by(health.verdict)
     pages = all_pages(settings, records, metrics, Passwords(), parts)
-    web = application(settings, records.sessions, metrics, pages)
+    web = application(settings, records.sessions, metrics, pages, endpoints)
     own = own_pages(metrics.registry, health.verdict)
     await serve_until_stopped(
         (

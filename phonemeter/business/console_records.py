@@ -1,5 +1,7 @@
 """The stores that the console works on."""
 
+from collections.abc import Sequence
+
 from dashboards.console.order_desk import OrderDesk
 from dashboards.console.payments import PaymentProvider
 from dashboards.console.service import Records
@@ -14,15 +16,19 @@ from phonemeter.business.sessions import BusinessSessions
 from phonemeter.settings import Settings
 
 
-def console_records(database: BusinessDatabase, settings: Settings) -> Records:
-    """The stores on the business database."""
+def console_records(
+    database: BusinessDatabase, settings: Settings, providers: Sequence[PaymentProvider] = ()
+) -> Records:
+    """The stores on the business database; `providers` are further ways to pay."""
     billing_start_ms = settings.rules().billing_start_ms
     return Records(
         BusinessSessions(database, settings.console_idle_min, settings.console_session_h),
         BusinessMembers(database),
         OwnerKeys(KeyStore(database)),
         BusinessFacts(database),
-        OrderDesk(BusinessOrders(database), payment_providers(settings), DEFAULT, billing_start_ms),
+        OrderDesk(
+            BusinessOrders(database), [*providers, *payment_providers(settings)], DEFAULT, billing_start_ms
+        ),
     )
 
 

@@ -18,6 +18,7 @@ REFUSALS: Final = {
     ("producers.wechat.errors", "WechatFileError"),
     ("producers.wechat.errors", "WechatPortError"),
     ("http_service.errors", "ServicePortError"),
+    ("dashboards.wechat_pay.errors", "WechatPayFileError"),
 }
 """Errors of the stages that mean wrong settings; a supervisor need not restart the service."""
 

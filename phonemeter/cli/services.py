@@ -96,15 +96,21 @@ def console() -> None:
     settings = load()
     log_to_stderr()
     with import_module("phonemeter.business.database").BusinessDatabase(settings.business_url) as database:
-        records = import_module("phonemeter.business.console_records").console_records(database, settings)
         registry = CollectorRegistry()
+        wechat_pay = import_module("dashboards.wechat_pay.part").configured(settings, registry)
+        records = import_module("phonemeter.business.console_records").console_records(
+            database, settings, [one.provider for one in wechat_pay]
+        )
         outbox = import_module("phonemeter.business.outbox").Outbox(database)
         publisher = import_module("phonemeter.business.outbox_publisher")
         parts = [
             import_module("phonemeter.reads.wiring").figure_pages(settings, records),
             publisher.OutboxPublisher(outbox, settings, registry),
+            import_module("dashboards.console.payment_watch").PaymentWatch(records.orders),
+            *wechat_pay,
         ]
-        import_module("dashboards.console.service").run(settings, records, parts, registry)
+        endpoints = [one.endpoint(records.orders) for one in wechat_pay]
+        import_module("dashboards.console.service").run(settings, records, parts, registry, endpoints)
 
 
 def wechat_sim() -> None:

@@ -1,7 +1,7 @@
 """Parts of a console for tests: owners and members in a database, and a browser without a screen."""
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from html import unescape
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import aiohttp
 from argon2 import PasswordHasher
 from prometheus_client import CollectorRegistry
+from starlette.routing import Route
 
 from dashboards.console.application import application
 from dashboards.console.metrics import Metrics
@@ -163,6 +164,7 @@ async def served_console(
     parts: Sequence[ConsolePart] = (),
     url: str = "",
     providers: Sequence[PaymentProvider] = (),
+    endpoints: Callable[[OrderDesk], Sequence[Route]] = lambda _desk: (),
     **settings: str | int,
 ) -> AsyncIterator[ServedConsole]:
     """A console in the block, on a business database of its own."""
@@ -182,7 +184,7 @@ async def served_console(
         )
         metrics = Metrics(CollectorRegistry())
         pages = all_pages(chosen, records, metrics, Passwords(HASHER), parts)
-        web = application(chosen, records.sessions, metrics, pages)
+        web = application(chosen, records.sessions, metrics, pages, endpoints(records.orders))
         async with served(web, "127.0.0.1", port, "PORT", 5):
             console = ServedConsole(f"http://127.0.0.1:{port}", database, records, metrics)
             console.add_member("owner", "a")
