@@ -35,8 +35,8 @@ demo: $(SYNCED) ## Start everything on this machine and meter simulated traffic
 	@$(RUN) phonemeter demo $(ARGS)
 
 .PHONY: test
-test: $(SYNCED) | prometheus grafana asyncapi browser ## Run all tests, the end-to-end ones against the real broker and engine
-	@$(RUN) pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(SYNCED) | prometheus grafana asyncapi browser kafka-classes ## Run all tests, the end-to-end ones against the real broker and engine
+	@$(RUN) pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(SYNCED) ## Run the tests that need no broker, no engine and no search through seeds
@@ -114,6 +114,10 @@ asyncapi: $(SYNCED)
 browser: $(SYNCED)
 	@$(RUN) python -m tools.chromium
 	@$(RUN) python -m tools.axe
+
+.PHONY: kafka-classes
+kafka-classes: $(SYNCED)
+	@$(RUN) python -m tests.kafka_classes
 
 # What must be there already. `error` says its one sentence and nothing else.
 python_fits := $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'

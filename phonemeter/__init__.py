@@ -12,3 +12,8 @@ From the top; no package imports from one above it, and those on one line do not
   packages above share.
 - `engine`: ClickHouse in one process, for one machine; it imports nothing else of this package.
 """
+
+import os
+
+# Before clickhouse-driver is imported, which modules here do before those of sinks: the reason is there.
+os.environ.setdefault("CLICKHOUSE_DRIVER_LASY_DATE_LUT", "each when it is met")

@@ -22,7 +22,7 @@ from phonemeter.stack.probes import HOST
 from phonemeter.stack.stack import Stack
 from phonemeter.stack.supervisor import ServiceSpec, Supervised
 from producers import interface
-from tests import ports, real_parts
+from tests import kafka_classes, ports, real_parts
 from tests.groups import remove_members
 from tests.real_parts import starts_real_parts
 from tests.waiting import blocking_until
@@ -50,8 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # What a shell starts in the background is deaf to Ctrl-C; they must hear it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # A broker that lives for seconds would spend them on compiling itself well.
-    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+    os.environ.setdefault("JDK_JAVA_OPTIONS", kafka_classes.java_options())
 
 
 @pytest.hookimpl(tryfirst=True)
