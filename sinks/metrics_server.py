@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
+from typing import Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -14,6 +15,9 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from metering.health import HEALTH_PATHS, Verdict, health_page
 from sinks.errors import SinkError
+
+STOP_LOOK_S: Final = 0.05
+"""Time between two looks at whether it has to stop, which a service that ends waits for."""
 
 
 @contextmanager
@@ -38,7 +42,9 @@ def serve_metrics(
             f"port {port} for the {service}'s metrics cannot be opened ({error.strerror}): free it, or set "
             f"{setting}"
         ) from error
-    thread = threading.Thread(target=server.serve_forever, name=f"phonemeter-{service}-http", daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, args=(STOP_LOOK_S,), name=f"phonemeter-{service}-http", daemon=True
+    )
     thread.start()
     try:
         yield

@@ -7,19 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from phonemeter.business.migration import UnknownMigrationError, migrate
 from phonemeter.errors import OperationError
 from phonemeter.stack.directory import private_files
 
-MIGRATIONS: Final = "phonemeter.business:migrations"
 WAIT_S: Final = 5
 MIGRATION_LOCK: Final = 7_304_911_452
 """PostgreSQL's advisory lock of whoever migrates; any number that nothing else uses."""
@@ -63,7 +58,7 @@ class BusinessDatabase:
                 f"The business database {self.shown} can't be used ({_words(error)}); check it, or set "
                 f"PHONEMETER_BUSINESS_DATABASE (business_database in phonemeter.toml)."
             ) from None
-        except CommandError as error:
+        except UnknownMigrationError as error:
             raise OperationError(
                 f"The business database {self.shown} is not one of this version ({_words(error)}); "
                 f"upgrade to the newest release."
@@ -92,7 +87,7 @@ class BusinessDatabase:
         )
         with engine.begin() as connection:
             connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
-            _migrate(connection)
+            migrate(connection)
         return engine
 
     def _opened_file(self, path: Path) -> Engine:
@@ -104,27 +99,13 @@ class BusinessDatabase:
             with path.with_name(f"{path.name}.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 with engine.begin() as connection:
-                    _migrate(connection)
+                    migrate(connection)
         return engine
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - of whichever driver
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-
-
-def _migrate(connection: Connection) -> None:
-    """Bring the tables to the newest migration.
-
-    Raises:
-        CommandError: they are of a migration that is not known here.
-    """
-    config = Config()
-    config.set_main_option("script_location", MIGRATIONS)
-    config.attributes["connection"] = connection
-    newest = ScriptDirectory.from_config(config).get_current_head()
-    if MigrationContext.configure(connection).get_current_revision() != newest:
-        command.upgrade(config, "head")
 
 
 def _words(error: Exception) -> str:

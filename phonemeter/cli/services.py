@@ -1,4 +1,7 @@
-"""`phonemeter worker`, `sink` and the other services: one process each, until SIGTERM."""
+"""`phonemeter worker`, `sink` and the other services: one process each, until SIGTERM.
+
+What only one of them needs is imported by it, so that each starts without what the others need.
+"""
 
 import logging
 import sys
@@ -7,15 +10,11 @@ from importlib import import_module
 from typing import Final
 
 import typer
-from kafka.errors import KafkaConnectionError
 from prometheus_client import CollectorRegistry
 
-from metering.rules import Rules
-from phonemeter.errors import OperationError, UserError
-from phonemeter.event_log import rules_of_log
-from phonemeter.settings import Settings, load
+from phonemeter.errors import UserError
+from phonemeter.settings import load
 from phonemeter.stack.directory import StackDirectory, private_files
-from phonemeter.stack.ports import listening
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -44,7 +43,8 @@ def settler() -> None:
     """
     settings = load()
     log_to_stderr()
-    import_module("sinks.settler.service").run(settings, RecordedRules(settings))
+    rules = import_module("phonemeter.recorded_rules").RecordedRules(settings)
+    import_module("sinks.settler.service").run(settings, rules)
 
 
 def notifier() -> None:
@@ -149,34 +149,10 @@ def engine() -> None:
     raise typer.Exit(status)
 
 
-class RecordedRules:
-    """The rules that the log is metered by; those of the settings while no worker has recorded any."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._recorded: Rules | None = None
-
-    def __call__(self) -> Rules:
-        """Return the rules, which are read until a worker has recorded them: they are fixed from then on.
-
-        Raises:
-            KafkaConnectionError: Kafka does not answer.
-        """
-        if self._recorded is None:
-            try:
-                found = rules_of_log(self._settings.kafka, self._settings.rules())
-            except OperationError as error:
-                raise KafkaConnectionError(str(error)) from error
-            if not any(summary.next_offset for summary in found.recorded.values()):
-                return found.here
-            self._recorded = found.log
-        return self._recorded
-
-
 def _check_port(host: str, port: int) -> None:
     """Report in a sentence that the worker's port is taken; Faust reports it in a stack trace."""
     try:
-        with listening(host, port):
+        with import_module("phonemeter.stack.ports").listening(host, port):
             pass
     except OSError as error:
         raise UserError(

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from phonemeter.cli.services import RecordedRules
+from phonemeter.recorded_rules import RecordedRules
 from phonemeter.settings import load
 from sinks.settler.publisher import SettlementsPublisher
 from sinks.settler.service import run
