@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
@@ -24,6 +25,7 @@ def test_the_names_of_the_modules_say_which_migration_is_the_newest() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == newest()
 
 
+@pytest.mark.stack
 def test_alembic_is_not_loaded_for_a_database_that_has_all_migrations(url: str, tmp_path: Path) -> None:
     with BusinessDatabase(url) as database, database.begin():
         pass
