@@ -42,3 +42,16 @@ def cluster_id(bootstrap: str) -> str:
     """
     with admin(bootstrap) as client:
         return str(client.describe_cluster()["cluster_id"])
+
+
+def partition_count(bootstrap: str, topic: str) -> int:
+    """The number of partitions of a topic.
+
+    Raises:
+        OperationError: there is no such topic, or the brokers do not answer.
+    """
+    with admin(bootstrap) as client:
+        described = client.describe_topics([topic])[0]
+        if described["error_code"] != 0:
+            raise OperationError(f"Kafka has no topic {topic}; phonemeter up creates it.")
+        return len(described["partitions"])

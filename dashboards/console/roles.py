@@ -12,15 +12,17 @@ Permission = Literal[
     "keys",
     # Order packs, and record those that were bought elsewhere.
     "buy",
+    # Change how members sign up, and which alerts go where.
+    "settings",
     # Invite members, change their roles, read the audit trail.
     "members",
 ]
 
 PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
-    "owner": frozenset({"view", "keys", "members", "buy"}),
+    "owner": frozenset({"view", "keys", "settings", "members", "buy"}),
     "finance": frozenset({"view", "buy"}),
     "viewer": frozenset({"view"}),
-    "operator": frozenset({"view", "keys"}),
+    "operator": frozenset({"view", "keys", "settings"}),
 }
 
 ROLES: Final[tuple[Role, ...]] = tuple(PERMISSIONS)

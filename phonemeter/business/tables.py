@@ -198,3 +198,13 @@ OUTBOX: Final = Table(
     Index("outbox_by_app", "appid", "kind"),
 )
 """Facts that wait for `phone-events`, and those that are there; `place` is their order."""
+
+ALERT_ACKNOWLEDGEMENTS: Final = Table(
+    "alert_acknowledgements",
+    METADATA,
+    Column("alert_id", String(64), primary_key=True),
+    Column("appid", String(64), nullable=False),
+    Column("who", String(254), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+"""Alerts that a member of the console takes care of; the notifier's log has the same for its deliveries."""

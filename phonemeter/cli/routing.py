@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from functools import partial
+from typing import Annotated, Final
 
 import typer
 from clickhouse_driver import Client
-from msgspec import Struct, structs
+from msgspec import structs
 
-from metering.events import CAPABILITIES, Capability
+from dashboards.reads.routing import PolicyInForce, read_policies
+from metering.events import Capability
 from metering.printable_text import one_line
-from metering.routing_policy import RoutingChoices, RoutingMode, RoutingPolicy, StaleAnswer, StoreBudget
+from metering.routing_policy import RoutingChoices, RoutingMode, StaleAnswer, StoreBudget
 from metering.times import from_ms
 from phonemeter.cli.app_choice import AppId, choose_app
 from phonemeter.cli.option_groups import with_option_groups
@@ -28,12 +30,6 @@ from sinks.connection import rows
 
 SOURCE: Final = "/phonemeter/routing"
 CALLS_MAX: Final = 1_000_000_000
-
-_FIELDS: Final = ", ".join(RoutingPolicy.__struct_fields__)
-_POLICIES: Final = (
-    f"SELECT capability, toUnixTimestamp64Milli(set_at), {_FIELDS} FROM routing "  # noqa: S608 - our own names
-    "WHERE appid = %(appid)s ORDER BY capability"
-)
 
 
 @dataclass(frozen=True)
@@ -97,14 +93,6 @@ class RoutingOptions:
         return RoutingChoices(**same, store_budgets=budgets)
 
 
-class PolicyInForce(Struct, frozen=True):
-    """The policy of a capability, and when it was set last; None if it never was."""
-
-    capability: Capability
-    policy: RoutingPolicy
-    set_at_ms: int | None
-
-
 @with_option_groups
 def routing(
     appid: AppId = None,
@@ -154,14 +142,7 @@ def _budgets(given: Sequence[str]) -> Mapping[str, int]:
 
 
 def _read(client: Client, appid: str) -> list[PolicyInForce]:
-    found = []
-    for capability, set_at_ms, *values in rows(client, _POLICIES, {"appid": appid}):
-        details: dict[str, Any] = dict(zip(RoutingPolicy.__struct_fields__, values, strict=True))
-        details["store_budgets"] = [
-            {"store": store, "calls": calls} for store, calls in sorted(details["store_budgets"].items())
-        ]
-        policy = RoutingPolicy.from_details(details)
-        found.append(PolicyInForce(CAPABILITIES[CAPABILITIES.index(capability)], policy, set_at_ms))
+    found = read_policies(partial(rows, client), appid)
     if not found:
         raise unknown_app(appid)
     return found

@@ -105,6 +105,7 @@ def console() -> None:
         publisher = import_module("phonemeter.business.outbox_publisher")
         parts = [
             import_module("phonemeter.reads.wiring").figure_pages(settings, records),
+            import_module("phonemeter.reads.console_wiring").setting_pages(settings, records.facts, database),
             publisher.OutboxPublisher(outbox, settings, registry),
             import_module("dashboards.console.payment_watch").PaymentWatch(records.orders),
             *wechat_pay,

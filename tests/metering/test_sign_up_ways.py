@@ -1,4 +1,4 @@
-"""Ways to a phone number (rule 20): each sign-up ends in one place, and cost and risk are told in two languages."""
+"""Ways to a phone number (rule 20): each sign-up ends in one place; cost and risk are told."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -26,6 +26,8 @@ DEEDS: Final[Mapping[str, str]] = {
     "key_issued": marked("issued the API key"),
     "key_rotated": marked("rotated the API key"),
     "key_revoked": marked("revoked the API key"),
+    "alert_acknowledged": marked("acknowledged the alert"),
+    "route_tested": marked("sent a test message through the route"),
     "alerting_set": marked("changed the alert levels of"),
     "routing_set": marked("changed the member-card settings of"),
     "pack_recorded": marked("recorded the pack"),

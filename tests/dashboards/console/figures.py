@@ -7,8 +7,11 @@ from pathlib import Path
 
 from dashboards.console.figures import FigurePages
 from dashboards.console.order_desk import OrderDesk
+from dashboards.console.owner_settings import OwnerSettingPages
 from dashboards.http.pool import ReadPool
 from metering.catalogue import DEFAULT
+from metering.rules import Rules
+from phonemeter.business.console_alerts import ConsoleAlerts
 from phonemeter.business.console_keys import OwnerKeys
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.fact_desk import BusinessFacts
@@ -26,7 +29,9 @@ ANSWER_S = 60.0
 
 
 @asynccontextmanager
-async def console_with_figures(directory: Path, ledger: Ledger) -> AsyncIterator[ServedConsole]:
+async def console_with_figures(
+    directory: Path, ledger: Ledger, routes: Path | None = None
+) -> AsyncIterator[ServedConsole]:
     """A console in the block: owner `a` has the simulated apps in addition, the owner `new` has none."""
     kept = ledger.entries
     ledger.replace(entries_for_pages())
@@ -36,8 +41,16 @@ async def console_with_figures(directory: Path, ledger: Ledger) -> AsyncIterator
     with BusinessDatabase(url) as database:
         desk = OrderDesk(BusinessOrders(database), (), DEFAULT, BILLING_START_MS)
         part = FigurePages(pool, OwnerKeys(KeyStore(database)), desk, BusinessFacts(database), GATEWAY)
+        # Nothing publishes here, so that nothing is waited for.
+        settings = OwnerSettingPages(
+            pool,
+            BusinessFacts(database),
+            ConsoleAlerts(database, "127.0.0.1:9", routes, 1),
+            Rules(),
+            takes_hold_s=0,
+        )
         try:
-            async with served_console(directory, [part], url) as console:
+            async with served_console(directory, [part, settings], url) as console:
                 OwnerStore(database).change_apps("a", apps, [])
                 OwnerStore(database).add("new", [])
                 console.add_member("owner", "new")
