@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from kafka.errors import KafkaError
-from sqlalchemy import insert, select
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from dashboards.console.alert_desk import (
     AlertAcknowledgement,
@@ -40,6 +41,9 @@ from sinks.notifier.routes_file import read_routes
 TESTS_MAX: Final = 10
 TESTS_WINDOW_S: Final = 3_600.0
 """A group chat gets at most so many test messages of an owner within this time."""
+
+BY_CHARACTERS_MAX: Final = 100
+"""As long as what the command line writes."""
 
 OWNERS_MAX: Final = 10_000
 
@@ -110,18 +114,21 @@ class ConsoleAlerts:
 
     def acknowledge(self, actor: Actor, appid: str, alert_id: str) -> None:
         """Acknowledge an alert; the first acknowledgement stays."""
-        now_ms = wall_clock_ms()
-        columns = ALERT_ACKNOWLEDGEMENTS.c
         with console_transaction(self._database) as connection:
             refuse_others(connection, actor, appid)
-            known = select(columns.alert_id).where(columns.alert_id == alert_id)
-            if connection.execute(known).first() is not None:
-                return
-            row = {"alert_id": alert_id, "appid": appid, "who": actor.who, "at_ms": now_ms}
-            connection.execute(insert(ALERT_ACKNOWLEDGEMENTS).values(row))
-            note(connection, actor, "alert_acknowledged", f"{alert_id} {appid}")
-            # Within the transaction: where Kafka does not take it, nothing was acknowledged.
-            self._publish(Acknowledgement(at_ms=now_ms, alert=alert_id, by=actor.who[:100]))
+        if self.acknowledgements([alert_id]):
+            return
+        now_ms = wall_clock_ms()
+        # Kafka first, and outside of a transaction, in which others would wait for it: the notifier knows a
+        # second one, so whoever is told that this failed may do it again.
+        self._publish(Acknowledgement(at_ms=now_ms, alert=alert_id, by=actor.who[:BY_CHARACTERS_MAX]))
+        row = {"alert_id": alert_id, "appid": appid, "who": actor.who, "at_ms": now_ms}
+        with console_transaction(self._database) as connection:
+            of_dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+            added = of_dialect.insert(ALERT_ACKNOWLEDGEMENTS).values(row).on_conflict_do_nothing()
+            first = added.returning(ALERT_ACKNOWLEDGEMENTS.c.alert_id)
+            if connection.execute(first).first() is not None:
+                note(connection, actor, "alert_acknowledged", f"{alert_id} {appid}")
 
     def acknowledgements(self, alert_ids: Sequence[str]) -> Mapping[str, AlertAcknowledgement]:
         """The acknowledgements of some alerts that were made here."""

@@ -213,7 +213,7 @@ async def test_a_field_that_cannot_be_used_is_told_in_a_sentence_and_kept(
     owner: Browser, console: ServedConsole, field: str, value: str, sentence: str
 ) -> None:
     before = facts_of(console, "account.routing_set")
-    answer = await saved(owner, CARD, **{**POLICY, field: value})
+    answer = await saved(owner, CARD, **{**POLICY, "sms_left": "5", field: value})
     assert answer.status == 422
     assert sentence in answer.mistake
     if field != "mode":
@@ -243,7 +243,7 @@ async def test_owners_and_operators_change_settings_and_the_others_see_them(
         token = (await browser.get("/account")).form_token
         for path in (CARD, LEVELS, "/alerts/acknowledge", "/alerts/test"):
             answer = await browser.post(path, {"form_token": token})
-            assert (answer.status == 403 and answer.title == "您的角色没有此权限") != may, path
+            assert (answer.status == 403 and answer.title == "你的角色没有此权限") != may, path
 
 
 async def test_another_owners_app_is_not_there_for_reading_and_writing(
