@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from dashboards.console.errors import RecordsUnavailableError
+from dashboards.console.facts import RefusedFactError
 from dashboards.console.order_desk import OrderDesk
 from dashboards.console.orders import PackOrder
 from dashboards.console.page_guard import ConsolePage
@@ -112,7 +113,16 @@ class PaymentWatch:
         self._failures.pop(provider.name, None)
         if notice is None:
             return "unpaid"
-        await self._desk.notice(provider.name, notice)
+        try:
+            await self._desk.notice(provider.name, notice)
+        except RefusedFactError as error:
+            log.warning(
+                "The payment %s of the order %s is not taken: %s",
+                notice.transaction_id,
+                order.order_id,
+                error,
+            )
+            return None
         return "paid"
 
     async def _left(self, order: PackOrder, turn: _Turn) -> None:

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dashboards.console.errors import RecordsUnavailableError
+from dashboards.console.facts import RefusedFactError
 from dashboards.console.order_desk import OrderDesk
 from dashboards.console.payments import PaymentUnavailableError, ReturnState
 from dashboards.wechat_pay.answers import FEN, RefundNotice, Transaction
@@ -119,7 +120,11 @@ class NoticeEndpoint:
             raise NoticeRefusedError("amount") from None
         if notice is None:
             return "ignored"
-        outcome = await self._desk.notice(self._provider, notice)
+        try:
+            outcome = await self._desk.notice(self._provider, notice)
+        except RefusedFactError as error:
+            log.warning("The payment %s is not taken: %s", notice.transaction_id, error)
+            raise NoticeRefusedError("unreadable") from None
         if outcome == "no_order":
             raise NoticeRefusedError("unknown_order")
         return outcome

@@ -1,7 +1,7 @@
-"""The way to pay `wechat`: an order is a transaction of the same number at WeChat Pay."""
+"""The way to pay `wechat`: an order is a transaction at WeChat Pay that has its number."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from dashboards.console.payments import (
@@ -33,8 +33,11 @@ RETURN_STATES: Final[dict[str, ReturnState]] = {
     "CLOSED": "by_hand",
     "ABNORMAL": "by_hand",
 }
-ENDED: Final = frozenset({"ORDER_CLOSED", "ORDERCLOSED", "ORDER_NOT_EXIST", "ORDERNOTEXIST"})
-"""Refusals to close a transaction that can't be paid anyway."""
+CLOSED: Final = frozenset({"ORDER_CLOSED", "ORDERCLOSED"})
+MISSING: Final = frozenset({"ORDER_NOT_EXIST", "ORDERNOTEXIST"})
+SEPARATOR: Final = "-"
+TRANSACTIONS_MAX: Final = 9
+"""Transactions of one order: a closed one can't be paid any more, when a member comes back to WeChat Pay."""
 
 
 class WechatPayProvider:
@@ -69,16 +72,22 @@ class WechatPayProvider:
             "appid": self._appid,
             "mchid": self._mchid,
             "description": request.description[:DESCRIPTION_CHARS_MAX],
-            "out_trade_no": request.order_id,
             "time_expire": from_ms(request.expires_at_ms).astimezone(SHANGHAI).isoformat(timespec="seconds"),
             "notify_url": self._notify_url,
             "amount": {"total": _fen(request.amount_micro_yuan), "currency": "CNY"},
         }
-        try:
-            offered = await self._client.begin(transaction)
-        except WechatPayError as error:
-            raise _unavailable(error) from None
-        return PaymentOffer("qr", offered.code_url, min(request.expires_at_ms, self._now_ms() + CODE_MS))
+        for number in _numbers(request.order_id):
+            try:
+                offered = await self._client.begin({**transaction, "out_trade_no": number})
+            except WechatPayError as error:
+                if error.code not in CLOSED:
+                    raise _unavailable(error) from None
+            else:
+                expires_at_ms = min(request.expires_at_ms, self._now_ms() + CODE_MS)
+                return PaymentOffer("qr", offered.code_url, expires_at_ms)
+        raise PaymentUnavailableError(
+            f"The way to pay of {request.order_id} was changed too often; WeChat Pay is not asked any more."
+        )
 
     async def look(self, order_id: str) -> PaymentNotice | None:
         """Ask WeChat Pay whether an order is paid.
@@ -86,15 +95,20 @@ class WechatPayProvider:
         Raises:
             PaymentUnavailableError: WeChat Pay does not answer.
         """
-        try:
-            found = await self._client.find(self._mchid, order_id)
-        except WechatPayError as error:
-            raise _unavailable(error) from None
-        if found is None:
-            return None
-        if (found.mchid, found.appid, found.out_trade_no) != (self._mchid, self._appid, order_id):
-            raise PaymentUnavailableError(f"WeChat Pay answered for another payment than that of {order_id}.")
-        return notice_of(found)
+        for number in _numbers(order_id):
+            try:
+                found = await self._client.find(self._mchid, number)
+            except WechatPayError as error:
+                raise _unavailable(error) from None
+            if found is None:
+                return None
+            if (found.mchid, found.appid, found.out_trade_no) != (self._mchid, self._appid, number):
+                raise PaymentUnavailableError(
+                    f"WeChat Pay answered for another payment than that of {order_id}."
+                )
+            if found.trade_state != "CLOSED":
+                return notice_of(found)
+        return None
 
     async def close(self, order_id: str) -> None:
         """Close the transaction of an order; one that was closed or never begun is no error.
@@ -102,11 +116,16 @@ class WechatPayProvider:
         Raises:
             PaymentUnavailableError: it can still be paid, or is paid.
         """
-        try:
-            await self._client.close(self._mchid, order_id)
-        except WechatPayError as error:
-            if error.code not in ENDED:
-                raise _unavailable(error) from None
+        for number in _numbers(order_id):
+            try:
+                await self._client.close(self._mchid, number)
+            except WechatPayError as error:
+                if error.code in CLOSED:
+                    continue
+                if error.code not in MISSING:
+                    raise _unavailable(error) from None
+            # None was begun behind one that was open, or that is missing.
+            return
 
     async def give_back(self, request: ReturnRequest) -> ReturnState:
         """Refund a payment whole; WeChat Pay takes the same number as the same refund.
@@ -161,7 +180,15 @@ def notice_of(transaction: Transaction) -> PaymentNotice | None:
             f"WeChat Pay tells a payment of {transaction.out_trade_no[:32]} without a number, a time or an "
             f"amount in CNY: look at its page."
         )
-    return PaymentNotice(transaction.out_trade_no, transaction.transaction_id, amount.total * FEN, paid_at_ms)
+    order_id = transaction.out_trade_no.partition(SEPARATOR)[0]
+    return PaymentNotice(order_id, transaction.transaction_id, amount.total * FEN, paid_at_ms)
+
+
+def _numbers(order_id: str) -> Iterator[str]:
+    """The numbers of an order's transactions, in their order: its own, and that with a count behind it."""
+    yield order_id
+    for count in range(2, TRANSACTIONS_MAX + 1):
+        yield f"{order_id}{SEPARATOR}{count}"
 
 
 def _fen(amount_micro_yuan: int) -> int:

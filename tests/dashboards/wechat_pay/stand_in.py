@@ -25,7 +25,7 @@ from tests.dashboards.wechat_pay.keys import APPID, KEY_ID, MCHID, NOTICE_KEY, S
 from tests.ports import free_port
 
 SCHEME = "WECHATPAY2-SHA256-RSA2048"
-PAID_AT = "2026-10-17T18:05:03+08:00"
+PAID_AT = "2024-06-03T18:05:03+08:00"
 
 Answer = tuple[int, dict[str, Any] | None]
 Handler = Callable[[web.Request, dict[str, Any]], Answer]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -10,11 +10,20 @@ import pytest
 import pytest_asyncio
 
 from dashboards.console.errors import RecordsUnavailableError
-from dashboards.console.payments import ReturnRequest
+from dashboards.console.payments import PaymentRequest, ReturnRequest
 from phonemeter.business.orders import BusinessOrders
 from phonemeter.business.outbox import Outbox
+from tests.business_databases import postgresql
 from tests.dashboards.wechat_pay.shop import NOTIFY, Shop, open_shop
 from tests.dashboards.wechat_pay.stand_in import SentNotice, notice_body, sealed, signed
+from tests.real_parts import starts_real_parts
+
+
+@pytest.fixture
+@starts_real_parts
+def postgresql_url() -> Iterator[str]:
+    with postgresql() as url:
+        yield url
 
 
 @pytest_asyncio.fixture
@@ -34,7 +43,7 @@ async def test_an_order_is_paid_by_its_notice_and_its_pack_is_in_the_outbox(shop
     (waiting,) = Outbox(shop.console.database).waiting(10)
     event = json.loads(waiting.event)
     assert (event["type"], event["data"]["price_micro_yuan"]) == ("pack.purchased", 7_500_000)
-    assert event["data"]["paid_at"] == "2026-10-17T10:05:03.000Z"
+    assert event["data"]["paid_at"] == "2024-06-03T10:05:03.000Z"
 
 
 async def test_a_notice_that_comes_again_changes_nothing(shop: Shop) -> None:
@@ -54,6 +63,29 @@ async def test_many_notices_at_once_are_one_payment(shop: Shop) -> None:
     answers = await asyncio.gather(*(shop.send(shop.stand_in.notice(order.order_id)) for _ in range(8)))
     assert {status for status, _ in answers} == {200}
     assert shop.notices() == {"accepted": 1, "repeated": 7}
+
+
+async def test_many_notices_at_once_are_one_payment_in_postgresql_too(
+    postgresql_url: str, tmp_path: Path
+) -> None:
+    async with open_shop(tmp_path, postgresql_url) as shop:
+        order = await shop.ordered()
+        shop.stand_in.pay(order.order_id)
+        answers = await asyncio.gather(*(shop.send(shop.stand_in.notice(order.order_id)) for _ in range(8)))
+        assert {status for status, _ in answers} == {200}
+        assert shop.notices() == {"accepted": 1, "repeated": 7}
+        assert len(Outbox(shop.console.database).waiting(10)) == 1
+
+
+async def test_a_notice_of_a_further_transaction_pays_its_order(shop: Shop) -> None:
+    order = await shop.ordered()
+    provider = shop.wechat_pay.provider
+    await provider.close(order.order_id)
+    await provider.begin(PaymentRequest(order.order_id, order.price_micro_yuan, "250次", order.expires_at_ms))
+    number = f"{order.order_id}-2"
+    shop.stand_in.pay(number)
+    assert (await shop.send(shop.stand_in.notice(number)))[0] == 200
+    assert shop.state(order) == "paid"
 
 
 async def test_a_replayed_notice_is_refused_and_a_new_one_of_the_same_payment_taken(shop: Shop) -> None:
@@ -108,8 +140,9 @@ async def test_a_notice_of_a_stranger_is_refused(shop: Shop) -> None:
         ("amount", None, 400, "amount"),
         ("success_time", "", 400, "amount"),
         ("mchid", 7, 400, "unreadable"),
+        ("success_time", "2000-01-01T00:00:00+08:00", 400, "unreadable"),
     ],
-    ids=["merchant", "app", "order", "currency", "no amount", "no time", "no text"],
+    ids=["merchant", "app", "order", "currency", "no amount", "no time", "no text", "before all"],
 )
 async def test_a_notice_about_something_else_than_our_orders_is_refused(
     shop: Shop, field: str, value: object, status: int, fault: str

@@ -94,6 +94,15 @@ async def test_a_wechat_pay_that_is_away_is_asked_less_often_for_all_orders_and_
     assert [watched.shop.state(one) for one in orders] == ["paying", "paying", "paid"]
 
 
+async def test_a_payment_that_the_metering_refuses_holds_up_no_other(watched: Watched) -> None:
+    orders = [await watched.shop.ordered(str(number)) for number in range(2)]
+    for order in orders:
+        watched.shop.stand_in.pay(order.order_id)
+    watched.shop.stand_in.transactions[orders[0].order_id]["success_time"] = "2000-01-01T00:00:00+08:00"
+    await watched.look()
+    assert [watched.shop.state(one) for one in orders] == ["paying", "paid"]
+
+
 async def test_a_watch_that_was_killed_is_followed_by_one_that_knows_as_much(watched: Watched) -> None:
     order = await watched.shop.ordered()
     await watched.look()

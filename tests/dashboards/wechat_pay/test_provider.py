@@ -174,15 +174,40 @@ async def test_a_payment_that_is_not_understood_is_no_payment(
             await on.provider.look(ORDER)
 
 
-async def test_a_closed_order_can_be_closed_again_and_not_begun(tmp_path: Path) -> None:
+async def test_a_closed_order_can_be_closed_again(tmp_path: Path) -> None:
     async with connected(tmp_path) as on:
         await on.provider.close(ORDER)
         await on.provider.begin(request())
         await on.provider.close(ORDER)
         await on.provider.close(ORDER)
         assert on.stand_in.transactions[ORDER]["trade_state"] == "CLOSED"
-        with pytest.raises(PaymentUnavailableError, match="ORDER_CLOSED"):
+
+
+async def test_an_order_that_comes_back_from_another_way_to_pay_gets_a_further_transaction(
+    tmp_path: Path,
+) -> None:
+    async with connected(tmp_path) as on:
+        for _ in range(2):
             await on.provider.begin(request())
+            await on.provider.close(ORDER)
+        await on.provider.begin(request())
+        assert await on.provider.look(ORDER) is None
+        on.stand_in.pay(f"{ORDER}-3")
+        notice = await on.provider.look(ORDER)
+        assert notice is not None
+        assert (notice.order_id, notice.amount_micro_yuan) == (ORDER, PRICE)
+        assert list(on.stand_in.transactions) == [ORDER, f"{ORDER}-2", f"{ORDER}-3"]
+
+
+async def test_the_way_to_pay_can_not_be_changed_without_end(tmp_path: Path) -> None:
+    async with connected(tmp_path) as on:
+        for _ in range(9):
+            await on.provider.begin(request())
+            await on.provider.close(ORDER)
+        with pytest.raises(PaymentUnavailableError, match="changed too often"):
+            await on.provider.begin(request())
+        assert await on.provider.look(ORDER) is None
+        await on.provider.close(ORDER)
 
 
 async def test_an_order_that_was_paid_meanwhile_is_not_closed(tmp_path: Path) -> None:
