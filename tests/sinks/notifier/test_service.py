@@ -28,11 +28,15 @@ Make = Callable[..., NotifierProcess]
 
 @pytest.fixture
 def notifier(topics: RunningKafka, tmp_path: Path, free_port: Callable[[], int], receiver: Receiver) -> Make:
-    """Make a notifier whose one route is the receiver."""
+    """Make a notifier whose one route is the receiver, which answers at once.
+
+    What one had begun when it was killed, the next one begins again once it has surely ended: after this time.
+    """
+    soon = {"NOTIFIER_TIMEOUT_S": "8"}
     routes = webhook_routes(tmp_path / "routes.toml", receiver.url)
 
     def make(*die: str) -> NotifierProcess:
-        return NotifierProcess(topics.bootstrap, routes, free_port(), tmp_path / "notifier.log", die)
+        return NotifierProcess(topics.bootstrap, routes, free_port(), tmp_path / "notifier.log", die, soon)
 
     return make
 
