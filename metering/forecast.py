@@ -6,7 +6,7 @@ The run-out alerts of the ledger use a simpler rule (`metering.use`), which repl
 Its accuracy is measured by `python -m bench.forecast`; docs/explanation/forecast.md has the figures.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import isqrt
 from typing import Final, NamedTuple
 
@@ -244,6 +244,7 @@ class _Projector:
 
     def __init__(self, pace: Pace, held: Sequence[OpenPack]) -> None:
         self.pace = pace
+        self.weekly = sum(pace.of_day(day) for day in range(WEEK))
         self.packs = sorted(held)
         self.left = {pack.pack_id: pack.remaining * MICRO for pack in self.packs}
         self.run_out_ms: int | None = None
@@ -254,14 +255,28 @@ class _Projector:
 
     def take(self, start_ms: int, end_ms: int) -> None:
         """Use the active packs for an interval in which none starts or expires."""
-        wanted = missing = self.demand(start_ms, end_ms)
+        wanted = self.demand(start_ms, end_ms)
+        missing = self.take_covered(start_ms, wanted)
+        if missing and self.run_out_ms is None:
+            self.run_out_ms = start_ms + (end_ms - start_ms) * (wanted - missing) // wanted
+
+    def take_covered(self, start_ms: int, wanted: int) -> int:
+        """Take use from the packs that are active then, as far as they cover it; what they do not cover."""
+        missing = wanted
         for pack in self.packs:
             if pack.starts_at_ms <= start_ms < pack.expires_at_ms:
                 taken = min(missing, self.left[pack.pack_id])
                 self.left[pack.pack_id] -= taken
                 missing -= taken
-        if missing and self.run_out_ms is None:
-            self.run_out_ms = start_ms + (end_ms - start_ms) * (wanted - missing) // wanted
+        return missing
+
+    def active(self, time_ms: int) -> int:
+        """What the packs hold that are active then."""
+        return sum(
+            self.left[pack.pack_id]
+            for pack in self.packs
+            if pack.starts_at_ms <= time_ms < pack.expires_at_ms
+        )
 
     def is_final(self, time_ms: int) -> bool:
         """True if the result cannot change any more after this time."""
@@ -294,32 +309,56 @@ def project(
     """Play time forward to the horizon: the trial quota first, then packs in consumption order."""
     projectors = {name: _Projector(pace, held.get(name, ())) for name, pace in paces.items()}
     left = trial * MICRO
-    for start_ms, end_ms in _intervals(now_ms, [pack for packs in held.values() for pack in packs]):
-        wanted = sum(each.demand(start_ms, end_ms) for each in projectors.values())
-        free_ms = end_ms if wanted <= left else start_ms + (end_ms - start_ms) * left // wanted
-        left = max(0, left - wanted)
-        if free_ms < end_ms:
-            for each in projectors.values():
-                each.take(free_ms, end_ms)
-        if all(each.is_final(end_ms) for each in projectors.values()):
-            break
+    end_ms = now_ms + HORIZON_DAYS * DAY_MS
+    cuts = sorted(
+        {at for packs in held.values() for pack in packs for at in (pack.starts_at_ms, pack.expires_at_ms)}
+    )
+    waiting = iter([*(at for at in cuts if now_ms < at < end_ms), end_ms])
+    cut = next(waiting)
+    start_ms = now_ms
+    while start_ms < end_ms and not all(each.is_final(start_ms) for each in projectors.values()):
+        while cut <= start_ms:
+            cut = next(waiting)
+        left, weeks = _play_weeks(projectors.values(), left, start_ms, cut)
+        if weeks:
+            start_ms += weeks * WEEK * DAY_MS
+            continue
+        midnight_ms = (shanghai_day(start_ms) + 1) * DAY_MS - SHANGHAI_OFFSET_MS
+        until_ms = min(midnight_ms, cut)
+        left = _play(projectors.values(), left, start_ms, until_ms)
+        start_ms = until_ms
     return {name: each.projection() for name, each in projectors.items()}
 
 
-def _intervals(now_ms: int, packs: Sequence[OpenPack]) -> Iterator[tuple[int, int]]:
-    """Days from now to the horizon, cut where a pack starts or expires."""
-    cuts = sorted({at for pack in packs for at in (pack.starts_at_ms, pack.expires_at_ms) if at > now_ms})
-    start_ms = now_ms
-    end_ms = now_ms + HORIZON_DAYS * DAY_MS
-    waiting = iter([*cuts, end_ms])
-    cut = next(waiting)
-    while start_ms < end_ms:
-        while cut <= start_ms:
-            cut = next(waiting)
-        midnight_ms = (shanghai_day(start_ms) + 1) * DAY_MS - SHANGHAI_OFFSET_MS
-        until_ms = min(midnight_ms, cut, end_ms)
-        yield start_ms, until_ms
-        start_ms = until_ms
+def _play(projectors: Collection[_Projector], left: int, start_ms: int, end_ms: int) -> int:
+    """Play an interval within one day, in which no pack starts or expires; what is left of the trial quota."""
+    wanted = sum(each.demand(start_ms, end_ms) for each in projectors)
+    free_ms = end_ms if wanted <= left else start_ms + (end_ms - start_ms) * left // wanted
+    if free_ms < end_ms:
+        for each in projectors:
+            each.take(free_ms, end_ms)
+    return max(0, left - wanted)
+
+
+def _play_weeks(projectors: Collection[_Projector], left: int, start_ms: int, end_ms: int) -> tuple[int, int]:
+    """Play as many whole weeks at once as take from the same place: what is left of the trial quota, the weeks.
+
+    From a midnight on, and only while each call is covered or was not covered before either: the moment at
+    which calls run out is found day by day. Days of whole weeks have the same sum from any weekday on.
+    """
+    if (start_ms + SHANGHAI_OFFSET_MS) % DAY_MS:
+        return left, 0
+    weeks = (end_ms - start_ms) // (WEEK * DAY_MS)
+    wanted = sum(each.weekly for each in projectors)
+    if left:
+        weeks = min(weeks, left // wanted) if wanted else weeks
+        return left - weeks * wanted, weeks
+    for each in projectors:
+        if each.run_out_ms is None and each.weekly:
+            weeks = min(weeks, each.active(start_ms) // each.weekly)
+    for each in projectors:
+        each.take_covered(start_ms, weeks * each.weekly)
+    return left, weeks
 
 
 def days_between(now_ms: int, run_out_ms: int | None) -> int:

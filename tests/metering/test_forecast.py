@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -185,6 +186,34 @@ def test_every_call_held_is_used_or_lapses_and_the_interval_is_in_order(
 def year() -> dict[tuple[str, str], Series]:
     """The small back-test: half a year of three apps, metered by the rules."""
     return series_of(Year("small", seed=4, taps_a_month=4_000, months=6, apps=3))
+
+
+@given(
+    st.lists(st.integers(0, 90), min_size=60, max_size=60),
+    st.lists(st.integers(0, 9), min_size=60, max_size=60),
+    st.integers(0, 3_000),
+    st.lists(
+        st.tuples(st.integers(1, 20_000), st.floats(-40, 500), st.floats(1, 400), st.booleans()), max_size=5
+    ),
+    st.integers(0, DAY_MS),
+)
+def test_whole_weeks_at_once_come_to_what_day_by_day_comes_to(
+    busy: list[int],
+    calm: list[int],
+    trial: int,
+    packs: list[tuple[int, float, float, bool]],
+    into_the_day_ms: int,
+) -> None:
+    paces = {"quick": pace_of(busy, MONDAY - 1), "realtime": pace_of(calm, MONDAY - 1)}
+    held: dict[str, list[OpenPack]] = {"quick": [], "realtime": []}
+    for number, (remaining, starts, length, is_quick) in enumerate(packs):
+        held["quick" if is_quick else "realtime"].append(
+            pack(f"p{number}", remaining, starts + length, starts)
+        )
+    now_ms = NOW_MS + into_the_day_ms
+    by_weeks = forecast(paces, trial, held, now_ms)
+    with patch("metering.forecast._play_weeks", lambda _, left, *__: (left, 0)):
+        assert forecast(paces, trial, held, now_ms) == by_weeks
 
 
 @pytest.mark.parametrize("horizon_days", [3, 7, 14])
