@@ -228,7 +228,7 @@ def _shape(daily: Sequence[int], last_day: int, weeks: int) -> tuple[int, ...]:
 
 
 class Projection(NamedTuple):
-    """The result of playing time forward for one capability."""
+    """The result of playing time forward for one capability: its run-out, and what becomes of each pack."""
 
     run_out_ms: int | None
     packs: tuple[PackForecast, ...]
@@ -331,7 +331,7 @@ def project(
 
 
 def _play(projectors: Collection[_Projector], left: int, start_ms: int, end_ms: int) -> int:
-    """Play an interval within one day, in which no pack starts or expires; what is left of the trial quota."""
+    """Play an interval within one day, in which no pack starts or expires; what is left of the trial."""
     wanted = sum(each.demand(start_ms, end_ms) for each in projectors)
     free_ms = end_ms if wanted <= left else start_ms + (end_ms - start_ms) * left // wanted
     if free_ms < end_ms:
@@ -341,7 +341,7 @@ def _play(projectors: Collection[_Projector], left: int, start_ms: int, end_ms: 
 
 
 def _play_weeks(projectors: Collection[_Projector], left: int, start_ms: int, end_ms: int) -> tuple[int, int]:
-    """Play as many whole weeks at once as take from the same place: what is left of the trial quota, the weeks.
+    """Play as many whole weeks at once as take from the same place: what is left of the trial, the weeks.
 
     From a midnight on, and only while each call is covered or was not covered before either: the moment at
     which calls run out is found day by day. Days of whole weeks have the same sum from any weekday on.

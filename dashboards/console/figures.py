@@ -1,15 +1,19 @@
 """The pages with figures, as a part of the console: overview, usage, buying and first run."""
 
+import asyncio
 from collections.abc import Sequence
 
+from dashboards.console.cause_desk import CauseDesk
 from dashboards.console.facts import FactDesk
 from dashboards.console.key_desk import KeyDesk
 from dashboards.console.languages import marked
+from dashboards.console.ledger_changes import LedgerChanges
 from dashboards.console.ledger_reads import LedgerReads
+from dashboards.console.live_streams import LiveStreams
 from dashboards.console.order_desk import OrderDesk
 from dashboards.console.overviews import Overviews
 from dashboards.console.page_guard import ConsolePage
-from dashboards.console.pages import first_run, overview, usage
+from dashboards.console.pages import balance, first_run, overview, usage
 from dashboards.console.pages.buy import BuyPages
 from dashboards.http.pool import ReadPool
 
@@ -23,15 +27,27 @@ class FigurePages:
         desk: of orders.
         facts: that pages record.
         gateway: address that back ends send events to.
+        causes: explains differences to WeChat's count; without it they are shown only.
     """
 
-    def __init__(self, pool: ReadPool, keys: KeyDesk, desk: OrderDesk, facts: FactDesk, gateway: str) -> None:
+    def __init__(
+        self,
+        pool: ReadPool,
+        keys: KeyDesk,
+        desk: OrderDesk,
+        facts: FactDesk,
+        gateway: str,
+        causes: CauseDesk | None = None,
+    ) -> None:
         self._pool = pool
         self._reads = LedgerReads(pool)
-        overviews = Overviews(self._reads)
-        self._overview = overview.OverviewPage(overviews)
-        self._usage = usage.AppUsagePage(self._reads, overviews)
-        self._buying = BuyPages(self._reads, overviews, desk, facts)
+        self._overviews = Overviews(self._reads)
+        self._changes = LedgerChanges(self._reads)
+        streams = LiveStreams(self._changes)
+        self._overview = overview.OverviewPage(self._overviews, streams)
+        self._usage = usage.AppUsagePage(self._reads, self._overviews, streams)
+        self._balance = balance.BalancePage(self._reads, self._overviews, causes)
+        self._buying = BuyPages(self._reads, self._overviews, desk, facts)
         self._first_run = first_run.FirstRunPage(self._reads, keys, gateway)
 
     @property
@@ -39,9 +55,12 @@ class FigurePages:
         """The pages."""
         return [
             ConsolePage(overview.PATH, self._overview.show, title=marked("Overview")),
+            ConsolePage(overview.LIVE_PATH, self._overview.live, is_use=False),
             ConsolePage(usage.PATH, self._usage.first, title=marked("My usage")),
             ConsolePage(f"{usage.PATH}/{{appid}}", self._usage.show),
+            ConsolePage(f"{usage.PATH}/{{appid}}/live", self._usage.live, is_use=False),
             ConsolePage(f"{usage.PATH}/{{appid}}/calls.csv", self._usage.file),
+            ConsolePage(f"{usage.PATH}/{{appid}}/balance", self._balance.show),
             *self._buying.pages,
             ConsolePage(first_run.PATH, self._first_run.show),
             ConsolePage(f"{first_run.PATH}/state", self._first_run.state),
@@ -52,8 +71,8 @@ class FigurePages:
         return self._reads.troubles()
 
     async def run(self) -> None:
-        """Watch ClickHouse until cancelled, then end the threads."""
+        """Watch ClickHouse and read overviews until cancelled, then end the threads."""
         try:
-            await self._reads.run()
+            await asyncio.gather(self._reads.run(), self._overviews.run(), self._changes.run())
         finally:
             self._pool.close()

@@ -99,8 +99,7 @@ def overview_rows(
     rows = []
     for app in apps:
         for capability, outlook in app.capabilities.items():
-            by_day = use.get((app.appid, capability), {})
-            if not _is_in_use(app, capability, outlook, use):
+            if not _is_in_use(app, capability, outlook, use, days):
                 continue
             count = counts.get((app.appid, capability))
             rows.append(
@@ -114,7 +113,7 @@ def overview_rows(
                     _ms(outlook.run_out_at),
                     _ms(outlook.lapses_at),
                     outlook.lapsing,
-                    tuple(by_day.get(day, 0) for day in days),
+                    tuple(use.on(app.appid, capability, day) for day in days),
                     _decision(app, outlook, count, now_ms),
                     None if count is None else count.difference,
                 )
@@ -166,12 +165,15 @@ def _decision(
     return next((decision for decision, holds in found if holds), NOTHING)
 
 
-def _is_in_use(app: AppOutlook, capability: str, outlook: CapabilityOutlook, use: RecentUse) -> bool:
+def _is_in_use(
+    app: AppOutlook, capability: str, outlook: CapabilityOutlook, use: RecentUse, days: Sequence[date]
+) -> bool:
     """Return whether a row would tell anything: quick does for an app that uses neither."""
 
     def used(name: str, one: CapabilityOutlook) -> bool:
         has_packs = bool(one.packs_pending or one.next_expires_at)
-        return has_packs or bool(use.get((app.appid, name))) or bool({*one.alerts} - {"level", "run_out"})
+        was_used = any(use.on(app.appid, name, day) for day in days)
+        return has_packs or was_used or bool({*one.alerts} - {"level", "run_out"})
 
     if used(capability, outlook):
         return True

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dashboards.console.errors import RecordsUnavailableError
 from dashboards.console.form_guard import Form, read_form, refuse_other_sessions, refuse_other_sites
 from dashboards.console.metrics import Metrics
 from dashboards.console.problems import ConsoleProblem
@@ -32,6 +33,7 @@ class ConsolePage(NamedTuple):
         permission: which members may use it; None for everyone, signed in or not.
         method: of HTTP. A form needs POST, and `form_token` in it.
         title: in the navigation, in English and marked for translation; empty to leave it out.
+        is_use: False for what pages ask for by themselves: a session that nobody uses has to end.
     """
 
     path: str
@@ -39,6 +41,7 @@ class ConsolePage(NamedTuple):
     permission: Permission | None = "view"
     method: Literal["GET", "POST"] = "GET"
     title: str = ""
+    is_use: bool = True
 
 
 class ConsolePart(Protocol):
@@ -82,10 +85,10 @@ class PageGuard:
     def visit(self, request: Request, form: Form | None = None) -> Visit:
         """The visit of a request whose session was looked up, or could not be."""
         session: OpenSession | None = getattr(request.state, "session", None)
-        return Visit(request, session, self._navigation(session), form)
+        return Visit(request, session, self._navigation(session), form, self._goes_on)
 
     async def _visit(self, request: Request, page: ConsolePage) -> Visit:
-        session = await self._session(request)
+        session = await self._session(request, is_use=page.is_use)
         request.state.session = session
         if page.permission is not None:
             if session is None:
@@ -99,12 +102,21 @@ class PageGuard:
                 raise ConsoleProblem("not_found")
         return self.visit(request, await self._form(request, page, session))
 
-    async def _session(self, request: Request) -> OpenSession | None:
+    async def _session(self, request: Request, *, is_use: bool) -> OpenSession | None:
         token = request.cookies.get(self.cookie, "")
         if not token or len(token) > TOKEN_CHARACTERS_MAX:
             return None
-        member = await asyncio.to_thread(self._sessions.find, token_digest(token))
+        find = self._sessions.find if is_use else self._sessions.look
+        member = await asyncio.to_thread(find, token_digest(token))
         return None if member is None else OpenSession(token, member)
+
+    async def _goes_on(self, session: OpenSession) -> bool:
+        """Return whether a session is still the same: that of this member, role and owner's apps."""
+        try:
+            member = await asyncio.to_thread(self._sessions.look, token_digest(session.token))
+        except RecordsUnavailableError:
+            return False
+        return member == session.member
 
     async def _form(self, request: Request, page: ConsolePage, session: OpenSession | None) -> Form | None:
         if page.method != "POST":

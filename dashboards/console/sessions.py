@@ -68,6 +68,9 @@ class SessionStore(Protocol):
     def find(self, digest: str) -> SignedInMember | None:
         """The member of a session that has not ended, which is used by this; None if it has ended."""
 
+    def look(self, digest: str) -> SignedInMember | None:
+        """The same, but the session is not used by this: what pages do by themselves keeps none open."""
+
     def choose_owner(self, digest: str, owner_id: str) -> None:
         """Show the apps of another owner in a session, if the member belongs to it."""
 

@@ -1,6 +1,6 @@
 """A visit: one request for a page, with all that its handler needs to answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
@@ -48,11 +48,13 @@ class Visit:
         session: OpenSession | None,
         navigation: Sequence[NavigationEntry] = (),
         form: Form | None = None,
+        goes_on: Callable[[OpenSession], Awaitable[bool]] | None = None,
     ) -> None:
         self.request = request
         self.session = session
         self.form: Form = form or {}
         self.navigation = tuple(navigation)
+        self._goes_on = goes_on
 
     @property
     def member(self) -> SignedInMember:
@@ -95,6 +97,14 @@ class Visit:
         """The page that a template makes of values."""
         return HTMLResponse(rendered(template, self.language, {**self._common(), **(values or {})}), status)
 
+    def content(self, template: str, values: Mapping[str, Any]) -> str:
+        """What such a page has within its frame."""
+        return rendered(template, self.language, {**self._common(), **values, "frame": "content.html"})
+
+    async def goes_on(self) -> bool:
+        """Return whether the session has not ended since."""
+        return self.session is not None and self._goes_on is not None and await self._goes_on(self.session)
+
     def redirect(self, path: str, **query: str) -> Response:
         """Go to a page of the console, after a form."""
         return RedirectResponse(f"{path}?{urlencode(query)}" if query else path, 303)
@@ -105,6 +115,7 @@ class Visit:
         return {
             "form_field": FIELD,
             "form_token": "" if session is None else form_token(session.token),
+            "frame": "layout.html",
             "here": request.url.path,
             "address": address if request.method == "GET" else request.url.path,
             "language": self.language,

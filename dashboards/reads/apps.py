@@ -7,29 +7,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, Struct, field
 
 from dashboards.reads.asking import Ask, iso, iso_or_none
-from dashboards.reads.clock import read_clock
-from metering.times import format_time
-
-SHOWN_MAX: Final = 10_000
-
-_OUTLOOKS: Final = """
-SELECT
-    appid, name, exempt, changes_from, migrated_to, migrated_from,
-    capability, calls_left, packs_pending, next_expires_at, run_out_at
-FROM balances_now
-LEFT JOIN (SELECT appid, migrated_to, migrated_from FROM lineage) AS line USING (appid)
-LEFT JOIN (SELECT appid, name, exempt FROM apps) AS known USING (appid)
-LEFT JOIN (SELECT appid, toNullable(changes_from) AS changes_from FROM unsettled) AS late USING (appid)
-LEFT JOIN (SELECT appid, capability, run_out_at FROM forecasts) AS foretold USING (appid, capability)
-WHERE {chosen}
-ORDER BY min(run_out_at) OVER (PARTITION BY appid) ASC NULLS LAST, appid, capability
-LIMIT %(most)s
-"""
-
-_LAPSES: Final = """
-SELECT appid, capability, min(expires_at), argMin(lapsing, expires_at)
-FROM forecast_packs WHERE lapsing > 0 AND {chosen} GROUP BY appid, capability
-"""
+from dashboards.reads.chosen_apps import chosen_apps
 
 _ALERTS: Final = """
 SELECT appid, toString(alerts.capability) AS of, arraySort(groupUniqArray(toString(reason)))
@@ -118,26 +96,9 @@ class AppSummary(Struct, frozen=True):
     calls_left: Annotated[dict[str, int], Meta(description="By capability: trial quota and active packs")]
 
 
-def read_outlooks(ask: Ask, apps: Sequence[str] | None = None) -> AppList:
-    """Apps, at most 10,000: all of them, or some."""
-    clock = read_clock(ask)
-    chosen, given = _chosen(apps)
-    lapses = {(app, of): rest for app, of, *rest in ask(_LAPSES.format(chosen=chosen), given)}
-    alerts = read_open_alerts(ask, apps)
-    found: dict[str, AppOutlook] = {}
-    for app, name, exempt, changes_from, to, since, of, *figures in ask(
-        _OUTLOOKS.format(chosen=chosen), {**given, "most": 2 * SHOWN_MAX}
-    ):
-        one = found.setdefault(
-            app, AppOutlook(app, name, bool(exempt), iso_or_none(changes_from), to, list(since))
-        )
-        one.capabilities[of] = _outlook(figures, lapses.get((app, of)), alerts.get((app, of), []))
-    return AppList(format_time(clock.now_ms), clock.runs_on, list(found.values()))
-
-
 def read_open_alerts(ask: Ask, apps: Sequence[str] | None = None) -> dict[tuple[str, str], list[str]]:
     """The reasons of the open alerts of all apps or of some, by app and capability."""
-    chosen, given = _chosen(apps)
+    chosen, given = chosen_apps(apps)
     return {(app, of): why for app, of, why in ask(_ALERTS.format(chosen=chosen), given)}
 
 
@@ -154,25 +115,6 @@ def read_apps(ask: Ask, apps: Sequence[str], *, search: str, after: str, most: i
         },
     )
     return [_summary(row) for row in found]
-
-
-def _chosen(apps: Sequence[str] | None) -> tuple[str, dict[str, object]]:
-    """The condition for all apps or for some, which views read less for, and its parameters."""
-    return ("true", {}) if apps is None else ("appid IN %(appids)s", {"appids": tuple(apps) or ("",)})
-
-
-def _outlook(figures: list[Any], lapse: list[Any] | None, alerts: list[str]) -> CapabilityOutlook:
-    left, pending, next_expires_at, run_out_at = figures
-    lapses_at, lapsing = lapse or (None, 0)
-    return CapabilityOutlook(
-        left,
-        pending,
-        iso_or_none(run_out_at),
-        iso_or_none(next_expires_at),
-        iso_or_none(lapses_at),
-        lapsing,
-        alerts,
-    )
 
 
 def _summary(row: tuple[Any, ...]) -> AppSummary:

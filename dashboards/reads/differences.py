@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from dashboards.reads.asking import Ask
+from dashboards.reads.chosen_apps import chosen_apps
 from metering.times import to_ms
 
 _DIFFERENCES: Final = """
 SELECT appid, toString(agreement.capability) AS of, max(observed_at), sumIf(difference, stays)
 FROM agreement
-WHERE appid IN %(appids)s
+WHERE {chosen}
 GROUP BY appid, of
 """
 
@@ -26,9 +27,10 @@ class KnownDifference(NamedTuple):
     difference: int
 
 
-def read_differences(ask: Ask, apps: Sequence[str]) -> Mapping[tuple[str, str], KnownDifference]:
-    """By app and capability; apps whose count was not told for three days are not in it."""
+def read_differences(ask: Ask, apps: Sequence[str] | None) -> Mapping[tuple[str, str], KnownDifference]:
+    """By app and capability, of all apps or of some; not those whose count was not told for three days."""
+    chosen, given = chosen_apps(apps)
     return {
         (appid, capability): KnownDifference(to_ms(observed_at), difference)
-        for appid, capability, observed_at, difference in ask(_DIFFERENCES, {"appids": tuple(apps) or ("",)})
+        for appid, capability, observed_at, difference in ask(_DIFFERENCES.format(chosen=chosen), given)
     }

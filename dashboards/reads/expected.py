@@ -4,7 +4,8 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from dashboards.reads.asking import Ask
-from dashboards.reads.forecast import EPOCH, find_forecast
+from dashboards.reads.forecast import find_forecast
+from dashboards.reads.recent_use import EPOCH
 from metering.times import DAY_MS, shanghai_day, shanghai_midnight
 
 DAYS_AHEAD: Final = 150

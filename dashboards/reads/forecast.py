@@ -1,38 +1,22 @@
-"""The forecast of one app: its use and packs are read, the rest is computed by the rules.
-
-The view `forecasts` computes it for all apps at once, which takes seconds where there are many.
-"""
+"""The forecast of one app: its use and packs are read, the rest is computed by the rules."""
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
 from dashboards.reads.asking import Ask
 from dashboards.reads.clock import read_clock
+from dashboards.reads.open_packs import read_open_packs
+from dashboards.reads.recent_use import read_recent_use
 from metering.catalogue import Offer
 from metering.events import CAPABILITIES
-from metering.forecast import HISTORY_WEEKS, Forecast, OpenPack, Pace, forecast, pace_of
+from metering.forecast import Forecast, forecast
 from metering.pack_advice import Holding
-from metering.times import shanghai_day, to_ms
-
-HISTORY_DAYS: Final = HISTORY_WEEKS * 7
-EPOCH: Final = date(1970, 1, 1)
+from metering.times import shanghai_day
 
 _BALANCES: Final = """
 SELECT capability, trial_remaining, trial_shared FROM balances_now WHERE appid = %(appid)s ORDER BY capability
-"""
-
-_PACKS: Final = """
-SELECT capability, expires_at, starts_at, pack_id, remaining FROM packs
-WHERE appid = %(appid)s AND status IN ('active', 'pending') AND remaining > 0
-"""
-
-# The first day is that of the app's first call: days before it are no days without use.
-_USED: Final = """
-SELECT capability, day, sum(usage_daily.charged + usage_daily.trial_charged + usage_daily.uncovered) AS used
-FROM usage_daily WHERE appid = %(appid)s GROUP BY capability, day HAVING used != 0
 """
 
 
@@ -70,30 +54,21 @@ def find_holdings(ask: Ask, appid: str) -> AppHoldings | None:
     if not balances:
         return None
     now_ms = read_clock(ask).now_ms
-    paces = _paces(ask(_USED, about), shanghai_day(now_ms) - 1)
-    held: dict[str, list[OpenPack]] = {name: [] for name in CAPABILITIES}
-    for capability, expires_at, starts_at, pack_id, remaining in ask(_PACKS, about):
-        held[capability].append(OpenPack(to_ms(expires_at), to_ms(starts_at), pack_id, remaining))
+    paces = read_recent_use(ask, (appid,), now_ms).paces(appid, shanghai_day(now_ms) - 1)
+    held = read_open_packs(ask, (appid,))
     by_capability: dict[str, Holding] = {}
-    for names, trial in _quotas(balances):
-        holding = Holding({name: paces[name] for name in names}, trial, {name: held[name] for name in names})
-        by_capability |= dict.fromkeys(names, holding)
+    for names, trial in quotas(balances):
+        own = {name: held.get((appid, name), []) for name in names}
+        by_capability |= dict.fromkeys(names, Holding({name: paces[name] for name in names}, trial, own))
     return AppHoldings(now_ms, by_capability)
 
 
-def _quotas(balances: Sequence[tuple[Any, ...]]) -> list[tuple[Sequence[str], int]]:
-    """The trial quotas: the capabilities of each, and the calls left."""
+def quotas(balances: Sequence[tuple[Any, ...]]) -> list[tuple[Sequence[str], int]]:
+    """The trial quotas of an app: the capabilities of each, and the calls left.
+
+    Balances are of one app: capability, calls left of the trial quota, whether it is one for both.
+    """
     _, left, shared = balances[0]
     if shared:
         return [(CAPABILITIES, left)]
     return [((capability,), left) for capability, left, _ in balances]
-
-
-def _paces(used: Sequence[tuple[Any, ...]], last_day: int) -> dict[str, Pace]:
-    """The pace of each capability over complete days, from the app's first call on."""
-    by_day = {(capability, (day - EPOCH).days): calls for capability, day, calls in used}
-    first_day = max(min((day for _, day in by_day), default=last_day + 1), last_day + 1 - HISTORY_DAYS)
-    return {
-        name: pace_of([by_day.get((name, day), 0) for day in range(first_day, last_day + 1)], last_day)
-        for name in CAPABILITIES
-    }

@@ -5,6 +5,31 @@ from typing import Final, Literal, NamedTuple
 
 from dashboards.reads.asking import Ask
 
+_WITHIN: Final = """
+    appid = %(appid)s AND capability = %(of)s
+    AND time >= toDateTime64(%(first)s, 3, 'Asia/Shanghai')
+    AND time < toDateTime64(%(end)s, 3, 'Asia/Shanghai')
+"""
+
+_IS_SETTLED: Final = f"""
+SELECT count() > 0 FROM ledger WHERE {_WITHIN} AND kind = 'uncovered' AND reason = 'settled'
+"""  # noqa: S608 - our own condition
+
+# Of calls that no settlement has moved, the lines alone tell what is uncovered. The view finds out which
+# calls a settlement moved, and reads all corrections for that.
+_UNSETTLED: Final = f"""
+SELECT 'uncovered', toString(why), toInt64(0), toInt64(count())
+FROM
+(
+    SELECT anyIf(reason, calls > 0) AS why
+    FROM ledger
+    WHERE {_WITHIN} AND kind = 'uncovered'
+    GROUP BY time, event_id
+    HAVING sum(calls) > 0
+)
+GROUP BY why
+"""  # noqa: S608 - our own condition
+
 _UNCOVERED: Final = """
 SELECT 'uncovered', toString(reason), toInt64(0), toInt64(count())
 FROM uncovered
@@ -41,11 +66,12 @@ class RefusalCount(NamedTuple):
 def read_refusals(ask: Ask, appid: str, capability: str, first: date, end: date) -> list[RefusalCount]:
     """The reasons of some days, those of uncovered calls first, the most frequent first."""
     given = {"appid": appid, "of": capability, "first": first.isoformat(), "end": end.isoformat()}
+    is_settled = ask(_IS_SETTLED, given)[0][0]
     uncovered, refused = (
         sorted(
             (RefusalCount(*row) for row in ask(query, given)),
             key=lambda one: (-one.times, one.reason, one.errno),
         )
-        for query in (_UNCOVERED, _REFUSED)
+        for query in (_UNCOVERED if is_settled else _UNSETTLED, _REFUSED)
     )
     return uncovered + refused

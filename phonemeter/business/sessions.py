@@ -89,7 +89,14 @@ class BusinessSessions:
         return True
 
     def find(self, digest: str) -> SignedInMember | None:
-        """The member of a session."""
+        """The member of a session, which is used by this."""
+        return self._find(digest, is_use=True)
+
+    def look(self, digest: str) -> SignedInMember | None:
+        """The member of a session, which is not used by this."""
+        return self._find(digest, is_use=False)
+
+    def _find(self, digest: str, *, is_use: bool) -> SignedInMember | None:
         now_ms = wall_clock_ms()
         with console_transaction(self._database) as connection:
             row = connection.execute(
@@ -105,7 +112,7 @@ class BusinessSessions:
             memberships = () if row is None else _memberships(connection, row.member_id)
             if row is None or not memberships:
                 return None
-            if now_ms - row.seen_at_ms >= SEEN_MS:
+            if is_use and now_ms - row.seen_at_ms >= SEEN_MS:
                 of_digest = SESSIONS.c.digest == digest
                 connection.execute(update(SESSIONS).where(of_digest).values(seen_at_ms=now_ms))
             shown = next((one for one in memberships if one.owner_id == row.owner_id), memberships[0])

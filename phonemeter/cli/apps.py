@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from dashboards.reads.apps import AppList, AppOutlook, read_outlooks
+from dashboards.reads.apps import AppList, AppOutlook
+from dashboards.reads.outlooks import read_outlooks
 from metering.times import parse_time
 from phonemeter.clickhouse import ledger_client
 from phonemeter.formats import to_minute

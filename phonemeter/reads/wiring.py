@@ -11,6 +11,7 @@ from dashboards.http.metrics import ReadsMetrics
 from dashboards.http.part import ReadsPart
 from dashboards.http.pool import ReadPool
 from dashboards.http.reads import Reads
+from phonemeter.reads.agreement_causes import AgreementCauses
 from phonemeter.reads.connection import ReadOnlyConnection
 from phonemeter.reads.explainer import ProcessExplainer
 from phonemeter.reads.progress import KafkaProgress
@@ -31,9 +32,11 @@ def reads_part(settings: Settings, registry: CollectorRegistry) -> ReadsPart:
 
 def figure_pages(settings: Settings, records: Records) -> FigurePages:
     """The pages of the console that read the ledger."""
-    pool = _pool(settings, settings.reads_clickhouse or settings.clickhouse)
+    url = settings.reads_clickhouse or settings.clickhouse
+    pool = _pool(settings, url)
     served = f"http://{settings.gateway_host}:{settings.gateway_port}"
-    return FigurePages(pool, records.keys, records.orders, records.facts, settings.console_gateway or served)
+    gateway = settings.console_gateway or served
+    return FigurePages(pool, records.keys, records.orders, records.facts, gateway, AgreementCauses(url))
 
 
 def _pool(settings: Settings, url: str) -> ReadPool:

@@ -6,12 +6,15 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
+from dashboards.reads.asking import iso_or_none
+from dashboards.reads.outlooks import read_outlooks
 from metering.events import CAPABILITIES
 from metering.forecast import MICRO, WEEK
 from metering.ledger import Entry, EntryKind
 from metering.money import cost_of_first
 from metering.times import DAY_MS, to_ms
 from phonemeter.cli.forecast import read_forecast
+from sinks.connection import connect
 from tests.dashboards.conftest import Ledger, some_of_everything
 from tests.sinks.parts import START_MS, purchase
 
@@ -41,6 +44,35 @@ def assert_as_python_says(ledger: Ledger) -> None:
 
 def test_a_simulated_half_year_is_forecast_as_by_the_rules(simulated: Ledger) -> None:
     assert_as_python_says(simulated)
+
+
+def test_the_outlooks_of_all_apps_are_those_of_the_views(simulated: Ledger) -> None:
+    """Outlooks are worked out by the rules, of many apps at once, without these views."""
+    with connect(simulated.engine.url) as client:
+        listed = read_outlooks(lambda query, given=None: client.execute(query, given)).apps
+    found = {
+        (app.appid, of): (one.run_out_at, one.lapses_at, one.lapsing)
+        for app in listed
+        for of, one in app.capabilities.items()
+    }
+    lapsing = {
+        (appid, of): (iso_or_none(expires_at), calls)
+        for appid, of, expires_at, calls in simulated.query(
+            "SELECT appid, capability, min(expires_at), argMin(lapsing, (expires_at, lapsing))"
+            " FROM forecast_packs WHERE lapsing > 0 GROUP BY appid, capability"
+        )
+    }
+    expected = {
+        (appid, of): (iso_or_none(run_out_at), *lapsing.get((appid, of), (None, 0)))
+        for appid, of, run_out_at in simulated.query("SELECT appid, capability, run_out_at FROM forecasts")
+    }
+    assert found == expected
+    assert lapsing
+    first = [
+        min(filter(None, (one.run_out_at for one in app.capabilities.values())), default="9")
+        for app in listed
+    ]
+    assert first == sorted(first)
 
 
 def test_each_day_to_come_has_the_use_that_is_expected_and_what_is_left_then(simulated: Ledger) -> None:

@@ -1,10 +1,11 @@
 """The page of all apps of an owner, what needs a decision today first."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from dashboards.console.live_streams import LiveContent, LiveStreams
 from dashboards.console.overview_rows import (
     CAPABILITY_NAMES,
     RECENT_DAYS,
@@ -14,11 +15,12 @@ from dashboards.console.overview_rows import (
     matching_rows,
     sorted_rows,
 )
-from dashboards.console.overviews import Overviews
+from dashboards.console.overviews import Overview, Overviews
 from dashboards.console.sparkline import sparkline
 from dashboards.console.visit import Visit
 
 PATH: Final = "/overview"
+LIVE_PATH: Final = f"{PATH}/live"
 ROWS_A_PAGE: Final = 50
 SEARCH_CHARACTERS_MAX: Final = 100
 DESCENDING_FIRST: Final = frozenset({"used"})
@@ -32,17 +34,18 @@ class OverviewQuestion(NamedTuple):
     descending: bool
     page: int
 
-    def address(self, **changes: object) -> str:
-        """The address of the page with something asked differently."""
+    def address(self, path: str = PATH, lines: int | None = None, **changes: object) -> str:
+        """The address of the page with something asked differently; that of its stream behind some lines."""
         asked = self._replace(**changes)  # type: ignore[arg-type] # fields of this very type
         query = {
             "search": asked.search,
             "sort": "" if asked.sort == "today" else asked.sort,
             "order": "descending" if asked.descending else "",
             "page": "" if asked.page == 1 else asked.page,
+            "lines": "" if lines is None else str(lines),
         }
         told = urlencode({name: value for name, value in query.items() if value})
-        return f"{PATH}?{told}" if told else PATH
+        return f"{path}?{told}" if told else path
 
     def sorted_by(self, key: SortKey) -> str:
         """The address of the page by a column; by the same column, in the other direction."""
@@ -59,8 +62,9 @@ class OverviewQuestion(NamedTuple):
 class OverviewPage:
     """The overview."""
 
-    def __init__(self, overviews: Overviews) -> None:
+    def __init__(self, overviews: Overviews, streams: LiveStreams) -> None:
         self._overviews = overviews
+        self._streams = streams
 
     async def show(self, visit: Visit) -> Response:
         """The page, searched and sorted as asked."""
@@ -69,25 +73,38 @@ class OverviewPage:
         overview = await self._overviews.of(visit.apps)
         if not overview.rows:
             return visit.redirect("/first-run")
-        asked = _asked(visit)
-        found = sorted_rows(
-            matching_rows(overview.rows, asked.search), asked.sort, descending=asked.descending
-        )
-        pages = max(1, -(-len(found) // ROWS_A_PAGE))
-        asked = asked._replace(page=min(asked.page, pages))
-        begin = (asked.page - 1) * ROWS_A_PAGE
-        values = {
-            "asked": asked,
-            "as_of_ms": overview.as_of_ms,
-            "capability_names": CAPABILITY_NAMES,
-            "days": RECENT_DAYS,
-            "found": len(found),
-            "pages": pages,
-            "rows": found[begin : begin + ROWS_A_PAGE],
-            "sparkline": sparkline,
-            **_totals(overview.rows),
-        }
-        return visit.page("overview.html", values)
+        return visit.page("overview.html", _values(visit, overview))
+
+    async def live(self, visit: Visit) -> Response:
+        """The stream of the same content."""
+
+        async def content(lines: int) -> LiveContent:
+            overview = await self._overviews.newest(visit.apps, lines)
+            text = visit.content("overview.html", _values(visit, overview)) if overview.rows else ""
+            return LiveContent(text, overview.lines)
+
+        return self._streams.answer(visit, visit.apps, content)
+
+
+def _values(visit: Visit, overview: Overview) -> dict[str, Any]:
+    """What the page shows of an overview, searched and sorted as asked."""
+    asked = _asked(visit)
+    found = sorted_rows(matching_rows(overview.rows, asked.search), asked.sort, descending=asked.descending)
+    pages = max(1, -(-len(found) // ROWS_A_PAGE))
+    asked = asked._replace(page=min(asked.page, pages))
+    begin = (asked.page - 1) * ROWS_A_PAGE
+    return {
+        "asked": asked,
+        "as_of_ms": overview.as_of_ms,
+        "capability_names": CAPABILITY_NAMES,
+        "days": RECENT_DAYS,
+        "found": len(found),
+        "live_address": asked.address(LIVE_PATH, overview.lines),
+        "pages": pages,
+        "rows": found[begin : begin + ROWS_A_PAGE],
+        "sparkline": sparkline,
+        **_totals(overview.rows),
+    }
 
 
 def _totals(rows: list[OverviewRow]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """The page of one capability of an app: what is left, curve, places, packs, and what was not covered."""
 
 import asyncio
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -8,6 +9,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response, StreamingResponse
 
 from dashboards.console.ledger_reads import LedgerReads
+from dashboards.console.live_streams import LiveContent, LiveStreams
 from dashboards.console.overview_rows import CAPABILITY_NAMES, OverviewRow
 from dashboards.console.overviews import Overviews
 from dashboards.console.problems import ConsoleProblem
@@ -17,9 +19,9 @@ from dashboards.console.usage_csv import usage_csv
 from dashboards.console.usage_curve import read_curve_rows, usage_curve
 from dashboards.console.usage_window import WINDOWS, WindowChoice, chosen_window, window_of
 from dashboards.console.visit import Visit
-from dashboards.reads.asking import Ask
 from dashboards.reads.balance import find_balance
 from dashboards.reads.expected import ExpectedUse, read_expected
+from dashboards.reads.line_counts import read_line_counts
 from dashboards.reads.packs import read_packs
 from dashboards.reads.places import PlacesQuestion, read_places
 from dashboards.reads.refusals import read_refusals
@@ -40,9 +42,10 @@ def address(appid: str, capability: str, window: WindowChoice, file: str = "", *
 class AppUsagePage:
     """The usage of an app."""
 
-    def __init__(self, reads: LedgerReads, overviews: Overviews) -> None:
+    def __init__(self, reads: LedgerReads, overviews: Overviews, streams: LiveStreams) -> None:
         self._reads = reads
         self._overviews = overviews
+        self._streams = streams
 
     async def first(self, visit: Visit) -> Response:
         """Go to the app that was chosen, or to the one that needs a decision first."""
@@ -58,22 +61,35 @@ class AppUsagePage:
 
     async def show(self, visit: Visit) -> Response:
         """The page."""
+        return visit.page("usage.html", await self._values(visit))
+
+    async def live(self, visit: Visit) -> Response:
+        """The stream of the same content."""
+        appid, _, _ = _asked(visit)
+
+        async def content(_lines: int) -> LiveContent:
+            values = await self._values(visit)
+            return LiveContent(visit.content("usage.html", values), values["lines"])
+
+        return self._streams.answer(visit, (appid,), content)
+
+    async def _values(self, visit: Visit) -> dict[str, Any]:
         appid, capability, choice = _asked(visit)
+        # Before the figures: what arrives in between is sent once more.
+        lines = (await self._reads.read(lambda ask: read_line_counts(ask, (appid,)))).get(appid, 0)
         rows = (await self._overviews.of(visit.apps)).rows
         window = window_of(choice, (await self._reads.clock()).now_ms)
         places = PlacesQuestion(appid, capability, window.before, window.first, window.end)
-        # Each has a thread of its own.
-        quota_and_forecast, used, scenes, stores, refusals = await asyncio.gather(
-            self._reads.read(partial(_quota, appid=appid, capability=capability, now_ms=window.now_ms)),
-            self._reads.read(partial(read_curve_rows, appid=appid, capability=capability, window=window)),
+        (quota, expected), used, scenes, stores, refusals = await asyncio.gather(
+            self._quota(appid, capability, window.now_ms),
+            self._reads.read(lambda ask: read_curve_rows(ask, appid, capability, window)),
             self._reads.read(lambda ask: read_places(ask, places, "scene", PLACES_SHOWN + 1)),
             self._reads.read(lambda ask: read_places(ask, places, "store", PLACES_SHOWN + 1)),
             self._reads.read(lambda ask: read_refusals(ask, appid, capability, window.first, window.end)),
         )
-        quota, expected = quota_and_forecast
         curve = usage_curve(window, used, expected.calls)
         here = partial(address, appid)
-        values: dict[str, Any] = {
+        return {
             "appid": appid,
             "apps": _apps(rows),
             "capability": capability,
@@ -82,6 +98,9 @@ class AppUsagePage:
             "curve": curve,
             "files": [(by, here(capability, choice, "/calls.csv", by=by)) for by in ("", *GROUPINGS)],
             "here_with": here,
+            "last_day": window.end - timedelta(days=1),
+            "lines": lines,
+            "live_address": here(capability, choice, "/live", lines=str(lines)),
             "name": next((row.name for row in rows if row.appid == appid), appid),
             "places": {"scene": scenes[:PLACES_SHOWN], "store": stores[:PLACES_SHOWN]},
             "places_cut": {"scene": len(scenes) > PLACES_SHOWN, "store": len(stores) > PLACES_SHOWN},
@@ -94,7 +113,16 @@ class AppUsagePage:
             "window": window,
             "windows": WINDOWS,
         }
-        return visit.page("usage.html", values)
+
+    async def _quota(self, appid: str, capability: str, now_ms: int) -> tuple[Quota | None, ExpectedUse]:
+        found, packs, expected = await asyncio.gather(
+            self._reads.read(lambda ask: find_balance(ask, appid)),
+            self._reads.read(lambda ask: read_packs(ask, appid, capability=capability).packs),
+            self._reads.read(lambda ask: read_expected(ask, appid, capability)),
+        )
+        if found is None:
+            return None, expected
+        return quota_of(found, capability, packs, expected.lapsing, now_ms), expected
 
     async def file(self, visit: Visit) -> Response:
         """The use in the window as CSV: in all, by scene, by store or by both."""
@@ -118,15 +146,6 @@ def _asked(visit: Visit) -> tuple[str, str, WindowChoice]:
     if capability not in CAPABILITY_NAMES:
         raise ConsoleProblem("not_found")
     return visit.request.path_params["appid"], capability, chosen_window(query.get("window", ""))
-
-
-def _quota(ask: Ask, appid: str, capability: str, now_ms: int) -> tuple[Quota | None, ExpectedUse]:
-    found = find_balance(ask, appid)
-    expected = read_expected(ask, appid, capability)
-    if found is None:
-        return None, expected
-    packs = read_packs(ask, appid, capability=capability).packs
-    return quota_of(found, capability, packs, expected.lapsing, now_ms), expected
 
 
 def _apps(rows: list[OverviewRow]) -> list[tuple[str, str]]:

@@ -1,12 +1,12 @@
-// The usage curve: draws the columns that the page brings along, and says what is under the pointer.
+// The usage curve: draws the columns that the page brings along, says what is under the pointer, and saves a picture.
 "use strict";
 
 (() => {
   const place = document.getElementById("curve");
-  const source = document.getElementById("curve-columns");
-  if (!place || !source || !window.uPlot) return;
+  const columns = () => JSON.parse(document.getElementById("curve-columns").textContent);
+  if (!place || !document.getElementById("curve-columns") || !window.uPlot) return;
 
-  const told = JSON.parse(source.textContent);
+  let told = columns();
   const point = document.getElementById("curve-point");
   const language = place.dataset.language;
   const zone = "Asia/Shanghai";
@@ -24,13 +24,18 @@
   const mark = new Intl.DateTimeFormat(language, { timeZone: zone, ...marks[told.period] });
   const midnight = new Intl.DateTimeFormat(language, { timeZone: zone, ...marks.day });
   const number = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
-  const names = [...document.querySelectorAll(".legend li:not(.last)")].map((one) => one.textContent);
+  const names = Object.fromEntries(
+    [...document.querySelectorAll(".legend [data-series]")].map((one) => [one.dataset.series, one.textContent.trim()]),
+  );
 
   // What goes on, such as today, is a point beside the line: it would look like a fall.
-  const last = told.calls.findLastIndex((one) => one !== null);
-  const goesOn = last > 0 && told.expected[last] !== null;
-  const line = told.calls.map((one, n) => (goesOn && n === last ? null : one));
-  const soFar = told.calls.map((one, n) => (goesOn && n === last ? one : null));
+  function series() {
+    const last = told.calls.findLastIndex((one) => one !== null);
+    const goesOn = !told.whole && last > 0 && told.expected[last] !== null;
+    const line = told.calls.map((one, n) => (goesOn && n === last ? null : one));
+    const soFar = told.calls.map((one, n) => (goesOn && n === last ? one : null));
+    return [told.begins, line, told.before, told.expected, soFar];
+  }
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -47,7 +52,7 @@
       return;
     }
     const values = ["calls", "before", "expected"]
-      .map((name, n) => [names[n], told[name][at]])
+      .map((name) => [names[name], told[name][at]])
       .filter(([name, value]) => name && value !== null && value !== undefined)
       .map(([name, value]) => `${name} ${number.format(value)}`);
     point.textContent = `${moment.format(new Date(told.begins[at] * 1000))}: ${values.join(" · ")}`;
@@ -67,7 +72,7 @@
   function draw() {
     if (plot) plot.destroy();
     const dots = { show: told.begins.length <= 32, size: 4 };
-    const series = (name, stroke, more) => ({ label: name, stroke: colour(stroke), width: 2, points: { show: false }, ...more });
+    const line = (name, stroke, more) => ({ label: name, stroke: colour(stroke), width: 2, points: { show: false }, ...more });
     const axis = { stroke: colour("--muted"), font: `12px ${getComputedStyle(document.body).fontFamily}`, ticks: { show: false } };
     plot = new uPlot(
       {
@@ -89,16 +94,71 @@
         ],
         series: [
           {},
-          series("calls", "--green", { points: { ...dots, fill: colour("--surface") } }),
-          series("before", "--before", { width: 1.5, dash: [4, 4] }),
-          series("expected", "--amber", { dash: [2, 5] }),
-          series("so far", "--green", { width: 0, points: { show: true, size: 7, width: 2, fill: colour("--surface") } }),
+          line("calls", "--green", { points: { ...dots, fill: colour("--surface") } }),
+          line("before", "--before", { width: 1.5, dash: [4, 4] }),
+          line("expected", "--amber", { dash: [2, 5] }),
+          line("so far", "--green", { width: 0, points: { show: true, size: 7, width: 2, fill: colour("--surface") } }),
         ],
         hooks: { setCursor: [describe] },
       },
-      [told.begins, line, told.before, told.expected, soFar],
+      series(),
       place,
     );
+  }
+
+  // The ledger moves on while the page is open: what was zoomed into stays in view.
+  document.addEventListener("live", () => {
+    const before = told;
+    told = columns();
+    if (JSON.stringify(told) === JSON.stringify(before)) return;
+    const [first, last] = [before.begins[0], before.begins[before.begins.length - 1]];
+    const isZoomed = plot.scales.x.min > first || plot.scales.x.max < last;
+    plot.setData(series(), !isZoomed);
+    if (isZoomed) plot.redraw();
+  });
+
+  // The picture has what the page says around the curve: of which app, in which time.
+  function picture() {
+    const drawn = plot.ctx.canvas;
+    const scale = devicePixelRatio;
+    const [edge, head] = [16 * scale, 56 * scale];
+    const whole = document.createElement("canvas");
+    whole.width = drawn.width + 2 * edge;
+    whole.height = drawn.height + head + edge;
+    const ink = whole.getContext("2d");
+    ink.fillStyle = colour("--surface");
+    ink.fillRect(0, 0, whole.width, whole.height);
+    const font = getComputedStyle(document.body).fontFamily;
+    ink.textBaseline = "top";
+    ink.fillStyle = colour("--text");
+    ink.font = `600 ${15 * scale}px ${font}`;
+    ink.fillText(place.dataset.title, edge, 14 * scale);
+    ink.font = `${12 * scale}px ${font}`;
+    let x = edge;
+    const inks = { calls: "--green", before: "--before", expected: "--amber" };
+    Object.entries(names).forEach(([series, name]) => {
+      ink.fillStyle = colour(inks[series]);
+      ink.fillRect(x, 44 * scale, 14 * scale, 2 * scale);
+      ink.fillStyle = colour("--muted");
+      ink.fillText(name, x + 20 * scale, 38 * scale);
+      x += ink.measureText(name).width + 40 * scale;
+    });
+    ink.drawImage(drawn, edge, head);
+    return whole;
+  }
+
+  const save = document.getElementById("curve-picture");
+  if (save) {
+    save.hidden = false;
+    save.addEventListener("click", () => {
+      picture().toBlob((blob) => {
+        const link = document.createElement("a");
+        link.href = URL.createObjectURL(blob);
+        link.download = place.dataset.file;
+        link.click();
+        setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+      }, "image/png");
+    });
   }
 
   draw();

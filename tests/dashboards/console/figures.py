@@ -1,5 +1,6 @@
 """A console whose pages read the simulated half-year in the real engine."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,6 +19,7 @@ from phonemeter.business.fact_desk import BusinessFacts
 from phonemeter.business.keys import KeyStore
 from phonemeter.business.orders import BusinessOrders
 from phonemeter.business.owners import OwnerStore
+from phonemeter.reads.agreement_causes import AgreementCauses
 from phonemeter.reads.connection import ReadOnlyConnection
 from tests.dashboards.conftest import Ledger
 from tests.dashboards.console.parts import BILLING_START_MS, ServedConsole, served_console
@@ -40,15 +42,17 @@ async def console_with_figures(
     pool = ReadPool(partial(ReadOnlyConnection, ledger.engine.url, ANSWER_S), 4, 100, ANSWER_S)
     with BusinessDatabase(url) as database:
         desk = OrderDesk(BusinessOrders(database), (), DEFAULT, BILLING_START_MS)
-        part = FigurePages(pool, OwnerKeys(KeyStore(database)), desk, BusinessFacts(database), GATEWAY)
+        facts, causes = BusinessFacts(database), AgreementCauses(ledger.engine.url)
+        part = FigurePages(pool, OwnerKeys(KeyStore(database)), desk, facts, GATEWAY, causes)
         # Nothing publishes here, so that nothing is waited for.
         settings = OwnerSettingPages(
             pool,
-            BusinessFacts(database),
+            facts,
             ConsoleAlerts(database, "127.0.0.1:9", routes, 1),
             Rules(),
             takes_hold_s=0,
         )
+        working = asyncio.create_task(part.run())
         try:
             async with served_console(directory, [part, settings], url) as console:
                 OwnerStore(database).change_apps("a", apps, [])
@@ -56,5 +60,6 @@ async def console_with_figures(
                 console.add_member("owner", "new")
                 yield console
         finally:
-            pool.close()
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
             ledger.replace(kept)

@@ -179,7 +179,10 @@ async def test_places_and_refusals_and_packs_are_told_in_both_languages(
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("path", ["/usage/{}", "/usage/{}/calls.csv", "/usage/{}?window=hours"])
+@pytest.mark.parametrize(
+    "path",
+    ["/usage/{}", "/usage/{}/calls.csv", "/usage/{}?window=hours", "/usage/{}/balance", "/usage/{}/live"],
+)
 async def test_another_owners_app_is_not_there_and_neither_is_one_that_nobody_has(
     owner: Browser, console: ServedConsole, path: str
 ) -> None:
@@ -198,6 +201,51 @@ async def test_the_overview_of_an_owner_never_has_apps_of_another(console: Serve
         shown = await other.get("/overview")
         assert shown.path == "/first-run"
         assert "Simulated" not in (await other.get("/usage")).text
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("capability", ["quick", "realtime"])
+@pytest.mark.parametrize("window", ["days", "quarter", "months", "hours"])
+async def test_the_balance_ends_with_what_is_left_and_wechats_count_is_beside_ours(
+    pages: KeptPages, ledger: Ledger, capability: str, window: str
+) -> None:
+    page = await pages.get(f"/usage/{APP}/balance?window={window}&capability={capability}")
+    assert page.status == 200
+    columns = columns_of(page.text)
+    left = [count for count in columns["calls"] if count is not None]
+    usage = figures_of((await pages.get(f"/usage/{APP}?capability={capability}")).text)
+    assert left[-1] == int(usage["剩余用量"].replace(",", ""))
+    assert len(columns["begins"]) == len(columns["calls"]) == len(columns["expected"])
+    assert next(count for count in columns["expected"] if count is not None) == left[-1]
+    with connect(ledger.engine.url) as client:
+        counts = client.execute(
+            "SELECT pack_id, difference FROM agreement WHERE appid = %(appid)s AND capability = %(of)s",
+            {"appid": APP, "of": capability},
+        )
+    for pack_id, difference in counts:
+        row = re.search(rf'<th scope="row">{pack_id or "体验额度"}<.*?</tr>', page.text, re.DOTALL)
+        assert row is not None
+        assert (f">+{difference}<" if difference else ">一致<") in row[0]
+    assert counts or "近三天没有获取到微信的用量" in page.text
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_causes_are_told_where_counts_differ_and_settlements_with_their_reasons(
+    owner: Browser, ledger: Ledger
+) -> None:
+    with connect(ledger.engine.url) as client:
+        ((differing, of),) = client.execute(
+            "SELECT appid, toString(capability) FROM agreement WHERE difference != 0 LIMIT 1"
+        )
+        taken_over = client.execute(
+            "SELECT appid, any(toString(capability)) FROM ledger WHERE reason = 'taken_over' GROUP BY appid"
+        )
+    page = await owner.get(f"/usage/{differing}/balance?capability={of}")
+    assert "没有事件到达本系统" in page.text
+    assert taken_over
+    page = await owner.get(f"/usage/{taken_over[0][0]}/balance?capability={taken_over[0][1]}")
+    assert "由补录的资源包承接" in page.text
+    assert (await owner.get(f"/usage/{APP}/balance?capability=slow")).status == 404
 
 
 @pytest.mark.asyncio(loop_scope="module")

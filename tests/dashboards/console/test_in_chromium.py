@@ -1,8 +1,12 @@
 """The console in a real browser: its journeys, and no barriers that axe finds."""
 
+import asyncio
 import re
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -25,6 +29,7 @@ PHONE: Final[ViewportSize] = {"width": 360, "height": 740}
 PAGES: Final = (
     "/overview",
     f"/usage/{APP}?window=quarter",
+    f"/usage/{APP}/balance?window=quarter",
     "/first-run",
     "/keys",
     "/members",
@@ -33,6 +38,9 @@ PAGES: Final = (
 )
 WAIT_MS: Final = 60_000
 """Longer than any page takes, also beside everything else that the machine does."""
+
+OFFSETS: Final = count(10_000_000)
+"""Of the lines that arrive while pages are open: each is behind all before it."""
 
 expect.set_options(timeout=WAIT_MS)
 
@@ -96,6 +104,18 @@ async def barriers(page: Page) -> list[str]:
     ]
 
 
+def arrive(ledger: Ledger) -> str:
+    """Have a call arrive that nothing covers, in a store of its own; returns that."""
+    now_ms, offset = START_MS + DAYS * DAY_MS - 1, next(OFFSETS)
+    store = f"arrives-{offset}"
+    call = Entry(
+        offset, 0, "uncovered", now_ms, now_ms, APP, "quick", calls=1, reason="exhausted", event_id=store,
+        store=store,
+    )  # fmt: skip
+    store_entries(ledger.engine.url, [call])
+    return store
+
+
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_member_finds_from_the_address_to_the_calls_of_an_app(
     browser: Browser, console: ServedConsole
@@ -129,6 +149,81 @@ async def test_the_file_of_the_curve_is_saved_under_a_name_that_says_what_it_is(
             await page.click("text=按门店")
         saved = await saving.value
         assert re.fullmatch(rf"{APP}-quick-2024-\d\d-\d\d-quarter\.csv", saved.suggested_filename)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_curve_is_saved_as_a_picture_with_the_app_and_the_time_in_its_name(
+    browser: Browser, console: ServedConsole
+) -> None:
+    async with opened(browser, console, DESKTOP) as page:
+        await sign_in(page, email_of("owner"))
+        await page.goto(f"/usage/{APP}?window=quarter")
+        async with page.expect_download() as saving:
+            await page.click("text=导出 PNG")
+        saved = await saving.value
+        assert re.fullmatch(rf"{APP}-quick-2024-\d\d-\d\d-quarter\.png", saved.suggested_filename)
+        picture = await asyncio.to_thread(Path(await saved.path()).read_bytes)
+        assert picture.startswith(b"\x89PNG")
+        curve = await page.locator("#curve").bounding_box()
+        assert curve is not None
+        width, height = struct.unpack(">II", picture[16:24])
+        assert (width, height) > (curve["width"], curve["height"])
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_figures_and_curves_move_while_calls_arrive_and_nothing_else_does(
+    browser: Browser, console: ServedConsole, ledger: Ledger
+) -> None:
+    """Focus, what is unfolded and the place on the page stay; the page is not loaded again."""
+    async with opened(browser, console, DESKTOP) as page:
+        await sign_in(page, email_of("owner"))
+        await page.goto("/overview?search=app+1")
+        used = page.locator(f"tr[data-key='{APP}-quick'] td[data-label='近 28 天']")
+        before = int((await used.inner_text()).replace(",", ""))
+        await page.focus(f"a[href^='/usage/{APP}?capability=quick']")
+        await page.evaluate("window.isThisVisit = true")
+        arrive(ledger)
+        await expect(used).to_have_text(f"{before + 1:,}")
+        assert await page.evaluate("document.activeElement.textContent") == "Simulated app 1"
+        assert await page.evaluate("window.isThisVisit")
+
+        await page.goto(f"/usage/{APP}?window=quarter")
+        await page.click("text=以表格查看曲线")
+        await page.evaluate("window.isThisVisit = true")
+        height = await page.evaluate("document.getElementById('curve').getBoundingClientRect().top")
+        store = arrive(ledger)
+        await expect(page.locator("table tbody tr", has_text=store)).to_have_count(1)
+        assert await page.evaluate("document.getElementById('curve').getBoundingClientRect().top") == height
+        await expect(page.locator("details[open]", has_text="以表格查看曲线")).to_be_visible()
+        columns = "JSON.parse(document.getElementById('curve-columns').textContent).calls"
+        assert await page.evaluate(f"{columns}.filter(one => one !== null).at(-1)") >= 2
+        assert await page.evaluate("window.isThisVisit")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_who_wants_no_motion_sees_none_and_without_scripts_all_pages_are_there(
+    browser: Browser, console: ServedConsole
+) -> None:
+    async with opened(browser, console, DESKTOP) as page:
+        await page.emulate_media(reduced_motion="reduce")
+        await sign_in(page, email_of("owner"))
+        name = "getComputedStyle(document.querySelector('h1')).animationName"
+        await page.evaluate("document.querySelector('h1').classList.add('moved')")
+        assert await page.evaluate(name) == "none"
+        await page.emulate_media(reduced_motion="no-preference")
+        assert await page.evaluate(name) == "moved"
+        cookies = await page.context.cookies()
+    without = await browser.new_context(java_script_enabled=False, base_url=console.base, locale="zh-CN")
+    await without.add_cookies(
+        [{"name": one["name"], "value": one["value"], "url": console.base} for one in cookies]
+    )
+    plain = await without.new_page()
+    await plain.goto("/overview")
+    await expect(plain.locator("tbody tr").first).to_be_visible()
+    await plain.goto(f"/usage/{APP}?window=quarter")
+    await expect(plain.locator("text=以表格查看曲线")).to_be_visible()
+    await expect(plain.locator("#curve-picture")).to_be_hidden()
+    await without.close()
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -180,7 +275,9 @@ async def test_the_first_run_notices_the_first_event_without_being_loaded_again(
         await expect(page.locator("#step-apps.done")).to_be_visible()
         await expect(page.locator("#waiting")).to_be_visible()
         now_ms = START_MS + DAYS * DAY_MS
-        first = Entry(10_000_000, 0, "trial_grant", now_ms, now_ms, OTHER_APP, calls=1_000, remaining=1_000)
+        first = Entry(
+            next(OFFSETS), 0, "trial_grant", now_ms, now_ms, OTHER_APP, calls=1_000, remaining=1_000
+        )
         store_entries(ledger.engine.url, [first])
         await expect(page.locator("#step-event.done")).to_be_visible()
         await page.click("#onward a")

@@ -14,7 +14,7 @@ from dashboards.console.overview_rows import (
 from dashboards.console.sparkline import sparkline
 from dashboards.reads.apps import AppOutlook, CapabilityOutlook
 from dashboards.reads.differences import KnownDifference
-from dashboards.reads.recent_use import RecentUse
+from dashboards.reads.recent_use import EPOCH, RecentUse
 from metering.times import DAY_MS, format_time, shanghai_midnight
 
 TODAY = date(2024, 7, 1)
@@ -38,10 +38,13 @@ def outlook(
 
 def rows(
     *apps: AppOutlook,
-    use: RecentUse | None = None,
+    use: dict[tuple[str, str], dict[date, int]] | None = None,
     counts: dict[tuple[str, str], KnownDifference] | None = None,
 ) -> list[OverviewRow]:
-    return overview_rows(apps, use or {}, counts or {}, TODAY, NOW_MS)
+    calls = {
+        key: {(day - EPOCH).days: count for day, count in days.items()} for key, days in (use or {}).items()
+    }
+    return overview_rows(apps, RecentUse(calls, calls, {}), counts or {}, TODAY, NOW_MS)
 
 
 def app(appid: str, quick: CapabilityOutlook, name: str = "", *, exempt: bool = False) -> AppOutlook:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dashboards.console.ledger_reads import LedgerReads
-from dashboards.console.overviews import FRESH_S, OWNERS_MAX, SHOWN_S, Overviews
+from dashboards.console.overviews import FRESH_MIN_S, OWNERS_MAX, SHOWN_S, Overviews
 from dashboards.console.problems import ConsoleProblem
 from dashboards.http.errors import LedgerAwayError
 from dashboards.http.pool import ReadPool
@@ -25,6 +25,9 @@ class ScriptedLedger:
         self.reads = 0
         self.away = False
         self.has_apps = True
+        self.asked_for_all = False
+        self.name = ""
+        self.lines = 8
 
     def rows(
         self, query: str, parameters: Mapping[str, Any] | None, within_s: float
@@ -32,15 +35,18 @@ class ScriptedLedger:
         assert within_s > 0
         if self.away:
             raise LedgerAwayError("ClickHouse is away.")
+        if "sum(times)" in query:
+            return [("wx1", self.lines)]
         if "FROM clock" in query:
             return [(from_ms(NOW_MS), "wall")]
         if "FROM balances_now" not in query or not self.has_apps:
             return []
         self.reads += 1
         assert parameters is not None
+        self.asked_for_all = "appids" not in parameters
         return [
-            (appid, appid, 0, None, "", [], "quick", self.left, 0, None, None)
-            for appid in parameters["appids"]
+            (appid, self.name or appid, 0, None, "", [], "quick", 0, 0, self.left, 0, None)
+            for appid in parameters.get("appids", ("wx1", "wx2"))
         ]
 
     def close(self) -> None:
@@ -85,10 +91,10 @@ async def test_an_older_one_is_shown_while_it_is_read_anew(parts: Parts) -> None
     overviews, ledger, clock, _ = parts
     await left_of(overviews, "wx1")
     ledger.left = 6
-    clock.now_s = FRESH_S - 0.1
+    clock.now_s = FRESH_MIN_S - 0.1
     assert await left_of(overviews, "wx1") == [("wx1", 7)]
     assert ledger.reads == 1
-    clock.now_s = FRESH_S
+    clock.now_s = FRESH_MIN_S
     assert await left_of(overviews, "wx1") == [("wx1", 7)]
     await until(lambda: overviews._under_way == {})
     assert await left_of(overviews, "wx1") == [("wx1", 6)]
@@ -133,7 +139,7 @@ async def test_clickhouse_away_is_told_while_figures_of_before_are_shown(parts: 
     overviews, ledger, clock, reads = parts
     await left_of(overviews, "wx1")
     ledger.away = True
-    clock.now_s = FRESH_S
+    clock.now_s = FRESH_MIN_S
     assert await left_of(overviews, "wx1") == [("wx1", 7)]
     await until(lambda: overviews._under_way == {})
     clock.now_s = SHOWN_S
@@ -144,3 +150,44 @@ async def test_clickhouse_away_is_told_while_figures_of_before_are_shown(parts: 
     await until(lambda: reads.troubles() == ["ClickHouse is away."])
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_nobody_waits_for_what_was_read_of_all_apps_and_who_has_none_of_them_is_asked_for(
+    parts: Parts,
+) -> None:
+    overviews, ledger, clock, _ = parts
+    working = asyncio.create_task(overviews.run())
+    await until(lambda: overviews._everything is not None)
+    assert ledger.asked_for_all
+    ledger.left = 5
+    assert await left_of(overviews, "wx2") == [("wx2", 7)]
+    await until(lambda: overviews._under_way == {})
+    assert await left_of(overviews, "wx2") == [("wx2", 5)]
+    assert await left_of(overviews, "wx3") == [("wx3", 5)]
+    clock.now_s = SHOWN_S
+    ledger.left = 3
+    assert await left_of(overviews, "wx1") == [("wx1", 3)]
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+
+
+async def test_names_are_made_unique_among_the_apps_of_an_owner_only(parts: Parts) -> None:
+    overviews, ledger, _, _ = parts
+    ledger.name = "Tea"
+    working = asyncio.create_task(overviews.run())
+    await until(lambda: overviews._everything is not None)
+    assert [row.name for row in (await overviews.of(["wx1"])).rows] == ["Tea"]
+    assert [row.name for row in (await overviews.of(["wx1", "wx2"])).rows] == ["Tea wx1", "Tea wx2"]
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+
+
+async def test_who_looks_on_gets_the_newest_and_never_more_often_than_may_be(parts: Parts) -> None:
+    overviews, ledger, clock, _ = parts
+    await left_of(overviews, "wx1")
+    ledger.left, ledger.lines = 5, 9
+    assert [row.left for row in (await overviews.newest(["wx1"], 8)).rows] == [7]
+    clock.now_s = FRESH_MIN_S
+    assert [row.left for row in (await overviews.newest(["wx1"], 8)).rows] == [7]
+    found = await overviews.newest(["wx1"], 9)
+    assert ([row.left for row in found.rows], found.lines) == ([5], 9)
