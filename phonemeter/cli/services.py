@@ -103,8 +103,11 @@ def console() -> None:
         )
         outbox = import_module("phonemeter.business.outbox").Outbox(database)
         publisher = import_module("phonemeter.business.outbox_publisher")
+        causes = import_module("phonemeter.agreement.console_causes").AgreementCauses(
+            settings.reads_clickhouse or settings.clickhouse
+        )
         parts = [
-            import_module("phonemeter.reads.wiring").figure_pages(settings, records),
+            import_module("phonemeter.reads.wiring").figure_pages(settings, records, causes),
             import_module("phonemeter.reads.console_wiring").setting_pages(settings, records.facts, database),
             publisher.OutboxPublisher(outbox, settings, registry),
             import_module("dashboards.console.payment_watch").PaymentWatch(records.orders),

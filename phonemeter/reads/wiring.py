@@ -4,6 +4,7 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
+from dashboards.console.cause_desk import CauseDesk
 from dashboards.console.figures import FigurePages
 from dashboards.console.service import Records
 from dashboards.http.events import StoredEvents
@@ -11,7 +12,6 @@ from dashboards.http.metrics import ReadsMetrics
 from dashboards.http.part import ReadsPart
 from dashboards.http.pool import ReadPool
 from dashboards.http.reads import Reads
-from phonemeter.reads.agreement_causes import AgreementCauses
 from phonemeter.reads.connection import ReadOnlyConnection
 from phonemeter.reads.explainer import ProcessExplainer
 from phonemeter.reads.progress import KafkaProgress
@@ -30,13 +30,12 @@ def reads_part(settings: Settings, registry: CollectorRegistry) -> ReadsPart:
     )
 
 
-def figure_pages(settings: Settings, records: Records) -> FigurePages:
+def figure_pages(settings: Settings, records: Records, causes: CauseDesk) -> FigurePages:
     """The pages of the console that read the ledger."""
-    url = settings.reads_clickhouse or settings.clickhouse
-    pool = _pool(settings, url)
+    pool = _pool(settings, settings.reads_clickhouse or settings.clickhouse)
     served = f"http://{settings.gateway_host}:{settings.gateway_port}"
     gateway = settings.console_gateway or served
-    return FigurePages(pool, records.keys, records.orders, records.facts, gateway, AgreementCauses(url))
+    return FigurePages(pool, records.keys, records.orders, records.facts, gateway, causes)
 
 
 def _pool(settings: Settings, url: str) -> ReadPool:

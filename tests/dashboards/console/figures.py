@@ -12,6 +12,7 @@ from dashboards.console.owner_settings import OwnerSettingPages
 from dashboards.http.pool import ReadPool
 from metering.catalogue import DEFAULT
 from metering.rules import Rules
+from phonemeter.agreement.console_causes import AgreementCauses
 from phonemeter.business.console_alerts import ConsoleAlerts
 from phonemeter.business.console_keys import OwnerKeys
 from phonemeter.business.database import BusinessDatabase
@@ -19,7 +20,6 @@ from phonemeter.business.fact_desk import BusinessFacts
 from phonemeter.business.keys import KeyStore
 from phonemeter.business.orders import BusinessOrders
 from phonemeter.business.owners import OwnerStore
-from phonemeter.reads.agreement_causes import AgreementCauses
 from phonemeter.reads.connection import ReadOnlyConnection
 from tests.dashboards.conftest import Ledger
 from tests.dashboards.console.parts import BILLING_START_MS, ServedConsole, served_console

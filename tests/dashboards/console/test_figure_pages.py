@@ -241,7 +241,7 @@ async def test_causes_are_told_where_counts_differ_and_settlements_with_their_re
             "SELECT appid, any(toString(capability)) FROM ledger WHERE reason = 'taken_over' GROUP BY appid"
         )
     page = await owner.get(f"/usage/{differing}/balance?capability={of}")
-    assert "没有事件到达本系统" in page.text
+    assert "近 31 天的差异原因" in page.text
     assert taken_over
     page = await owner.get(f"/usage/{taken_over[0][0]}/balance?capability={taken_over[0][1]}")
     assert "由补录的资源包承接" in page.text
