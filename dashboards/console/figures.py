@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from dashboards.console.cause_desk import CauseDesk
+from dashboards.console.buying_guide import GuideStore
 from dashboards.console.facts import FactDesk
 from dashboards.console.key_desk import KeyDesk
 from dashboards.console.languages import marked
@@ -15,6 +16,7 @@ from dashboards.console.overviews import Overviews
 from dashboards.console.page_guard import ConsolePage
 from dashboards.console.pages import balance, first_run, overview, usage
 from dashboards.console.pages.buy import BuyPages
+from dashboards.console.pages.buying_guide import GuidePages
 from dashboards.http.pool import ReadPool
 
 
@@ -26,16 +28,17 @@ class FigurePages:
         keys: the API keys.
         desk: of orders.
         facts: that pages record.
+        guide: how far apps have got in buying at WeChat.
         gateway: address that back ends send events to.
         causes: explains differences to WeChat's count; without it they are shown only.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what its pages need, each from another part
         self,
         pool: ReadPool,
         keys: KeyDesk,
         desk: OrderDesk,
-        facts: FactDesk,
+        facts: FactDesk, guide: GuideStore,
         gateway: str,
         causes: CauseDesk | None = None,
     ) -> None:
@@ -48,6 +51,7 @@ class FigurePages:
         self._usage = usage.AppUsagePage(self._reads, self._overviews, streams)
         self._balance = balance.BalancePage(self._reads, self._overviews, causes)
         self._buying = BuyPages(self._reads, self._overviews, desk, facts)
+        self._guide = GuidePages(self._overviews, guide)
         self._first_run = first_run.FirstRunPage(self._reads, keys, gateway)
 
     @property
@@ -62,6 +66,7 @@ class FigurePages:
             ConsolePage(f"{usage.PATH}/{{appid}}/calls.csv", self._usage.file),
             ConsolePage(f"{usage.PATH}/{{appid}}/balance", self._balance.show),
             *self._buying.pages,
+            *self._guide.pages,
             ConsolePage(first_run.PATH, self._first_run.show),
             ConsolePage(f"{first_run.PATH}/state", self._first_run.state),
         ]

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 
 from dashboards.console.application import application
+from dashboards.console.buying_guide import GuideStore
 from dashboards.console.facts import FactDesk
 from dashboards.console.health import Health
 from dashboards.console.key_desk import KeyDesk
@@ -45,6 +46,7 @@ class Records(NamedTuple):
     keys: KeyDesk
     facts: FactDesk
     orders: OrderDesk
+    guide: GuideStore
 
 
 def all_pages(

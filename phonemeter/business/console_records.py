@@ -9,6 +9,7 @@ from metering.catalogue import DEFAULT
 from phonemeter.business.console_keys import OwnerKeys
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.fact_desk import BusinessFacts
+from phonemeter.business.guide import BusinessGuide
 from phonemeter.business.keys import KeyStore
 from phonemeter.business.members import BusinessMembers
 from phonemeter.business.orders import BusinessOrders
@@ -29,6 +30,7 @@ def console_records(
         OrderDesk(
             BusinessOrders(database), [*providers, *payment_providers(settings)], DEFAULT, billing_start_ms
         ),
+        BusinessGuide(database),
     )
 
 

@@ -208,3 +208,14 @@ ALERT_ACKNOWLEDGEMENTS: Final = Table(
     Column("at_ms", BigInteger, nullable=False),
 )
 """Alerts that a member of the console takes care of; the notifier's log has the same for its deliveries."""
+
+GUIDE_TICKS: Final = Table(
+    "guide_ticks",
+    METADATA,
+    Column("owner_id", String(16), ForeignKey("owners.owner_id"), primary_key=True),
+    Column("appid", String(64), primary_key=True),
+    Column("step", String(16), primary_key=True),
+    Column("who", String(254), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+"""Steps of the guide to buying at WeChat that an owner's members have done for an app."""

@@ -17,6 +17,7 @@ from phonemeter.business.console_alerts import ConsoleAlerts
 from phonemeter.business.console_keys import OwnerKeys
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.fact_desk import BusinessFacts
+from phonemeter.business.guide import BusinessGuide
 from phonemeter.business.keys import KeyStore
 from phonemeter.business.orders import BusinessOrders
 from phonemeter.business.owners import OwnerStore
@@ -43,7 +44,7 @@ async def console_with_figures(
     with BusinessDatabase(url) as database:
         desk = OrderDesk(BusinessOrders(database), (), DEFAULT, BILLING_START_MS)
         facts, causes = BusinessFacts(database), AgreementCauses(ledger.engine.url)
-        part = FigurePages(pool, OwnerKeys(KeyStore(database)), desk, facts, GATEWAY, causes)
+        part = FigurePages(pool, OwnerKeys(KeyStore(database)), desk, facts, BusinessGuide(database), GATEWAY, causes)
         # Nothing publishes here, so that nothing is waited for.
         settings = OwnerSettingPages(
             pool,

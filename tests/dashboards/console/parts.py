@@ -28,6 +28,7 @@ from metering.rules import Rules
 from phonemeter.business.console_keys import OwnerKeys
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.fact_desk import BusinessFacts
+from phonemeter.business.guide import BusinessGuide
 from phonemeter.business.keys import KeyStore
 from phonemeter.business.members import BusinessMembers, MemberRegister
 from phonemeter.business.orders import BusinessOrders
@@ -181,6 +182,7 @@ async def served_console(
             OwnerKeys(KeyStore(database)),
             BusinessFacts(database),
             OrderDesk(BusinessOrders(database), providers, DEFAULT, BILLING_START_MS),
+            BusinessGuide(database),
         )
         metrics = Metrics(CollectorRegistry())
         pages = all_pages(chosen, records, metrics, Passwords(HASHER), parts)

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 APP = "wx92717bd84024b977"
 BUY = f"/buy/{APP}"
+GUIDE = f"{BUY}/guide"
 RECORD: dict[str, str] = {
     "capability": "quick",
     "calls": "1000",
@@ -57,6 +58,12 @@ def cards_of(page: Seen) -> dict[str, str]:
     """The cards of the page by what they send."""
     found = re.findall(r'<label class="card">.*?value="([^"]+)"(.*?)</label>', page.text, re.DOTALL)
     return {value: re.sub(r"<[^>]+>|\s+", " ", unescape(rest)) for value, rest in found}
+
+
+def step_at(page: Seen) -> str:
+    """The step at which the guide goes on."""
+    (name,) = re.findall(r'id="step-(\w+)"[^>]* aria-current="step"', page.text)
+    return str(name)
 
 
 async def test_the_page_tells_what_is_left_as_the_balance_does(owner: Browser, ledger: Ledger) -> None:
@@ -207,3 +214,38 @@ async def test_another_owners_app_is_not_there(owner: Browser, console: ServedCo
 @pytest.mark.parametrize("path", [f"{BUY}?capability=slow", f"{BUY}?capability="])
 async def test_an_unknown_capability_is_told_as_an_unknown_page(owner: Browser, path: str) -> None:
     assert (await owner.get(path)).status == 404
+
+
+async def test_the_guide_goes_on_where_the_last_member_stopped(
+    owner: Browser, console: ServedConsole
+) -> None:
+    assert f'href="{GUIDE}"' in (await owner.get(f"{BUY}?days=180")).text
+    assert step_at(await owner.get(GUIDE)) == "assistant"
+    assert step_at(await owner.send(GUIDE, GUIDE, done="assistant")) == "password"
+    await owner.send(GUIDE, GUIDE, done="password")
+    finance = console.add_member("finance", "a", "buying-finance@a.example")
+    async with console.browser(finance) as other:
+        page = await other.get(GUIDE)
+        assert step_at(page) == "sign_in"
+        assert page.text.count(email_of("owner")) == 2
+        assert step_at(await other.send(GUIDE, GUIDE, undone="password")) == "password"
+    assert step_at(await owner.get(f"/buy/{APPS[0]}/guide")) == "assistant"
+    assert "完成了微信后台购买指引的步骤" in (await owner.get("/activity")).text
+    assert step_at(await owner.send(GUIDE, GUIDE, undone="begin_again")) == "assistant"
+
+
+async def test_the_guide_is_read_by_viewers_and_changed_by_buyers_of_the_owner_alone(
+    owner: Browser, console: ServedConsole
+) -> None:
+    email = console.add_member("viewer", "a", "guide-viewer@a.example")
+    async with console.browser(email) as browser:
+        page = await browser.get(GUIDE)
+        assert step_at(page) == "assistant"
+        assert f'action="{GUIDE}"' not in page.text
+        answer = await browser.post(GUIDE, {"form_token": page.form_token, "done": "assistant"})
+        assert answer.status == 403
+    other = f"/buy/{OTHER_APP}/guide"
+    assert (await owner.get(other)).status == 404
+    token = (await owner.get(GUIDE)).form_token
+    assert (await owner.post(other, {"form_token": token, "done": "assistant"})).status == 404
+    assert (await owner.post(GUIDE, {"form_token": token, "done": "dance"})).status == 403
