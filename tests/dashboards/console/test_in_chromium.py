@@ -30,6 +30,9 @@ PAGES: Final = (
     "/overview",
     f"/usage/{APP}?window=quarter",
     f"/usage/{APP}/balance?window=quarter",
+    f"/buy/{APP}",
+    f"/buy/{APP}?capability=realtime",
+    f"/buy/{APP}/guide",
     "/first-run",
     "/keys",
     "/members",
@@ -265,6 +268,57 @@ async def test_language_and_theme_are_switched_by_the_keyboard_and_stay(
         await expect(page.locator("html[data-theme=dark]")).to_be_attached()
         await page.goto("/keys")
         await expect(page.locator("html[data-theme=dark][lang=en]")).to_be_attached()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_pack_is_chosen_by_the_keyboard_alone(browser: Browser, console: ServedConsole) -> None:
+    async with opened(browser, console, DESKTOP) as page:
+        await sign_in(page, email_of("owner"))
+        await page.goto(f"/buy/{APP}?days=365&calls=1000")
+        chosen = page.locator(".card:has(input:checked) .size")
+        await expect(chosen).to_contain_text("1,000次")
+        await page.focus(".card input:checked")
+        await page.keyboard.press("ArrowRight")
+        await expect(chosen).to_contain_text("5,000次")
+        outline = "getComputedStyle(document.querySelector('.card:has(input:checked)')).outlineStyle"
+        assert await page.evaluate(outline) == "solid"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_purchase_at_wechat_is_checked_by_the_browser_and_recorded(
+    browser: Browser, console: ServedConsole
+) -> None:
+    async with opened(browser, console, PHONE) as page:
+        await sign_in(page, email_of("owner"))
+        await page.goto(f"/buy/{APP}")
+        await page.click("#record summary")
+        await page.fill("#calls", "250")
+        await page.select_option("#validity_days", "90")
+        await page.fill("#price", "7.505")
+        await page.fill("#paid_at", "2024-05-02T08:30")
+        await page.click("#record button")
+        await expect(page.locator("#price:invalid")).to_be_focused()
+        await page.fill("#price", "7.5")
+        await page.click("#record button")
+        await expect(page.locator("p[role=status]")).to_have_text("已记录，稍后计入剩余用量。")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_guide_is_left_and_gone_on_with(browser: Browser, console: ServedConsole) -> None:
+    async with opened(browser, console, PHONE, language="en") as page:
+        await sign_in(page, email_of("owner"))
+        await page.goto(f"/buy/{APP}?days=180")
+        await page.click(".empty a")
+        for name in ("assistant", "password"):
+            await expect(page.locator("li[aria-current=step]")).to_have_id(f"step-{name}")
+            await page.click("li[aria-current=step] button")
+        await expect(page.locator("li[aria-current=step]")).to_have_id("step-sign_in")
+        await page.goto("/usage")
+        await page.goto(f"/buy/{APP}/guide")
+        await expect(page.locator("li.done")).to_have_count(2)
+        await expect(page.locator("li[aria-current=step]")).to_have_id("step-sign_in")
+        await page.click("text=Begin again, for the next purchase")
+        await expect(page.locator("li.done")).to_have_count(0)
 
 
 @pytest.mark.asyncio(loop_scope="module")
