@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from dashboards.console.cause_desk import CauseDesk
 from dashboards.console.buying_guide import GuideStore
+from dashboards.console.cause_desk import CauseDesk
 from dashboards.console.facts import FactDesk
 from dashboards.console.key_desk import KeyDesk
 from dashboards.console.languages import marked
@@ -33,12 +33,13 @@ class FigurePages:
         causes: explains differences to WeChat's count; without it they are shown only.
     """
 
-    def __init__(  # noqa: PLR0913 - what its pages need, each from another part
+    def __init__(  # noqa: PLR0917 - what its pages need, each from another part
         self,
         pool: ReadPool,
         keys: KeyDesk,
         desk: OrderDesk,
-        facts: FactDesk, guide: GuideStore,
+        facts: FactDesk,
+        guide: GuideStore,
         gateway: str,
         causes: CauseDesk | None = None,
     ) -> None:

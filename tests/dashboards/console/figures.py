@@ -44,7 +44,9 @@ async def console_with_figures(
     with BusinessDatabase(url) as database:
         desk = OrderDesk(BusinessOrders(database), (), DEFAULT, BILLING_START_MS)
         facts, causes = BusinessFacts(database), AgreementCauses(ledger.engine.url)
-        part = FigurePages(pool, OwnerKeys(KeyStore(database)), desk, facts, BusinessGuide(database), GATEWAY, causes)
+        part = FigurePages(
+            pool, OwnerKeys(KeyStore(database)), desk, facts, BusinessGuide(database), GATEWAY, causes
+        )
         # Nothing publishes here, so that nothing is waited for.
         settings = OwnerSettingPages(
             pool,
