@@ -13,7 +13,7 @@ from phonemeter.audit.auditor import audit as carry_out
 from phonemeter.audit.repair import allow_inserts
 from phonemeter.audit.repair import repair as repair_ledger
 from phonemeter.audit.report import AuditReport
-from phonemeter.cli.progress_bar import audit_progress
+from phonemeter.cli.audit_progress import audit_progress
 from phonemeter.cli.services import log_to_stderr
 from phonemeter.errors import UserError
 from phonemeter.settings import load

@@ -11,7 +11,7 @@ from metering.ledger import Entry
 from metering.times import shanghai_time
 from phonemeter.audit.event_corrections import ToldCorrection
 from phonemeter.audit.event_history import EventHistory, Occurrence, find_history
-from phonemeter.cli.progress_bar import audit_progress
+from phonemeter.cli.audit_progress import audit_progress
 from phonemeter.errors import UserError
 from phonemeter.formats import to_minute, yuan
 from phonemeter.settings import load

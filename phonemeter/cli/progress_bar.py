@@ -1,13 +1,11 @@
 """Progress of long commands, shown on a terminal."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final, Self
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from phonemeter.audit.auditor import ShowProgress
 from phonemeter.terminal import Terminal
 
 PROGRESS_INTERVAL_S: Final = 0.1
@@ -42,15 +40,3 @@ class ProgressBar:
         if now >= self._next_s:
             self._next_s = now + PROGRESS_INTERVAL_S
             self._progress.update(self._task, completed=completed)
-
-
-@contextmanager
-def audit_progress() -> Iterator[ShowProgress]:
-    """Show on stderr how far an audit is."""
-    console = Terminal(stderr=True)
-    with console.status("Auditing ...") as status:
-
-        def show(partition: int, offset: int, end: int) -> None:
-            status.update(f"Auditing partition {partition}: {offset:,} of {end:,} records ...")
-
-        yield show

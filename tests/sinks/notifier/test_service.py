@@ -30,7 +30,7 @@ Make = Callable[..., NotifierProcess]
 def notifier(topics: RunningKafka, tmp_path: Path, free_port: Callable[[], int], receiver: Receiver) -> Make:
     """Make a notifier whose one route is the receiver, which answers at once.
 
-    What one had begun when it was killed, the next one begins again once it has surely ended: after this time.
+    What one had begun when it was killed, the next one begins again after this time, as it has surely ended.
     """
     soon = {"NOTIFIER_TIMEOUT_S": "8"}
     routes = webhook_routes(tmp_path / "routes.toml", receiver.url)
