@@ -19,6 +19,14 @@ Refused = Literal[
     "wrong_state",
     # A fact of the same id was recorded before.
     "known_fact",
+    # The money of an order goes back, or has gone back.
+    "order_refunded",
+    # The order is on an invoice that holds.
+    "invoiced_already",
+    # There is no paid order to invoice.
+    "nothing_to_invoice",
+    # The sum is no whole number of fen.
+    "no_whole_fen",
 ]
 
 

@@ -23,7 +23,7 @@ HEADINGS: Final[Mapping[InvoiceState, str]] = {
 }
 NOT_FISCAL: Final = marked(
     "This paper shows what was paid and that an invoice was applied for. It is not the electronic invoice "
-    "of the tax bureau: it can't be used for tax deduction. The invoice of the tax bureau comes apart from it."
+    "of the tax bureau and can't be used for tax deduction. The tax bureau's invoice comes apart from it."
 )
 REFUNDED: Final = marked("refunded")
 TO_BE_VOIDED: Final = marked("An order on it was refunded: this invoice is to be voided.")

@@ -1,6 +1,8 @@
 """Invoices of an owner's orders: what they are, and the store that the console works on."""
 
+import re
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Final, Literal, Protocol
 
 from msgspec import Struct
@@ -9,6 +11,8 @@ from dashboards.console.invoice_titles import TitleText
 from dashboards.console.languages import marked
 from dashboards.console.members import Actor
 from metering.events import Capability
+from metering.personal_identifiers import find_identifier
+from metering.times import SHANGHAI, to_ms
 
 InvoiceState = Literal["applied", "issued", "refused", "voided"]
 
@@ -30,6 +34,8 @@ INVOICES_LISTED_MAX: Final = 50
 """Invoices on one page of the list."""
 
 REASON_CHARACTERS_MAX: Final = 200
+
+_MONTH: Final = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
 
 
 class SavedTitle(Struct, frozen=True):
@@ -110,22 +116,40 @@ class Invoice(Struct, frozen=True):
         return self.state == "issued" and any(one.is_refunded for one in self.orders)
 
 
-class InvoicePage(Struct, frozen=True):
-    """Some invoices, the newest first; `older` is the number to go on from, empty at the end."""
+class ListedInvoice(Struct, frozen=True):
+    """An invoice as lists have it, without its orders.
 
-    invoices: tuple[Invoice, ...]
-    older: str
+    Attributes:
+        invoice_id, owner_id, title, month, amount_micro_yuan, state, applied: as of the invoice.
+        orders: how many orders it is for.
+        refunded: how many of them were refunded.
+    """
+
+    invoice_id: str
+    owner_id: str
+    title: TitleText
+    month: str
+    amount_micro_yuan: int
+    state: InvoiceState
+    applied: InvoiceStep
+    orders: int
+    refunded: int
+
+    @property
+    def must_be_voided(self) -> bool:
+        """Whether an order was refunded after the invoice had been issued."""
+        return self.state == "issued" and self.refunded > 0
 
 
-class InvoiceDesk(Protocol):
-    """The invoices. Blocking.
+class TitleDesk(Protocol):
+    """The saved titles of owners. Blocking.
 
     Each method raises RecordsUnavailableError if the database does not answer, and those that change
-    something RefusedChangeError. All are about the owner that is given, or the actor's.
+    something RefusedChangeError.
     """
 
     def titles_of(self, owner_id: str) -> Sequence[SavedTitle]:
-        """The saved titles, the newest first."""
+        """The saved titles of an owner, the newest first."""
 
     def save_title(self, actor: Actor, title: TitleText) -> str:
         """Save a title; returns its id, that of the earlier one if the same is saved already."""
@@ -133,23 +157,52 @@ class InvoiceDesk(Protocol):
     def remove_title(self, actor: Actor, title_id: str) -> None:
         """Remove a saved title; invoices keep theirs."""
 
+
+class InvoiceDesk(Protocol):
+    """The invoices of owners. Blocking.
+
+    Each method raises RecordsUnavailableError if the database does not answer, and those that change
+    something RefusedChangeError: `not_there` for what is not the actor's owner's.
+    """
+
     def orders_without_invoice(self, owner_id: str) -> Sequence[InvoicedOrder]:
         """Paid orders that an invoice can be applied for, the newest first, as many as one invoice holds."""
+
+    def orders_to_invoice(
+        self, owner_id: str, *, order_id: str = "", month: str = ""
+    ) -> Sequence[InvoicedOrder]:
+        """The order, or those of a Shanghai month, that `apply` would take; none is no error."""
 
     def apply(self, actor: Actor, title_id: str, *, order_id: str = "", month: str = "") -> str:
         """Apply for the invoice of an order, or of all orders of a Shanghai month; returns its number."""
 
-    def invoices_of(self, owner_id: str, before: str = "") -> InvoicePage:
-        """The newest invoices, or those that are older than one."""
+    def invoices_of(self, owner_id: str, before: str = "") -> Sequence[ListedInvoice]:
+        """The newest invoices of an owner, or those with smaller numbers than one; one more than a page."""
 
     def invoice(self, owner_id: str, invoice_id: str) -> Invoice | None:
         """One invoice; None if there is none, or it is another owner's."""
 
     def issue(self, actor: Actor, invoice_id: str) -> None:
-        """Issue an invoice that was applied for; refused if one of its orders was refunded."""
+        """Issue an invoice that was applied for; refused if one of its orders is being refunded."""
 
     def refuse(self, actor: Actor, invoice_id: str, reason: str) -> None:
         """Refuse an application; its orders can be applied for again."""
 
     def void(self, actor: Actor, invoice_id: str, reason: str) -> None:
         """Void an issued invoice; its orders that are not refunded can be applied for again."""
+
+
+def is_reason(text: str) -> bool:
+    """Return whether a text can be the reason for refusing or voiding: printable, and nobody's number."""
+    fits = 0 < len(text) <= REASON_CHARACTERS_MAX and text.isprintable()
+    return fits and find_identifier(text) is None
+
+
+def month_bounds(month: str) -> tuple[int, int] | None:
+    """The first milliseconds of a Shanghai month such as 2023-08 and of the next; None if it is none."""
+    if _MONTH.fullmatch(month) is None:
+        return None
+    first = date.fromisoformat(f"{month}-01")
+    following = (first + timedelta(days=31)).replace(day=1)
+    begins, ends = (to_ms(datetime.combine(one, datetime.min.time(), SHANGHAI)) for one in (first, following))
+    return begins, ends

@@ -14,15 +14,19 @@ Permission = Literal[
     "buy",
     # Change how members sign up, and which alerts go where.
     "settings",
+    # Save invoice titles, and apply for invoices.
+    "invoices",
+    # Issue, refuse and void invoices.
+    "invoice_decisions",
     # Invite members, change their roles, read the audit trail.
     "members",
 ]
 
 PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
-    "owner": frozenset({"view", "keys", "settings", "members", "buy"}),
-    "finance": frozenset({"view", "buy"}),
+    "owner": frozenset({"view", "keys", "settings", "members", "buy", "invoices"}),
+    "finance": frozenset({"view", "buy", "invoices"}),
     "viewer": frozenset({"view"}),
-    "operator": frozenset({"view", "keys", "settings"}),
+    "operator": frozenset({"view", "keys", "settings", "invoice_decisions"}),
 }
 
 ROLES: Final[tuple[Role, ...]] = tuple(PERMISSIONS)

@@ -14,6 +14,7 @@ from dashboards.console.application import application
 from dashboards.console.buying_guide import GuideStore
 from dashboards.console.facts import FactDesk
 from dashboards.console.health import Health
+from dashboards.console.invoices import InvoiceDesk, TitleDesk
 from dashboards.console.key_desk import KeyDesk
 from dashboards.console.members import MemberStore
 from dashboards.console.metrics import Metrics
@@ -22,6 +23,8 @@ from dashboards.console.page_guard import ConsolePage, ConsolePart
 from dashboards.console.pages.account import AccountPages
 from dashboards.console.pages.activity import ActivityPage
 from dashboards.console.pages.api_keys import ApiKeyPages
+from dashboards.console.pages.invoice_titles import TitlePages
+from dashboards.console.pages.invoices import InvoicePages
 from dashboards.console.pages.members import MemberPages
 from dashboards.console.pages.preferences import preference_pages
 from dashboards.console.pages.sign_in import SignInPages
@@ -47,6 +50,8 @@ class Records(NamedTuple):
     facts: FactDesk
     orders: OrderDesk
     guide: GuideStore
+    invoices: InvoiceDesk
+    titles: TitleDesk
 
 
 def all_pages(
@@ -61,6 +66,8 @@ def all_pages(
     sign_in = SignInPages(settings, records.sessions, passwords, SignInLimits(), metrics)
     return [
         *(page for part in parts for page in part.pages),
+        *TitlePages(records.titles).pages,
+        *InvoicePages(records.invoices, records.titles).pages,
         *ApiKeyPages(records.keys).pages,
         *MemberPages(records.members, settings).pages,
         *ActivityPage(records.members).pages,

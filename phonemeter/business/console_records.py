@@ -10,6 +10,8 @@ from phonemeter.business.console_keys import OwnerKeys
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.fact_desk import BusinessFacts
 from phonemeter.business.guide import BusinessGuide
+from phonemeter.business.invoice_titles import BusinessTitles
+from phonemeter.business.invoices import BusinessInvoices
 from phonemeter.business.keys import KeyStore
 from phonemeter.business.members import BusinessMembers
 from phonemeter.business.orders import BusinessOrders
@@ -31,6 +33,8 @@ def console_records(
             BusinessOrders(database), [*providers, *payment_providers(settings)], DEFAULT, billing_start_ms
         ),
         BusinessGuide(database),
+        BusinessInvoices(database),
+        BusinessTitles(database),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 METADATA: Final = MetaData()
@@ -219,3 +221,52 @@ GUIDE_TICKS: Final = Table(
     Column("at_ms", BigInteger, nullable=False),
 )
 """Steps of the guide to buying at WeChat that an owner's members have done for an app."""
+INVOICE_TITLES: Final = Table(
+    "invoice_titles",
+    METADATA,
+    Column("title_id", String(16), primary_key=True),
+    Column("owner_id", String(16), ForeignKey("owners.owner_id"), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("tax_number", String(18), nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+"""Titles that owners have saved; without a tax number it is empty."""
+
+INVOICES: Final = Table(
+    "invoices",
+    METADATA,
+    Column("invoice_id", String(21), primary_key=True),
+    Column("owner_id", String(16), ForeignKey("owners.owner_id"), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("tax_number", String(18), nullable=False),
+    Column("month", String(7), nullable=False),
+    Column("amount_micro_yuan", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("applied_at_ms", BigInteger, nullable=False),
+    Column("applied_by", String(254), nullable=False),
+    Column("decided_at_ms", BigInteger),
+    Column("decided_by", String(254)),
+    Column("decision_reason", String(200)),
+    Column("voided_at_ms", BigInteger),
+    Column("voided_by", String(254)),
+    Column("void_reason", String(200)),
+)
+"""Invoices with their title as it was when they were applied for; see `dashboards.console.invoices`."""
+
+INVOICE_ORDERS: Final = Table(
+    "invoice_orders",
+    METADATA,
+    Column("invoice_id", String(21), ForeignKey("invoices.invoice_id"), primary_key=True),
+    Column("order_id", String(21), ForeignKey("orders.order_id"), primary_key=True),
+    Column("is_valid", Boolean, nullable=False),
+    Index(
+        "one_valid_invoice_per_order",
+        "order_id",
+        unique=True,
+        sqlite_where=text("is_valid"),
+        postgresql_where=text("is_valid"),
+    ),
+)
+"""The orders of each invoice; `is_valid` until it is refused or voided, and an order is on one such only."""

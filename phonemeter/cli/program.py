@@ -81,6 +81,9 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     Command("owners", "phonemeter.cli.owners:GROUP", "Owners of apps, for the console: add, list.", EVENTS),
     Command("members", "phonemeter.cli.members:GROUP", "Who signs in to the console: add, list.", EVENTS),
+    Command(
+        "invoices", "phonemeter.cli.invoices:GROUP", "Invoices of orders: list, issue, refuse, void.", EVENTS
+    ),
     Command("topics", "phonemeter.cli.topics:topics", "Create Kafka's topics, or check them.", SERVICES),
     Command(
         "worker", "phonemeter.cli.services:worker", "Run the stream worker: events in, ledger out.", SERVICES

@@ -49,6 +49,12 @@ DEEDS: Final[Mapping[str, str]] = {
     "order_return_under_way": marked("began to give money back for the order"),
     "order_return_by_hand": marked("asked for a transfer back for the order"),
     "order_returned": marked("noted that the money is back for the order"),
+    "invoice_title_saved": marked("saved the invoice title"),
+    "invoice_title_removed": marked("removed the invoice title"),
+    "invoice_applied": marked("applied for the invoice"),
+    "invoice_issued": marked("issued the invoice"),
+    "invoice_refused": marked("turned down the invoice"),
+    "invoice_voided": marked("voided the invoice"),
 }
 """By the word in the audit trail, what was done."""
 

@@ -29,9 +29,9 @@ ROLE_TITLES: Final[Mapping[Role, str]] = {
 }
 ROLE_MEANINGS: Final[Mapping[Role, str]] = {
     "owner": marked("sees and changes everything, and invites members"),
-    "finance": marked("sees all figures, and buys packs"),
+    "finance": marked("sees all figures, buys packs, and applies for invoices"),
     "viewer": marked("sees all figures"),
-    "operator": marked("sees all figures, and issues API keys"),
+    "operator": marked("sees all figures, and issues API keys and invoices"),
 }
 WRONG_EMAIL: Final = marked("This is no e-mail address that can be used; it may hold no phone number.")
 WRONG_NAME: Final = marked("The name has 1 to 64 characters, without a phone number or an openid.")

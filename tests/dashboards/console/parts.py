@@ -29,6 +29,8 @@ from phonemeter.business.console_keys import OwnerKeys
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.fact_desk import BusinessFacts
 from phonemeter.business.guide import BusinessGuide
+from phonemeter.business.invoice_titles import BusinessTitles
+from phonemeter.business.invoices import BusinessInvoices
 from phonemeter.business.keys import KeyStore
 from phonemeter.business.members import BusinessMembers, MemberRegister
 from phonemeter.business.orders import BusinessOrders
@@ -183,6 +185,8 @@ async def served_console(
             BusinessFacts(database),
             OrderDesk(BusinessOrders(database), providers, DEFAULT, BILLING_START_MS),
             BusinessGuide(database),
+            BusinessInvoices(database),
+            BusinessTitles(database),
         )
         metrics = Metrics(CollectorRegistry())
         pages = all_pages(chosen, records, metrics, Passwords(HASHER), parts)

@@ -63,7 +63,8 @@ async def test_a_role_reaches_the_pages_that_it_may_and_no_others(console: Serve
             may = page.permission in PERMISSIONS[role]
             if page.method == "GET":
                 seen = await browser.get(page.path)
-                assert (seen.status == 200) == may, page.path
+                # Of addresses with a number in them there is none yet.
+                assert seen.status == (403 if not may else 404 if "{" in page.path else 200), page.path
                 assert (f'href="{page.path}"' in (await browser.get("/account")).text) >= (
                     may and bool(page.title)
                 )
@@ -255,7 +256,7 @@ async def test_language_and_theme_are_kept_by_the_browser(console: ServedConsole
         dark = await browser.post("/preferences", {"theme": "dark", "next": "/keys"})
         assert '<html lang="en" data-theme="dark">' in dark.text
         other = await browser.post("/preferences", {"theme": "pink", "next": "https://evil.example/"})
-        assert other.path == "/keys"
+        assert other.path == (await browser.get("/")).path
         assert 'data-theme="dark"' in other.text
 
 

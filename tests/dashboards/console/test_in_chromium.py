@@ -34,6 +34,8 @@ PAGES: Final = (
     f"/buy/{APP}?capability=realtime",
     f"/buy/{APP}/guide",
     "/first-run",
+    "/invoices",
+    "/invoices/titles",
     "/keys",
     "/members",
     "/activity",
