@@ -23,6 +23,9 @@ from dashboards.http.pool import ReadPool
 class FigurePages:
     """The pages, all of which need the ledger.
 
+    Attributes:
+        reads: of the ledger, for other parts.
+
     Args:
         pool: of the threads that read ClickHouse; it is closed at the end.
         keys: the API keys.
@@ -44,7 +47,7 @@ class FigurePages:
         causes: CauseDesk | None = None,
     ) -> None:
         self._pool = pool
-        self._reads = LedgerReads(pool)
+        self.reads = self._reads = LedgerReads(pool)
         self._overviews = Overviews(self._reads)
         self._changes = LedgerChanges(self._reads)
         streams = LiveStreams(self._changes)

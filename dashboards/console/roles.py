@@ -8,6 +8,8 @@ Role = Literal["owner", "finance", "viewer", "operator"]
 Permission = Literal[
     # See the figures of all apps of the owner.
     "view",
+    # Confirm transfers by a bank, and note what was transferred back.
+    "payments",
     # Issue, rotate and revoke API keys.
     "keys",
     # Order packs, and record those that were bought elsewhere.
@@ -26,7 +28,7 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     "owner": frozenset({"view", "keys", "settings", "members", "buy", "invoices"}),
     "finance": frozenset({"view", "buy", "invoices"}),
     "viewer": frozenset({"view"}),
-    "operator": frozenset({"view", "keys", "settings", "invoice_decisions"}),
+    "operator": frozenset({"view", "keys", "settings", "invoice_decisions", "payments"}),
 }
 
 ROLES: Final[tuple[Role, ...]] = tuple(PERMISSIONS)

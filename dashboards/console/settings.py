@@ -68,6 +68,17 @@ class ConsoleSettings(BaseSettings):
     console_session_h: int = Field(
         12, ge=1, le=720, description="Hours after which a session ends at latest."
     )
+    console_transfer: str = Field(
+        "",
+        max_length=1_000,
+        description="Whom to pay by a bank transfer, by lines: payee, bank and account. With it orders can "
+        "be paid so; an operator confirms what has arrived.",
+    )
+    console_test_payments: bool = Field(
+        False,  # noqa: FBT003 - a field's default
+        description="Let orders be paid by a button, without money, to try them out; only where console_host "
+        "is 127.0.0.1.",
+    )
     console_access_log: bool = Field(
         True,  # noqa: FBT003 - a field's default
         description="Log a line per request of the console: id, status and time; never a secret.",

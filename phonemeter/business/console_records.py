@@ -1,9 +1,11 @@
 """The stores that the console works on."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from dashboards.console.order_desk import OrderDesk
 from dashboards.console.payments import PaymentProvider
+from dashboards.console.plain_payments import BankTransfer, TestPayments
 from dashboards.console.service import Records
 from metering.catalogue import DEFAULT
 from phonemeter.business.console_keys import OwnerKeys
@@ -16,7 +18,10 @@ from phonemeter.business.keys import KeyStore
 from phonemeter.business.members import BusinessMembers
 from phonemeter.business.orders import BusinessOrders
 from phonemeter.business.sessions import BusinessSessions
+from phonemeter.errors import UserError
 from phonemeter.settings import Settings
+
+LOOPBACK: Final = "127.0.0.1"
 
 
 def console_records(
@@ -38,6 +43,20 @@ def console_records(
     )
 
 
-def payment_providers(_settings: Settings) -> list[PaymentProvider]:
-    """The ways to pay that are set up."""
-    return []
+def payment_providers(settings: Settings) -> list[PaymentProvider]:
+    """The ways to pay that are set up.
+
+    Raises:
+        UserError: others than this machine could pay for trying out.
+    """
+    providers: list[PaymentProvider] = []
+    if settings.console_transfer:
+        providers.append(BankTransfer(settings.console_transfer))
+    if settings.console_test_payments:
+        if settings.console_host != LOOPBACK:
+            raise UserError(
+                f"console_test_payments lets everyone who reaches {settings.console_host} have packs for "
+                f"nothing; turn it off, or set console_host to {LOOPBACK}."
+            )
+        providers.append(TestPayments())
+    return providers

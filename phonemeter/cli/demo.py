@@ -93,7 +93,12 @@ def demo(
 
 def _settings(settings: Settings) -> Settings:
     return with_free_ports(
-        settings.replaced(data_dir=settings.data_dir / DEMO, clock="events", business_database="")
+        settings.replaced(
+            data_dir=settings.data_dir / DEMO,
+            clock="events",
+            business_database="",
+            console_test_payments=settings.console_host == "127.0.0.1",
+        )
     )
 
 

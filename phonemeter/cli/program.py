@@ -81,6 +81,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     Command("owners", "phonemeter.cli.owners:GROUP", "Owners of apps, for the console: add, list.", EVENTS),
     Command("members", "phonemeter.cli.members:GROUP", "Who signs in to the console: add, list.", EVENTS),
+    Command("orders", "phonemeter.cli.orders:GROUP", "Orders of packs: list, confirm a transfer.", EVENTS),
     Command(
         "invoices", "phonemeter.cli.invoices:GROUP", "Invoices of orders: list, issue, refuse, void.", EVENTS
     ),

@@ -106,8 +106,10 @@ def console() -> None:
         causes = import_module("phonemeter.agreement.console_causes").AgreementCauses(
             settings.reads_clickhouse or settings.clickhouse
         )
+        figures = import_module("phonemeter.reads.wiring").figure_pages(settings, records, causes)
         parts = [
-            import_module("phonemeter.reads.wiring").figure_pages(settings, records, causes),
+            figures,
+            import_module("dashboards.console.order_part").OrderPart(records.orders, figures.reads),
             import_module("phonemeter.reads.console_wiring").setting_pages(settings, records.facts, database),
             publisher.OutboxPublisher(outbox, settings, registry),
             import_module("dashboards.console.payment_watch").PaymentWatch(records.orders),

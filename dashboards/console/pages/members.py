@@ -31,8 +31,11 @@ ROLE_MEANINGS: Final[Mapping[Role, str]] = {
     "owner": marked("sees and changes everything, and invites members"),
     "finance": marked("sees all figures, buys packs, and applies for invoices"),
     "viewer": marked("sees all figures"),
-    "operator": marked("sees all figures, and issues API keys and invoices"),
+    "operator": marked("sees all figures, issues API keys and invoices, and confirms transfers"),
 }
+ASSIGNABLE: Final = tuple(role for role in ROLES if role != "operator")
+"""Roles that owners give: an operator confirms payments to whoever runs phonemeter, who adds it."""
+
 WRONG_EMAIL: Final = marked("This is no e-mail address that can be used; it may hold no phone number.")
 WRONG_NAME: Final = marked("The name has 1 to 64 characters, without a phone number or an openid.")
 REFUSED: Final[Mapping[str, str]] = {
@@ -114,7 +117,7 @@ class MemberPages:
         origin = own_origin(visit.request, self._origin)
         values = {
             "members": members,
-            "roles": ROLES,
+            "roles": ASSIGNABLE,
             "role_titles": ROLE_TITLES,
             "role_meanings": ROLE_MEANINGS,
             "mistake": mistake,
@@ -130,4 +133,4 @@ def password_address(origin: str, token: str) -> str:
 
 
 def _role(visit: Visit) -> Role | None:
-    return next((role for role in ROLES if role == visit.value("role")), None)
+    return next((role for role in ASSIGNABLE if role == visit.value("role")), None)

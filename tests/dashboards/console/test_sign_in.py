@@ -111,7 +111,7 @@ async def test_a_new_password_ends_other_sessions_and_the_old_one_signs_in_no_mo
 
 async def test_a_link_lets_one_choose_a_password_once(console: ServedConsole) -> None:
     async with console.browser(email_of("owner")) as owner, console.browser() as browser:
-        invited = await owner.send("/members", "/members", email="New@A.example", name="New", role="operator")
+        invited = await owner.send("/members", "/members", email="New@A.example", name="New", role="owner")
         address = urlsplit(invited.code("link"))
         assert f"{address.scheme}://{address.netloc}" == console.base
         link = f"{address.path}?{address.query}"

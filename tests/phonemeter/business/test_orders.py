@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,6 +26,7 @@ from phonemeter.business.outbox import Outbox
 from phonemeter.business.owners import OwnerStore
 from phonemeter.business.tables import OUTBOX
 from producers.events import pack_purchased
+from tests.phonemeter.cli.calling import Phonemeter, called
 
 NOW_MS = 1_800_000_000_000
 APP, OTHER_APP = "wx8ff4154a2448e576", "wx00000000000000aa"
@@ -51,6 +54,13 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     move(0)
     return move
+
+
+@pytest.fixture
+def phonemeter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Phonemeter:
+    return partial(called, monkeypatch, capsys, tmp_path, "127.0.0.1:1")
 
 
 def actor(database: BusinessDatabase, owner: str = "a") -> Actor:
@@ -373,3 +383,49 @@ def test_facts_of_an_app_keep_their_order_and_trouble_is_told(database: Business
     publish_all(database)
     assert box.backlog().count == 0
     assert box.backlog().oldest_at_ms is None
+
+
+def test_the_command_line_confirms_a_transfer_once_and_lists_what_became_of_it(
+    url: str, database: BusinessDatabase, phonemeter: Phonemeter
+) -> None:
+    call = partial(phonemeter, PHONEMETER_BUSINESS_DATABASE=url)
+    order = ordered(database)
+    arrived = ("--paid-at", "2026-01-02T10:00", "--transaction", "B-1")
+    short = call("orders", "confirm", order.order_id, *arrived, "--amount", "7")
+    assert (short.returncode, "stays unpaid" in short.stdout) == (1, True)
+    arrived = ("--paid-at", "2026-01-02T10:00", "--transaction", "B-2")
+    assert "is paid" in call("orders", "confirm", order.order_id, *arrived).stdout
+    again = call("orders", "confirm", order.order_id, *arrived)
+    assert (again.returncode, "noted before" in again.stdout) == (0, True)
+    (listed,) = call("orders", "list", "--state", "paid", "--json").json["orders"]
+    assert (listed["owner"], listed["order_id"], listed["paid_at"]) == (
+        "a",
+        order.order_id,
+        "2026-01-02T02:00:00.000Z",
+    )
+    assert order.order_id in call("orders", "list").stdout
+    shown = call("orders", "show", order.order_id, "--json").json
+    assert [one["outcome"] for one in shown["payments"]] == ["wrong_amount", "accepted"]
+    assert [one["what"] for one in shown["steps"]] == ["created", "wrong_amount", "paid"]
+    assert "B-2" in call("orders", "show", order.order_id).stdout
+    assert call("orders", "returned", order.order_id, "--transaction", "B-1").returncode == 0
+    assert call("orders", "show", order.order_id, "--json").json["payments"][0]["return_state"] == "returned"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["list", "--state", "lost"], "is no state"),
+        (["show", "DD1"], "There is no order 'DD1'"),
+        (["confirm", "DD1", "--paid-at", "2999-01-01T00:00", "--transaction", "x"], "in the future"),
+        (["confirm", "DD1", "--paid-at", "2026-01-01T00:00", "--transaction", "x" * 65], "1 to 64"),
+        (["confirm", "DD1", "--paid-at", "2026-01-01T00:00", "--transaction", "x"], "There is no order"),
+        (["returned", "DD1", "--transaction", "x"], "There is no order"),
+    ],
+)
+def test_what_is_wrong_with_a_command_about_orders_is_said_in_a_sentence(
+    arguments: list[str], sentence: str, phonemeter: Phonemeter
+) -> None:
+    refused = phonemeter("orders", *arguments)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert sentence in refused.stderr
