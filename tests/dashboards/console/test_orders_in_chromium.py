@@ -97,7 +97,7 @@ class PaidShop(NamedTuple):
             order.appid,
             "quick",
             f"e{offset}",
-            pack_id=order.pack_id,
+            pack_id=order.pack_id or "",
             **fields,
         )
         store_entries(self.ledger.engine.url, [entry])
