@@ -31,9 +31,9 @@ class FigurePages:
         keys: the API keys.
         desk: of orders.
         facts: that pages record.
-        guide: how far apps have got in buying at WeChat.
         gateway: address that back ends send events to.
         causes: explains differences to WeChat's count; without it they are shown only.
+        guide: remembers how far apps have got in buying at WeChat; without it there is no guide.
     """
 
     def __init__(  # noqa: PLR0917 - what its pages need, each from another part
@@ -42,9 +42,9 @@ class FigurePages:
         keys: KeyDesk,
         desk: OrderDesk,
         facts: FactDesk,
-        guide: GuideStore,
         gateway: str,
         causes: CauseDesk | None = None,
+        guide: GuideStore | None = None,
     ) -> None:
         self._pool = pool
         self.reads = self._reads = LedgerReads(pool)
@@ -54,8 +54,8 @@ class FigurePages:
         self._overview = overview.OverviewPage(self._overviews, streams)
         self._usage = usage.AppUsagePage(self._reads, self._overviews, streams)
         self._balance = balance.BalancePage(self._reads, self._overviews, causes)
-        self._buying = BuyPages(self._reads, self._overviews, desk, facts)
-        self._guide = GuidePages(self._overviews, guide)
+        self._buying = BuyPages(self._reads, self._overviews, desk, facts, has_guide=guide is not None)
+        self._guide = None if guide is None else GuidePages(self._overviews, guide)
         self._first_run = first_run.FirstRunPage(self._reads, keys, gateway)
 
     @property
@@ -70,7 +70,7 @@ class FigurePages:
             ConsolePage(f"{usage.PATH}/{{appid}}/calls.csv", self._usage.file),
             ConsolePage(f"{usage.PATH}/{{appid}}/balance", self._balance.show),
             *self._buying.pages,
-            *self._guide.pages,
+            *([] if self._guide is None else self._guide.pages),
             ConsolePage(first_run.PATH, self._first_run.show),
             ConsolePage(f"{first_run.PATH}/state", self._first_run.state),
         ]

@@ -35,7 +35,7 @@ def figure_pages(settings: Settings, records: Records, causes: CauseDesk) -> Fig
     pool = _pool(settings, settings.reads_clickhouse or settings.clickhouse)
     served = f"http://{settings.gateway_host}:{settings.gateway_port}"
     gateway = settings.console_gateway or served
-    return FigurePages(pool, records.keys, records.orders, records.facts, records.guide, gateway, causes)
+    return FigurePages(pool, records.keys, records.orders, records.facts, gateway, causes, records.guide)
 
 
 def _pool(settings: Settings, url: str) -> ReadPool:

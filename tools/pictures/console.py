@@ -137,8 +137,8 @@ async def _console(url: str, directory: Path, apps: Sequence[str]) -> AsyncItera
         pages = all_pages(
             chosen, records, metrics, Passwords(hasher),
             [FigurePages(
-                pool, records.keys, records.orders, records.facts, records.guide,
-                "https://events.coast.example",
+                pool, records.keys, records.orders, records.facts,
+                "https://events.coast.example", guide=records.guide,
             )],
         )  # fmt: skip
         try:

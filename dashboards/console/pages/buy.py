@@ -82,13 +82,17 @@ class BuyPages:
         overviews: by which apps have names.
         desk: that creates orders.
         facts: by which a pack bought elsewhere is recorded.
+        has_guide: whether there is a guide to buying at WeChat itself.
     """
 
-    def __init__(self, reads: LedgerReads, overviews: Overviews, desk: OrderDesk, facts: FactDesk) -> None:
+    def __init__(
+        self, reads: LedgerReads, overviews: Overviews, desk: OrderDesk, facts: FactDesk, *, has_guide: bool
+    ) -> None:
         self._reads = reads
         self._overviews = overviews
         self._desk = desk
         self._facts = facts
+        self._has_guide = has_guide
 
     @property
     def pages(self) -> Sequence[ConsolePage]:
@@ -201,6 +205,7 @@ class BuyPages:
             "chosen": chosen,
             "days": days,
             "effect": effect_sentence(found.now_ms, self._desk.billing_start_ms, visit.wording),
+            "has_guide": self._has_guide,
             "held": found.held,
             "here_with": partial(address, appid),
             "is_recorded": is_recorded,

@@ -45,7 +45,7 @@ async def console_with_figures(
         desk = OrderDesk(BusinessOrders(database), (), DEFAULT, BILLING_START_MS)
         facts, causes = BusinessFacts(database), AgreementCauses(ledger.engine.url)
         part = FigurePages(
-            pool, OwnerKeys(KeyStore(database)), desk, facts, BusinessGuide(database), GATEWAY, causes
+            pool, OwnerKeys(KeyStore(database)), desk, facts, GATEWAY, causes, BusinessGuide(database)
         )
         # Nothing publishes here, so that nothing is waited for.
         settings = OwnerSettingPages(
