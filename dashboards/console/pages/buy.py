@@ -98,7 +98,7 @@ class BuyPages:
     def pages(self) -> Sequence[ConsolePage]:
         """The pages."""
         return [
-            ConsolePage(PATH, self._first),
+            ConsolePage(PATH, self._first, title=marked("Buy")),
             ConsolePage(f"{PATH}/{{appid}}", self._show),
             ConsolePage(f"{PATH}/{{appid}}", self._order, "buy", "POST"),
             ConsolePage(f"{PATH}/{{appid}}/record", self._record, "buy", "POST"),

@@ -128,6 +128,12 @@ async def test_buy_goes_to_the_app_that_was_chosen_and_else_to_the_most_urgent(o
     assert (await owner.get(f"/buy?app={OTHER_APP}&capability=slow")).path.startswith(f"/buy/{first[1]}?")
 
 
+async def test_overview_and_usage_lead_to_the_page(owner: Browser) -> None:
+    assert f'href="{BUY}?capability=quick"' in (await owner.get("/overview")).text
+    assert f'href="{BUY}?capability=realtime"' in (await owner.get(f"/usage/{APP}?capability=realtime")).text
+    assert '<a href="/buy">购买</a>' in (await owner.get("/overview")).text
+
+
 async def test_an_app_without_an_event_begins_with_its_trial_quota(owner: Browser) -> None:
     page = await owner.get(f"/buy/{APPS[0]}")
     assert "还没有这个小程序的事件" in page.text
