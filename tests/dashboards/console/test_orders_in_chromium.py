@@ -23,6 +23,7 @@ from metering.times import DAY_MS
 from phonemeter.business.console_keys import OwnerKeys
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.fact_desk import BusinessFacts
+from phonemeter.business.guide import BusinessGuide
 from phonemeter.business.keys import KeyStore
 from phonemeter.business.orders import BusinessOrders
 from phonemeter.business.outbox import Outbox
@@ -122,7 +123,8 @@ async def shop(ledger: Ledger, tmp_path_factory: pytest.TempPathFactory) -> Asyn
     pool = ReadPool(partial(ReadOnlyConnection, ledger.engine.url, ANSWER_S), 4, 100, ANSWER_S)
     with BusinessDatabase(url) as database:
         desk = OrderDesk(BusinessOrders(database), [TestPayments()], DEFAULT, BILLING_START_MS)
-        figures = FigurePages(pool, OwnerKeys(KeyStore(database)), desk, BusinessFacts(database), "")
+        keys, facts = OwnerKeys(KeyStore(database)), BusinessFacts(database)
+        figures = FigurePages(pool, keys, desk, facts, BusinessGuide(database), "")
         try:
             async with served_console(directory, [figures, OrderPart(desk, figures.reads)], url) as console:
                 yield PaidShop(console, ledger, desk, OrderWork(desk, figures.reads))
