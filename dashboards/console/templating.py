@@ -9,7 +9,6 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dashboards.console.languages import LANGUAGES, WORDINGS, Language, Wording
-from dashboards.console.qr_code import qr_code
 
 FOLDERS: Final = ("static", "assets")
 """Folders of files that pages name: our own, and those of packages."""
@@ -28,7 +27,6 @@ def _environment(wording: Wording) -> Environment:
     for name in ("number", "compact", "money", "percent", "day", "minute"):
         environment.filters[name] = getattr(wording, name)
     environment.filters["text"] = wording.text
-    environment.filters["qr_code"] = qr_code
     environment.globals["file"] = file_address
     return environment
 

@@ -8,14 +8,17 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry
 
 from dashboards.console.members import Actor
+from dashboards.console.order_desk import OrderDesk
+from dashboards.console.order_part import OrderPart
 from dashboards.console.orders import OrderHistory, PackOrder
 from dashboards.console.payments import PaymentRequest
 from dashboards.wechat_pay.part import WechatPay
 from dashboards.wechat_pay.settings import WechatPaySettings
 from metering.catalogue import DEFAULT
+from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.orders import BusinessOrders
 from phonemeter.business.owners import OwnerStore
-from tests.dashboards.console.parts import APPS, ServedConsole, served_console
+from tests.dashboards.console.parts import APPS, BILLING_START_MS, ServedConsole, served_console
 from tests.dashboards.wechat_pay.keys import APPID, KEY_ID, MCHID, SERIAL, key_files
 from tests.dashboards.wechat_pay.stand_in import PayStandIn, SentNotice, pay_stand_in, send
 
@@ -93,17 +96,21 @@ def pay_settings(directory: Path, base: str, **changes: object) -> WechatPaySett
 
 
 @asynccontextmanager
-async def open_shop(directory: Path, url: str = "") -> AsyncIterator[Shop]:
-    """A shop in the block."""
+async def open_shop(directory: Path, url: str = "", *, with_pages: bool = False) -> AsyncIterator[Shop]:
+    """A shop in the block, with the pages of orders if they are asked for."""
+    url = url or f"sqlite:///{directory}/business.sqlite"
     async with pay_stand_in() as (stand_in, base):
         wechat_pay = WechatPay(pay_settings(directory / "keys", base), CollectorRegistry())
         try:
-            async with served_console(
-                directory,
-                url=url,
-                providers=[wechat_pay.provider],
-                endpoints=lambda desk: [wechat_pay.endpoint(desk)],
-            ) as console:
-                yield Shop(console, wechat_pay, stand_in)
+            with BusinessDatabase(url) as database:
+                desk = OrderDesk(BusinessOrders(database), [wechat_pay.provider], DEFAULT, BILLING_START_MS)
+                async with served_console(
+                    directory,
+                    [OrderPart(desk, None)] if with_pages else [],
+                    url,
+                    [wechat_pay.provider],
+                    lambda desk: [wechat_pay.endpoint(desk)],
+                ) as console:
+                    yield Shop(console, wechat_pay, stand_in)
         finally:
             await wechat_pay.end()
