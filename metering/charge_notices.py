@@ -105,6 +105,14 @@ _REQUEST: Final[Mapping[SentenceLanguage, str]] = {
 }
 
 
+def notice_headline(terms: NoticeTerms, appid: str, capability: str, language: SentenceLanguage) -> str:
+    """The first line of a message: that it is a notice, app and capability."""
+    app = f"{terms.name} ({appid})" if terms.name else appid
+    component = COMPONENTS[language].get(capability, capability)
+    title = NOTICE_TITLES[language]
+    return f"【{title}】{app} {component}" if language == "zh" else f"[{title}] {app} {component}"
+
+
 def notice_lines(terms: NoticeTerms, capability: str, language: SentenceLanguage) -> tuple[str, ...]:
     """The lines of a notice, in the order of the platform's own; a name that is not known has none."""
     facts = (terms.name, COMPONENTS[language].get(capability, capability), *_figures(terms, language))

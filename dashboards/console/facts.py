@@ -10,6 +10,7 @@ from dashboards.console.members import Actor
 FactKind = Literal[
     "account.alerting_set",
     "account.agreement_set",
+    "account.charge_notice_requested",
     "account.registered",
     "account.routing_set",
     "pack.assigned",

@@ -20,15 +20,17 @@ Permission = Literal[
     "invoices",
     # Issue, refuse and void invoices.
     "invoice_decisions",
+    # Send charge notices to those whom routes of alerts reach.
+    "notices",
     # Invite members, change their roles, read the audit trail.
     "members",
 ]
 
 PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
-    "owner": frozenset({"view", "keys", "settings", "members", "buy", "invoices"}),
+    "owner": frozenset({"view", "keys", "settings", "notices", "members", "buy", "invoices"}),
     "finance": frozenset({"view", "buy", "invoices"}),
     "viewer": frozenset({"view"}),
-    "operator": frozenset({"view", "keys", "settings", "invoice_decisions", "payments"}),
+    "operator": frozenset({"view", "keys", "settings", "invoice_decisions", "payments", "notices"}),
 }
 
 ROLES: Final[tuple[Role, ...]] = tuple(PERMISSIONS)

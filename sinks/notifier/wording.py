@@ -13,7 +13,7 @@ import msgspec
 
 from metering.alert_severity import severity_of
 from metering.alerts import Alert
-from metering.charge_notices import NOTICE_TITLES, NoticeTerms, notice_lines, notice_summary
+from metering.charge_notices import NOTICE_TITLES, NoticeTerms, notice_headline, notice_lines, notice_summary
 from metering.printable_text import one_line, shorten
 from metering.times import SHANGHAI, from_ms, parse_time
 from sinks.notifier.routes import App, Language
@@ -190,10 +190,11 @@ def _notice_of(alert: Alert, app: App) -> NoticeTerms | None:
 def _headline(alert: Alert, app: App, language: Language) -> str:
     """An alert's first line: severity, or that it is a charge notice, app and capability."""
     notice = _notice_of(alert, app)
-    severity = SEVERITY[language][severity_of(alert)] if notice is None else NOTICE_TITLES[language]
+    if notice is not None:
+        return notice_headline(notice, alert.appid, alert.capability, language)
+    severity = SEVERITY[language][severity_of(alert)]
     capability = CAPABILITY[language].get(alert.capability, alert.capability)
-    shown = app.name if notice is None else notice.name
-    name = f"{shown} ({alert.appid})" if shown else alert.appid
+    name = f"{app.name} ({alert.appid})" if app.name else alert.appid
     return f"【{severity}】{name} {capability}" if language == "zh" else f"[{severity}] {name} {capability}"
 
 

@@ -33,6 +33,7 @@ DEEDS: Final[Mapping[str, str]] = {
     "guide_ticked": marked("ticked in the guide to buying at WeChat"),
     "guide_unticked": marked("unticked in the guide to buying at WeChat"),
     "guide_begun_again": marked("began the guide to buying at WeChat again for"),
+    "charge_notice_requested": marked("sent a charge notice about"),
     "pack_recorded": marked("recorded the pack"),
     "order_created": marked("created the order"),
     "order_paying": marked("accepted the terms and began to pay the order"),

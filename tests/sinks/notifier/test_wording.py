@@ -103,7 +103,7 @@ def test_a_level_at_which_nothing_is_left_says_so(level_percent: int) -> None:
 
 def test_a_charge_notice_reads_as_the_platforms_own() -> None:
     assert text_of(NOTICE, NAME, "zh").text() == (
-        "【能力收费通知】会员中心 (wxfb1f3d218d111092) 手机号快速验证\n"
+        "【能力收费通知】会员中心 (wxfb1f3d218d111092) 手机号快速验证组件\n"
         "小程序名称：会员中心\n"
         "能力名称：手机号快速验证组件\n"
         "最近用量：平均每月使用约在100次以内\n"
@@ -113,7 +113,7 @@ def test_a_charge_notice_reads_as_the_platforms_own() -> None:
         "编号：0-7-0 · 2026-10-17 18:05 上海时间"
     )
     english = text_of(NOTICE, App(), "en")
-    assert english.headline == "[Charge notice] wxfb1f3d218d111092 quick verification"
+    assert english.headline == "[Charge notice] wxfb1f3d218d111092 quick verification of phone numbers"
     assert english.lines[0] == "Capability: quick verification of phone numbers"
     assert severity_of(NOTICE) == "warning"
 
@@ -121,14 +121,14 @@ def test_a_charge_notice_reads_as_the_platforms_own() -> None:
 def test_the_name_in_a_charge_notice_is_the_one_that_was_previewed() -> None:
     named = alert(reason="charge_notice", details={**NOTICE.details, "name": "门店<点单>"})
     text = text_of(named, NAME, "zh", lambda text: text.replace("<", "＜"))
-    assert text.headline == "【能力收费通知】门店＜点单> (wxfb1f3d218d111092) 手机号快速验证"
+    assert text.headline == "【能力收费通知】门店＜点单> (wxfb1f3d218d111092) 手机号快速验证组件"
     assert text.lines[0] == "小程序名称：门店＜点单>"
 
 
 def test_a_charge_notice_among_other_alerts_is_told_in_a_line() -> None:
     text = text_of_all([alert(), NOTICE], [NAME, NAME], "zh", 2_000)
     assert text.lines[1] == (
-        "【能力收费通知】会员中心 (wxfb1f3d218d111092) 手机号快速验证\n"
+        "【能力收费通知】会员中心 (wxfb1f3d218d111092) 手机号快速验证组件\n"
         "平均每月使用约在100次以内，每次成功调用0.026元~0.03元，收费时间：2023-08-26 00:00（上海时间）"
         " · 0-7-0"
     )
