@@ -1,4 +1,4 @@
-"""The pages with figures, as a part of the console: overview, usage, buying and first run."""
+"""The pages with figures, as a part of the console: overview, usage, buying, charge notices, first run."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from dashboards.console.page_guard import ConsolePage
 from dashboards.console.pages import balance, first_run, overview, usage
 from dashboards.console.pages.buy import BuyPages
 from dashboards.console.pages.buying_guide import GuidePages
+from dashboards.console.pages.charge_notices import ChargeNoticePages
 from dashboards.http.pool import ReadPool
 
 
@@ -56,6 +57,7 @@ class FigurePages:
         self._balance = balance.BalancePage(self._reads, self._overviews, causes)
         self._buying = BuyPages(self._reads, self._overviews, desk, facts, has_guide=guide is not None)
         self._guide = None if guide is None else GuidePages(self._overviews, guide)
+        self._notices = ChargeNoticePages(self._reads, self._overviews, facts, desk.billing_start_ms)
         self._first_run = first_run.FirstRunPage(self._reads, keys, gateway)
 
     @property
@@ -71,6 +73,7 @@ class FigurePages:
             ConsolePage(f"{usage.PATH}/{{appid}}/balance", self._balance.show),
             *self._buying.pages,
             *([] if self._guide is None else self._guide.pages),
+            *self._notices.pages,
             ConsolePage(first_run.PATH, self._first_run.show),
             ConsolePage(f"{first_run.PATH}/state", self._first_run.state),
         ]

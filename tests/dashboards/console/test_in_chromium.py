@@ -34,6 +34,8 @@ PAGES: Final = (
     f"/buy/{APP}?capability=realtime",
     f"/buy/{APP}/guide",
     "/first-run",
+    "/notices",
+    f"/notices/{APP}",
     "/invoices",
     "/invoices/titles",
     "/keys",
@@ -321,6 +323,31 @@ async def test_the_guide_is_left_and_gone_on_with(browser: Browser, console: Ser
         await expect(page.locator("li[aria-current=step]")).to_have_id("step-sign_in")
         await page.click("text=Begin again, for the next purchase")
         await expect(page.locator("li.done")).to_have_count(0)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_charge_notice_is_previewed_changed_and_sent_by_the_keyboard(
+    browser: Browser, console: ServedConsole
+) -> None:
+    async with opened(browser, console, PHONE) as page:
+        await sign_in(page, email_of("owner"))
+        await page.goto("/notices")
+        await page.select_option("#app", label="Simulated app 1")
+        await page.focus("form[action='/notices'] button")
+        await page.keyboard.press("Enter")
+        preview = page.locator("#preview-zh")
+        await expect(preview).to_contain_text("每次成功调用0.026元~0.03元")
+        await page.fill("#price_min", "0.028")
+        await page.press("#price_min", "Enter")
+        await expect(preview).to_contain_text("小程序名称：Simulated app 1\n能力名称：手机号快速验证组件")
+        await expect(preview).to_contain_text("每次成功调用0.028元~0.03元")
+        await page.focus("text=发送通知")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("[role=status]")).to_have_text("通知已记录，即将发送。")
+        row = page.locator("tbody tr").first
+        await expect(row).to_contain_text("¥0.028–¥0.03")
+        await expect(row).to_contain_text("等待写入事件日志")
+        assert await barriers(page) == []
 
 
 @pytest.mark.asyncio(loop_scope="module")
