@@ -70,6 +70,7 @@ def console_pictures(appid: str) -> list[ConsolePicture]:
         "sign-in": "/sign-in",
         "overview": "/overview",
         "usage": f"/usage/{appid}?window=quarter",
+        "notice": f"/notices/{appid}",
         "first-run": "/first-run",
         "keys": "/keys",
     }
