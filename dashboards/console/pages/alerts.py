@@ -40,6 +40,7 @@ REASON_TITLES: Final[Mapping[str, str]] = {
     "refused": marked("WeChat refuses"),
     "minute_burn": marked("Unusual minute"),
     "client_burn": marked("Unusual user"),
+    "charge_notice": marked("Charge notice"),
 }
 STATE_TITLES: Final[Mapping[str, str]] = {"open": marked("stands"), "ended": marked("ended")}
 SEVERITY_TITLES: Final[Mapping[str, str]] = {
