@@ -124,7 +124,7 @@ async def shop(ledger: Ledger, tmp_path_factory: pytest.TempPathFactory) -> Asyn
     with BusinessDatabase(url) as database:
         desk = OrderDesk(BusinessOrders(database), [TestPayments()], DEFAULT, BILLING_START_MS)
         keys, facts = OwnerKeys(KeyStore(database)), BusinessFacts(database)
-        figures = FigurePages(pool, keys, desk, facts, BusinessGuide(database), "")
+        figures = FigurePages(pool, keys, desk, facts, "", guide=BusinessGuide(database))
         try:
             async with served_console(directory, [figures, OrderPart(desk, figures.reads)], url) as console:
                 yield PaidShop(console, ledger, desk, OrderWork(desk, figures.reads))
