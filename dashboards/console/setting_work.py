@@ -20,6 +20,9 @@ LOOK_S: Final = 0.25
 TAKES_HOLD_S: Final = 4.0
 """A setting usually is in the ledger within a second of being saved; nobody waits longer than this."""
 
+ARRIVES_MS: Final = 600_000
+"""Within ten minutes a setting that Kafka has is in the ledger."""
+
 REFUSED: Final = marked("The setting was not accepted. Check what was entered.")
 
 
@@ -47,10 +50,13 @@ class SettingWork:
         """The data of settings that the ledger does not have yet, the oldest first."""
         owner_id = visit.member.membership.owner_id
         newest = await asyncio.to_thread(self._facts.newest, owner_id, appid, kind)
+        # What Kafka has had for long, and the ledger has not, was not accepted.
+        expected_ms = time.time_ns() // 1_000_000 - ARRIVES_MS
         return [
             dict(one.fact.data)
             for one in reversed(newest)
-            if one.fact.time_ms is not None and (since_ms is None or one.fact.time_ms > since_ms)
+            if (at_ms := one.fact.time_ms or 0) > (since_ms or 0)
+            and (at_ms > expected_ms or not one.is_published)
         ]
 
     async def record(self, visit: Visit, kind: FactKind, appid: str, data: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from playwright.async_api import Browser, async_playwright
 from dashboards.console.application import application
 from dashboards.console.figures import FigurePages
 from dashboards.console.metrics import Metrics
+from dashboards.console.owner_settings import OwnerSettingPages
 from dashboards.console.passwords import Passwords
 from dashboards.console.service import all_pages
 from dashboards.console.sessions import PLAIN_COOKIE, new_token, token_digest
@@ -26,6 +27,7 @@ from dashboards.console.settings import ConsoleSettings
 from dashboards.http.pool import ReadPool
 from http_service.http_server import served
 from metering.ledger import Entry
+from phonemeter.business.console_alerts import ConsoleAlerts
 from phonemeter.business.console_records import console_records
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.members import MemberRegister
@@ -46,6 +48,23 @@ NAMES: Final = (
 OWNER: Final = "海岸餐饮集团"
 MEMBER: Final = "chen@coast.example"
 ANSWER_S: Final = 60.0
+ROUTES: Final = """
+[routes.shop-managers]
+channel = "wecom"
+url = "file:wecom"
+severities = ["urgent"]
+quiet = { from = "22:00", to = "08:00" }
+
+[routes.buyer]
+channel = "email"
+url = "file:mail"
+digest = { every = "day", at = "09:00" }
+"""
+SECRETS: Final = {
+    "wecom": "wecombot://0123456789abcdef",
+    "mail": "mailtos://user:password@mail.example?to=buyer@coast.example&from=alerts@coast.example",
+}
+"""Addresses of nobody: nothing is sent while pictures are drawn."""
 
 
 class ConsolePicture(NamedTuple):
@@ -71,6 +90,8 @@ def console_pictures(appid: str) -> list[ConsolePicture]:
         "overview": "/overview",
         "usage": f"/usage/{appid}?window=quarter",
         "notice": f"/notices/{appid}",
+        "member-card": f"/member-card/{appid}",
+        "alerts": "/alerts?state=open",
         "first-run": "/first-run",
         "keys": "/keys",
     }
@@ -135,12 +156,18 @@ async def _console(url: str, directory: Path, apps: Sequence[str]) -> AsyncItera
         records.sessions.begin(str(member_id), token_digest(token))
         pool = ReadPool(partial(ReadOnlyConnection, url, ANSWER_S), 4, 100, ANSWER_S)
         metrics = Metrics()
+        for name, text in (("routes.toml", ROUTES), *SECRETS.items()):
+            (directory / name).write_text(text, encoding="utf-8")
+        alerts = ConsoleAlerts(database, settings.kafka, directory / "routes.toml", ANSWER_S)
         pages = all_pages(
             chosen, records, metrics, Passwords(hasher),
-            [FigurePages(
-                pool, records.keys, records.orders, records.facts,
-                "https://events.coast.example", guide=records.guide,
-            )],
+            [
+                FigurePages(
+                    pool, records.keys, records.orders, records.facts,
+                    "https://events.coast.example", guide=records.guide,
+                ),
+                OwnerSettingPages(pool, records.facts, alerts, settings.rules()),
+            ],
         )  # fmt: skip
         try:
             web = application(chosen, records.sessions, metrics, pages)
