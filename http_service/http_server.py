@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from http_service.direct_answers import DirectAnswer
 from http_service.errors import ServicePortError
 from http_service.http_connection import BoundedConnection
+from http_service.server_end import TellsItsEnd
 
 KEEP_ALIVE_S: Final = 75
 """Time for which a connection may rest: longer than the 60 s of usual proxies, which must close it first."""
@@ -65,12 +66,14 @@ async def served(
         "timeout_keep_alive": KEEP_ALIVE_S,
         "timeout_graceful_shutdown": END_S,
     }
-    server = _Server(uvicorn.Config(application, **options))
+    ending = asyncio.Event()
+    server = _Server(uvicorn.Config(TellsItsEnd(application, ending), **options))
     serving = asyncio.create_task(server.serve([listener]))
     try:
         await server.listening.wait()
         yield
     finally:
+        ending.set()
         server.should_exit = True
         with suppress(asyncio.CancelledError):
             await serving

@@ -13,6 +13,7 @@ from dashboards.console.ledger_changes import LedgerChanges
 from dashboards.console.live_seats import LiveSeats, NoSeatError
 from dashboards.console.problems import ConsoleProblem
 from dashboards.console.visit import Visit
+from http_service.server_end import ending_of
 
 HEARTBEAT_S: Final = 15.0
 """Pause after which the session is looked at, and a comment sent: proxies close a silent connection."""
@@ -26,8 +27,13 @@ SAME_S: Final = 60.0
 SEND_S: Final = 30.0
 """Time for a browser to take what was sent; then its connection is given up."""
 
+LAST_S: Final = 0.5
+"""Time for a browser to take that the stream is over, when the server is to end."""
+
 AGAIN_MS: Final = 5_000
 """Pause after which a browser comes back when the connection has ended."""
+
+_LAST: Final = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 class LiveContent(NamedTuple):
@@ -100,25 +106,31 @@ class _EventStream(Response):
         del self.headers["content-length"]
         self._holding = holding
         self._events = events
+        self._has_begun = False
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the browser is gone or does not take any more, or the stream ends."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the browser is gone or does not take any more, or the stream or the server ends."""
         with self._holding:
             sending = asyncio.create_task(self._send(send))
-            leaving = asyncio.create_task(_gone(receive))
+            others = (asyncio.create_task(_gone(receive)), asyncio.create_task(ending_of(scope).wait()))
             try:
-                await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((sending, *others), return_when=asyncio.FIRST_COMPLETED)
             finally:
-                leaving.cancel()
-                if not sending.done():
-                    sending.cancel()
-                await asyncio.gather(sending, leaving, return_exceptions=True)
+                for one in (sending, *others):
+                    one.cancel()
+                await asyncio.gather(sending, *others, return_exceptions=True)
+            if ending_of(scope).is_set() and sending.cancelled() and self._has_begun:
+                # A browser that takes nothing is not waited for.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_S):
+                        await send(_LAST)
             if not sending.cancelled() and (error := sending.exception()) is not None:
                 raise error
 
     async def _send(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         await send(start)
+        self._has_begun = True
         async with aclosing(self._events) as events:  # type: ignore[type-var] # a generator, as all that is given
             async for event in events:
                 try:
@@ -126,7 +138,7 @@ class _EventStream(Response):
                         await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
                 except TimeoutError:
                     return
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send(_LAST)
 
 
 async def _gone(receive: Receive) -> None:

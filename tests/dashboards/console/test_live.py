@@ -1,8 +1,11 @@
 """Live pages: what the ledger gets is sent at once to who looks on and may see it, and to nobody else."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
@@ -10,15 +13,18 @@ import pytest_asyncio
 from starlette.types import Message
 
 from dashboards.console import live_streams
+from dashboards.console.figures import FigurePages
 from dashboards.console.ledger_changes import WatchedApps
 from dashboards.console.live_seats import SEATS_A_MEMBER, LiveSeats, NoSeatError
 from dashboards.console.sessions import PLAIN_COOKIE, token_digest
+from dashboards.http.pool import ReadPool
 from metering.ledger import Entry
 from metering.times import DAY_MS
 from phonemeter.business.sessions import BusinessSessions
 from tests.dashboards.conftest import Ledger
 from tests.dashboards.console.figures import console_with_figures
-from tests.dashboards.console.parts import OTHER_APP, Browser, ServedConsole, email_of
+from tests.dashboards.console.parts import OTHER_APP, Browser, ServedConsole, email_of, served_console
+from tests.dashboards.console.test_overviews import ScriptedLedger
 from tools.pictures.half_year import DAYS, START_MS
 from tools.pictures.half_year_engine import store_entries
 
@@ -225,6 +231,25 @@ async def test_a_browser_that_takes_nothing_is_given_up_and_no_further_content_i
         await asyncio.wait_for(stream({"type": "http"}, receive, send), WAIT_S)
     assert made == [0]
     assert seats.taken == 0
+
+
+async def test_a_console_that_is_to_end_does_not_wait_for_streams_nor_complain_of_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = ScriptedLedger()
+    pool = ReadPool(lambda: ledger, 2, 50, WAIT_S)
+    part = FigurePages(pool, Mock(), Mock(), Mock(), gateway="https://events.example")
+    working = asyncio.create_task(part.run())
+    async with AsyncExitStack() as browsing:
+        async with served_console(tmp_path, [part]) as served:
+            browser = await browsing.enter_async_context(served.browser(email_of("owner")))
+            stream = await browsing.enter_async_context(opened(browser, "/overview/live?lines=8"))
+            assert await stream.reply.content.readline() == b"retry: 5000\n"
+        with suppress(aiohttp.ClientPayloadError):
+            await stream.end()
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_a_look_at_a_session_does_not_keep_it_open(
