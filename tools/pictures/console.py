@@ -92,6 +92,7 @@ def console_pictures(appid: str) -> list[ConsolePicture]:
         "notice": f"/notices/{appid}",
         "member-card": f"/member-card/{appid}",
         "alerts": "/alerts?state=open",
+        "balance": f"/usage/{appid}/balance?window=quarter",
         "first-run": "/first-run",
         "keys": "/keys",
     }
