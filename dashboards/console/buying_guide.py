@@ -72,8 +72,8 @@ GUIDE_STEPS: Final = (
         "record",
         marked("See the pack here"),
         marked(
-            "Where phonemeter reads WeChat's own figures, the pack appears within minutes. Elsewhere record "
-            "it on the page Buy."
+            "Where WeChat's own figures are read, the pack appears within minutes. Elsewhere record it on "
+            "the page Buy."
         ),
     ),
 )

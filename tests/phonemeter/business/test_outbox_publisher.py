@@ -1,6 +1,7 @@
 """The outbox's publisher with the real broker and the real stack: order, kills, a Kafka that is away."""
 
 import asyncio
+import contextlib
 import secrets
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from phonemeter.business.owners import OwnerStore
 from phonemeter.stack.stack import Stack
 from producers.client import EventProducer
 from producers.clock import wall_clock_ms
+from producers.errors import DeliveryError
 from producers.settings import ProducerSettings
 from sinks.connection import connect, rows
 from tests.conftest import RunningKafka
@@ -124,13 +126,18 @@ async def test_a_kafka_that_is_away_is_told_and_loses_nothing(
     settings = ProducerSettings(kafka=away, producer_delivery_timeout_s=1)
     publisher = OutboxPublisher(Outbox(database), settings, registry)
     producer = EventProducer(settings)
-    await publisher.publish_waiting(producer)
-    (trouble,) = publisher.troubles()
-    assert "2 fact(s) of the console wait for Kafka since" in trouble
-    assert away in trouble
-    assert registry.get_sample_value("phonemeter_console_outbox_waiting") == 2
-    # The app waits for its pause, and its second fact behind the first.
-    await publisher.publish_waiting(producer)
+    try:
+        await publisher.publish_waiting(producer)
+        (trouble,) = publisher.troubles()
+        assert "2 fact(s) of the console wait for Kafka since" in trouble
+        assert away in trouble
+        assert registry.get_sample_value("phonemeter_console_outbox_waiting") == 2
+        # The app waits for its pause, and its second fact behind the first.
+        await publisher.publish_waiting(producer)
+    finally:
+        # Its thread would go on looking for Kafka beside the tests that come next.
+        with contextlib.suppress(DeliveryError):
+            producer.close(timeout_s=0)
     failed = registry.get_sample_value("phonemeter_console_outbox_attempts_total", {"outcome": "failed"})
     assert failed == 1
     assert Outbox(database).backlog().count == 2

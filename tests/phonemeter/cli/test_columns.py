@@ -161,7 +161,7 @@ def test_json_is_as_the_page_lists_it_and_every_moment_is_iso_8601_with_a_zone(
         "NEW": "wx00000000000000ff",
     }
     page = listed()
-    assert len(page) == 22
+    assert len(page) == 25
     moments = 0
     for command, fields in page.items():
         arguments = [places.get(word, word) for word in command.split()]
