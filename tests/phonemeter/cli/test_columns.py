@@ -11,8 +11,13 @@ import pytest
 from kafka import KafkaProducer
 from rich.cells import cell_len
 
+from dashboards.console.members import Actor
+from metering.catalogue import DEFAULT
 from metering.placement import partition_of
 from metering.topics import EVENTS
+from phonemeter.business.database import BusinessDatabase
+from phonemeter.business.orders import BusinessOrders
+from phonemeter.business.owners import OwnerStore
 from phonemeter.cli.program import COMMANDS
 from phonemeter.stack.stack import Stack
 from producers.events import event_id
@@ -49,6 +54,10 @@ class Fleet:
         producer.flush()
         producer.close()
         settled(stack.settings)
+        with BusinessDatabase(stack.settings.business_url) as database:
+            owner_id = OwnerStore(database).add(f"owner of {self.app}", [self.app])
+            actor = Actor("li@columns.example", owner_id)
+            self.order = BusinessOrders(database).create(actor, self.app, DEFAULT[0], "columns").order_id
 
     def _values(self) -> Iterator[bytes]:
         name = {"name": "静安寺会员中心与其他门店的小程序", "entity_type": "company"}
@@ -159,6 +168,7 @@ def test_json_is_as_the_page_lists_it_and_every_moment_is_iso_8601_with_a_zone(
         "FILE": str(fleet.events),
         "OLD": fleet.app,
         "NEW": "wx00000000000000ff",
+        "ORDER": fleet.order,
     }
     page = listed()
     assert len(page) == 25
