@@ -271,7 +271,7 @@ class _Projector:
         return missing
 
     def active(self, time_ms: int) -> int:
-        """What the packs hold that are active then."""
+        """The calls of the packs that are active then."""
         return sum(
             self.left[pack.pack_id]
             for pack in self.packs

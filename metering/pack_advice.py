@@ -94,7 +94,7 @@ class Holding(NamedTuple):
         return Holding(paces, self.trial, self.packs)
 
     def projected(self, capability: str, now_ms: int) -> Projection:
-        """What becomes of one of the capabilities."""
+        """The projection of one of the capabilities."""
         return project(self.paces, self.trial, self.packs, now_ms)[capability]
 
 

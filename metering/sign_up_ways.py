@@ -50,7 +50,7 @@ class WayNote(NamedTuple):
 
 
 class WayOutcome(NamedTuple):
-    """What a way would have made of the sign-ups.
+    """The sign-ups as a way would have made them.
 
     Attributes:
         mode: the way.

@@ -1,4 +1,4 @@
-"""What owners do about alerts: see where they go, try a route, acknowledge one."""
+"""The desk for alerts: owners see where they go, try a route, acknowledge one."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -54,7 +54,7 @@ class RouteTest(NamedTuple):
 
 
 class AlertAcknowledgement(NamedTuple):
-    """Who takes care of an alert, and since when."""
+    """The member who takes care of an alert, and the time of saying so."""
 
     who: str
     at_ms: int

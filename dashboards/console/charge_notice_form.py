@@ -32,7 +32,7 @@ _MINUTE: Final = "%Y-%m-%dT%H:%M"
 
 
 class NoticePrices(NamedTuple):
-    """What a person decides of a notice, as it was typed in."""
+    """The fields of a notice that a person decides, as they were typed in."""
 
     price_min_micro_yuan: int
     price_max_micro_yuan: int
@@ -53,7 +53,7 @@ def usual_fields(capability: Capability, charged_from_ms: int) -> dict[NoticeFie
 
 
 def read_prices(fields: Mapping[NoticeField, str]) -> NoticePrices | NoticeField:
-    """What the fields say, or the first that is wrong."""
+    """The meaning of the fields, or the first that is wrong."""
     least, most = _micro_yuan(fields["price_min"]), _micro_yuan(fields["price_max"])
     charged_from_ms = _moment_ms(fields["charged_from"])
     if least is None:

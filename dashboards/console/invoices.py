@@ -112,7 +112,7 @@ class Invoice(Struct, frozen=True):
 
     @property
     def must_be_voided(self) -> bool:
-        """Whether an order was refunded after the invoice had been issued."""
+        """True if an order was refunded after the invoice had been issued."""
         return self.state == "issued" and any(one.is_refunded for one in self.orders)
 
 
@@ -137,7 +137,7 @@ class ListedInvoice(Struct, frozen=True):
 
     @property
     def must_be_voided(self) -> bool:
-        """Whether an order was refunded after the invoice had been issued."""
+        """True if an order was refunded after the invoice had been issued."""
         return self.state == "issued" and self.refunded > 0
 
 

@@ -37,7 +37,7 @@ _LAST: Final = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 class LiveContent(NamedTuple):
-    """What a page shows, empty for nothing, and how many lines of the ledger it has at least."""
+    """The content of a page, empty for nothing, and the lines of the ledger that it has at least."""
 
     text: str
     lines: int

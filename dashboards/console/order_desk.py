@@ -134,7 +134,7 @@ class OrderDesk:
 
 
 def description_of(order: PackOrder) -> str:
-    """What an order buys, as WeChat's own orders name it."""
+    """The goods of an order, as WeChat's own orders name them."""
     return f"{WORDINGS['zh'].text(CAPABILITY_NAMES[order.capability])}-{order.calls}次"
 
 

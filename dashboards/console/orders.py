@@ -138,7 +138,7 @@ class PackOrder(Struct, frozen=True):
         return self.state in {"created", "paying"}
 
     def starts_at_ms(self, at_ms: int, billing_start_ms: int) -> int:
-        """When its pack takes effect if it is paid at a time: not before billing starts (rule 6)."""
+        """The start of its pack if it is paid at a time: not before billing starts (rule 6)."""
         return max(at_ms if self.paid_at_ms is None else self.paid_at_ms, billing_start_ms)
 
 

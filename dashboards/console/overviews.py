@@ -42,7 +42,7 @@ class Overview(NamedTuple):
 
 
 class _Facts(NamedTuple):
-    """What overviews are made of: of some apps, or of all."""
+    """The facts that overviews are made of: of some apps, or of all."""
 
     clock: ClockReading
     apps: Mapping[str, AppOutlook]

@@ -32,7 +32,7 @@ TROUBLE_MS: Final = 5 * MINUTE_MS
 
 
 class _Turn:
-    """When something is asked next: after pauses that double."""
+    """The time at which something is asked next: after pauses that double."""
 
     def __init__(self, now_ms: int) -> None:
         self.since_ms = now_ms

@@ -28,7 +28,7 @@ ReturnState = Literal[
 ]
 
 StoredReturn = ReturnState | Literal["open"]
-"""How far the return of a payment is; `open` until the provider was asked."""
+"""The state of the return of a payment; `open` until the provider was asked."""
 
 
 class PaymentRequest(Struct, frozen=True):

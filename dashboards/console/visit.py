@@ -98,7 +98,7 @@ class Visit:
         return HTMLResponse(rendered(template, self.language, {**self._common(), **(values or {})}), status)
 
     def content(self, template: str, values: Mapping[str, Any]) -> str:
-        """What such a page has within its frame."""
+        """The content of such a page within its frame."""
         return rendered(template, self.language, {**self._common(), **values, "frame": "content.html"})
 
     async def goes_on(self) -> bool:

@@ -16,7 +16,7 @@ LIMIT 1
 
 
 class RefundAnswer(Struct, frozen=True):
-    """What became of a request: `refusal` is a reason of rule 10, or empty if the pack was given back."""
+    """The outcome of a request: `refusal` is a reason of rule 10, or empty if the pack was given back."""
 
     refusal: str
 

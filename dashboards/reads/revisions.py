@@ -79,7 +79,7 @@ class Revision(NamedTuple):
 
     @property
     def calls(self) -> int:
-        """How many calls were moved."""
+        """The number of calls that were moved."""
         return sum(move.calls for move in self.moves if move.calls > 0)
 
 

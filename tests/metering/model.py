@@ -55,7 +55,7 @@ class Model:
         self.seen: list[tuple[str, str, int]] = []
         """Apps, ids and times, of which the first `forgotten` are forgotten."""
         self.seen_at: dict[tuple[str, str], int] = {}
-        """Where in `seen` an app's id stands last."""
+        """The last place of an app's id in `seen`."""
         self.forgotten = 0
         self.tick_ms = 0
         self.arrived = 0

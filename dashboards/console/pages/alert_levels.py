@@ -145,5 +145,5 @@ def _fields(thresholds: AlertThresholds) -> dict[str, str]:
 
 
 def _entered(visit: Visit) -> dict[str, str]:
-    """What was entered, so that nobody types it again."""
+    """The entries, so that nobody types them again."""
     return {name: long_value(visit, name) for name in (*LISTS, *NUMBERS, "shown")}

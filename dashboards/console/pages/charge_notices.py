@@ -68,7 +68,7 @@ DELIVERY_STATES: Final[Mapping[str, str]] = {
 
 
 class NoticeFigures(NamedTuple):
-    """What a notice about an app rests on: its registration, None without an event; the bound of its use."""
+    """The base of a notice about an app: its registration, None without an event; the bound of its use."""
 
     app: AppSummary | None
     bound: int

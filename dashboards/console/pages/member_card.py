@@ -182,6 +182,6 @@ def _fields(policy: RoutingPolicy) -> dict[str, str]:
 
 
 def _entered(visit: Visit) -> dict[str, str]:
-    """What was entered, so that nobody types it again."""
+    """The entries, so that nobody types them again."""
     names = _fields(DEFAULT_POLICY)
     return {name: long_value(visit, name) for name in names}

@@ -87,7 +87,7 @@ class OverviewPage:
 
 
 def _values(visit: Visit, overview: Overview) -> dict[str, Any]:
-    """What the page shows of an overview, searched and sorted as asked."""
+    """The part of an overview that the page shows, searched and sorted as asked."""
     asked = _asked(visit)
     found = sorted_rows(matching_rows(overview.rows, asked.search), asked.sort, descending=asked.descending)
     pages = max(1, -(-len(found) // ROWS_A_PAGE))

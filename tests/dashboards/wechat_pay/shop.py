@@ -68,7 +68,7 @@ class Shop(NamedTuple):
         return await send(f"{self.console.base}{NOTIFY}", notice, **headers)
 
     def notices(self) -> dict[str, float]:
-        """How many notices had which outcome."""
+        """The number of notices by outcome."""
         return {
             sample.labels["outcome"]: sample.value
             for family in self.wechat_pay.metrics.notices.collect()

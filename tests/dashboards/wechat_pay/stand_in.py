@@ -188,7 +188,7 @@ class PayStandIn:
         return handle
 
     def _refused(self, request: web.Request, body: bytes) -> str | None:
-        """What is wrong with the signature of a request."""
+        """The fault of a request's signature."""
         scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
         given = dict(re.findall(r'(\w+)="([^"]*)"', rest))
         if scheme != SCHEME or set(given) != {"mchid", "nonce_str", "signature", "timestamp", "serial_no"}:
@@ -299,7 +299,7 @@ class PayStandIn:
 
 
 def _wrong(asked: dict[str, Any]) -> str | None:
-    """What is wrong with a request to begin."""
+    """The fault of a request to begin."""
     fields = {"appid", "mchid", "description", "out_trade_no", "time_expire", "notify_url", "amount"}
     if not isinstance(asked, dict) or not fields >= set(asked) >= fields - {"time_expire"}:
         return "参数缺失"

@@ -39,7 +39,7 @@ class Connected(NamedTuple):
     metrics: WechatPayMetrics
 
     def outcomes(self, name: str) -> dict[str, float]:
-        """How many requests of a name had which outcome."""
+        """The number of requests of a name by outcome."""
         return {
             sample.labels["outcome"]: sample.value
             for family in self.metrics.requests.collect()

@@ -1,4 +1,4 @@
-"""What WeChat Pay signs and encrypts: what is believed, and what is refused for which reason."""
+"""The signatures and ciphers of WeChat Pay: each that is believed, and each refusal with its reason."""
 
 import json
 import time
