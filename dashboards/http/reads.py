@@ -19,7 +19,7 @@ from dashboards.http.tags import Standing, is_known, read_standing, tag_of, writ
 from dashboards.reads.apps import read_apps
 from dashboards.reads.asking import Ask
 from dashboards.reads.clock import read_clock
-from dashboards.reads.outlook import read_outlook
+from dashboards.reads.outlooks import read_outlooks
 from metering.http_endpoints import app_not_found
 from metering.times import format_time
 
@@ -157,7 +157,7 @@ def _apps(ask: Ask, question: Question) -> Answered:
 
 
 def _app(ask: Ask, question: Question) -> Answered:
-    found = read_outlook(ask, question.appid)
+    found = read_outlooks(ask, (question.appid,))
     if not found.apps:
         raise NothingFoundError(app_not_found(question.appid))
     (app,) = found.apps
