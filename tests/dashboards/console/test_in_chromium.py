@@ -11,15 +11,16 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from metering.ledger import Entry
 from metering.times import DAY_MS
 from tests.dashboards.conftest import Ledger
+from tests.dashboards.console.browsing import started_browser
 from tests.dashboards.console.figures import console_with_figures
 from tests.dashboards.console.parts import OTHER_APP, PASSWORD, ServedConsole, email_of
 from tests.real_parts import starts_real_parts
-from tools import axe, chromium
+from tools import axe
 from tools.pictures.half_year import DAYS, START_MS
 from tools.pictures.half_year_engine import store_entries
 
@@ -58,13 +59,8 @@ expect.set_options(timeout=WAIT_MS)
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 @starts_real_parts
 async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        # The sandbox needs what containers do not allow; only our own pages are opened.
-        started = await playwright.chromium.launch(
-            executable_path=chromium.program(), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+    async with started_browser() as started:
         yield started
-        await started.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -8,14 +8,14 @@ from typing import Final
 import pypdfium2
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ViewportSize, async_playwright, expect
+from playwright.async_api import Browser, ViewportSize, expect
 
 from metering.times import parse_time
+from tests.dashboards.console.browsing import started_browser
 from tests.dashboards.console.paid_orders import paid_order, refund
 from tests.dashboards.console.parts import ServedConsole, email_of, served_console
 from tests.dashboards.console.test_in_chromium import DESKTOP, PHONE, barriers, opened, sign_in
 from tests.real_parts import starts_real_parts
-from tools import chromium
 
 COMPANY: Final = "深圳市腾讯计算机系统有限公司"
 CODE: Final = "9144030071526726XG"
@@ -26,13 +26,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 @starts_real_parts
 async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        # The sandbox needs what containers do not allow; only our own pages are opened.
-        started = await playwright.chromium.launch(
-            executable_path=chromium.program(), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+    async with started_browser() as started:
         yield started
-        await started.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

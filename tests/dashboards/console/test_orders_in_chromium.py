@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from dashboards.console.figures import FigurePages
 from dashboards.console.order_desk import OrderDesk
@@ -30,10 +30,10 @@ from phonemeter.business.outbox import Outbox
 from phonemeter.business.owners import OwnerStore
 from phonemeter.reads.connection import ReadOnlyConnection
 from tests.dashboards.conftest import Ledger
+from tests.dashboards.console.browsing import started_browser
 from tests.dashboards.console.parts import APPS, ServedConsole, email_of, served_console
 from tests.dashboards.console.test_in_chromium import DESKTOP, PHONE, WAIT_MS, barriers, opened, sign_in
 from tests.real_parts import starts_real_parts
-from tools import chromium
 from tools.pictures.half_year_engine import store_entries
 
 BILLING_START_MS: Final = 4_000_000_000_000
@@ -107,13 +107,8 @@ class PaidShop(NamedTuple):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 @starts_real_parts
 async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        # The sandbox needs what containers do not allow; only our own pages are opened.
-        started = await playwright.chromium.launch(
-            executable_path=chromium.program(), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+    async with started_browser() as started:
         yield started
-        await started.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

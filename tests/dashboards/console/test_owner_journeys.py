@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from dashboards.console.sessions import token_digest
 from metering.times import SHANGHAI, to_ms
@@ -18,6 +18,7 @@ from phonemeter.business.members import MemberRegister
 from phonemeter.business.owners import OwnerStore
 from phonemeter.business.sessions import BusinessSessions
 from phonemeter.stack.stack import Stack
+from tests.dashboards.console.browsing import started_browser
 from tests.dashboards.console.parts import HASHER, PASSWORD
 from tests.dashboards.console.test_in_chromium import DESKTOP, PHONE, WAIT_MS, barriers
 from tests.metering.building import text_of
@@ -25,7 +26,6 @@ from tests.producers.gateway.parts import tap
 from tests.real_parts import starts_real_parts
 from tests.sinks.balances.test_gateway_routing import BackEnd
 from tests.waiting import WITHIN_S
-from tools import chromium
 
 
 class Journey(NamedTuple):
@@ -58,13 +58,8 @@ class Journey(NamedTuple):
 @pytest_asyncio.fixture
 @starts_real_parts
 async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        # The sandbox needs what containers do not allow; only our own pages are opened.
-        started = await playwright.chromium.launch(
-            executable_path=chromium.program(), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+    async with started_browser() as started:
         yield started
-        await started.close()
 
 
 @pytest_asyncio.fixture

@@ -8,26 +8,21 @@ import pytest
 import pytest_asyncio
 import zxingcpp
 from PIL import Image
-from playwright.async_api import Browser, ViewportSize, async_playwright, expect
+from playwright.async_api import Browser, ViewportSize, expect
 
 from metering.catalogue import DEFAULT
+from tests.dashboards.console.browsing import started_browser
 from tests.dashboards.console.parts import APPS, email_of
 from tests.dashboards.console.test_in_chromium import DESKTOP, PHONE, barriers, opened, sign_in
 from tests.dashboards.wechat_pay.shop import open_shop
 from tests.real_parts import starts_real_parts
-from tools import chromium
 
 
 @pytest_asyncio.fixture
 @starts_real_parts
 async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        # The sandbox needs what containers do not allow; only our own pages are opened.
-        started = await playwright.chromium.launch(
-            executable_path=chromium.program(), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+    async with started_browser() as started:
         yield started
-        await started.close()
 
 
 @pytest.mark.parametrize(
