@@ -1,1 +1,1 @@
-"""Shared parts of services that answer over HTTP: server and limits, log, health pages, run and end."""
+"""Shared parts of services that speak HTTP: server and limits, log, health pages, run and end, exchanges."""

@@ -1,6 +1,5 @@
 """Requests to WeChat Pay: signed, answered in time and size, and believed only if the answer is signed."""
 
-import asyncio
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,6 +15,7 @@ from dashboards.wechat_pay.answers import NativeOffer, Refund, Transaction, deco
 from dashboards.wechat_pay.errors import NoticeRefusedError, WechatPayError
 from dashboards.wechat_pay.metrics import WechatPayMetrics
 from dashboards.wechat_pay.signatures import MerchantSigner, PlatformKeys
+from http_service.exchange import Exchanged, NoAnswerError, exchange
 
 PAY_ANSWER_BYTES_MAX: Final = 262_144
 PAY_WORDS_CHARS_MAX: Final = 160
@@ -174,43 +174,31 @@ class WechatPayClient:
             refusal.code[:64],
         )
 
-    async def _exchange(self, method: str, target: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    async def _exchange(self, method: str, target: str, body: bytes) -> Exchanged:
         try:
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._opened().request(
-                    method,
-                    f"{self._base}{target}",
-                    data=body or None,
-                    headers={
-                        "authorization": self._signer.authorization(method, target, body),
-                        "accept": "application/json",
-                        "content-type": "application/json",
-                        "user-agent": PAY_USER_AGENT,
-                        **self._serial,
-                    },
-                    allow_redirects=False,
-                ) as response,
-            ):
-                content = await response.content.read(PAY_ANSWER_BYTES_MAX + 1)
-                while len(content) <= PAY_ANSWER_BYTES_MAX and (more := await response.content.read(65_536)):
-                    content += more
-        except TimeoutError:
-            raise WechatPayError(
-                "unreachable", f"{self._host} did not answer within {self._timeout_s:g} s."
-            ) from None
-        except aiohttp.ClientConnectorError as error:
-            why = error.os_error.strerror or "refused"
-            raise WechatPayError("unreachable", f"{self._host} can't be reached ({why}).") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise WechatPayError(
-                "unreachable", f"The exchange with {self._host} failed ({type(error).__name__})."
-            ) from None
-        if len(content) > PAY_ANSWER_BYTES_MAX:
+            answer = await exchange(
+                self._opened(),
+                method,
+                f"{self._base}{target}",
+                self._host,
+                self._timeout_s,
+                PAY_ANSWER_BYTES_MAX,
+                data=body or None,
+                headers={
+                    "authorization": self._signer.authorization(method, target, body),
+                    "accept": "application/json",
+                    "content-type": "application/json",
+                    "user-agent": PAY_USER_AGENT,
+                    **self._serial,
+                },
+            )
+        except NoAnswerError as error:
+            raise WechatPayError("unreachable", str(error)) from None
+        if len(answer.content) > PAY_ANSWER_BYTES_MAX:
             raise WechatPayError(
                 "unreachable", f"{self._host} answered more than {PAY_ANSWER_BYTES_MAX:,} bytes."
             )
-        return response.status, response.headers, content
+        return answer
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -1,6 +1,5 @@
 """Requests to WeChat, with limits of time and size; no message of an error has a token or a secret."""
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -12,6 +11,7 @@ import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
+from http_service.exchange import NoAnswerError, exchange
 from producers.wechat.answers import A, decode_answer
 from producers.wechat.errors import Trouble, WechatError
 from producers.wechat.metrics import Metrics
@@ -117,37 +117,24 @@ class WechatApi:
         self, endpoint: Endpoint, query: Mapping[str, str], body: Mapping[str, object] | None
     ) -> bytes:
         try:
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._session.request(
-                    "GET" if body is None else "POST",
-                    f"{self._base}{_PATHS[endpoint]}",
-                    params=query,
-                    data=None if body is None else msgspec.json.encode(body),
-                    headers={"user-agent": USER_AGENT, "content-type": "application/json"},
-                    allow_redirects=False,
-                ) as response,
-            ):
-                content = await response.content.read(ANSWER_BYTES_MAX + 1)
-                while len(content) <= ANSWER_BYTES_MAX and (more := await response.content.read(65_536)):
-                    content += more
-        except TimeoutError:
-            raise WechatError(
-                "unreachable", f"{self._host} did not answer within {self._timeout_s:g} s."
-            ) from None
-        except aiohttp.ClientConnectorError as error:
-            why = error.os_error.strerror or "refused"
-            raise WechatError("unreachable", f"{self._host} can't be reached ({why}).") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # The message of some of them repeats the URL, which has the token.
-            raise WechatError(
-                "unreachable", f"The exchange with {self._host} failed ({type(error).__name__})."
-            ) from None
-        if response.status != HTTPStatus.OK:
-            raise WechatError("unreachable", f"{self._host} answered with status {response.status}.")
-        if len(content) > ANSWER_BYTES_MAX:
+            answer = await exchange(
+                self._session,
+                "GET" if body is None else "POST",
+                f"{self._base}{_PATHS[endpoint]}",
+                self._host,
+                self._timeout_s,
+                ANSWER_BYTES_MAX,
+                params=query,
+                data=None if body is None else msgspec.json.encode(body),
+                headers={"user-agent": USER_AGENT, "content-type": "application/json"},
+            )
+        except NoAnswerError as error:
+            raise WechatError("unreachable", str(error)) from None
+        if answer.status != HTTPStatus.OK:
+            raise WechatError("unreachable", f"{self._host} answered with status {answer.status}.")
+        if len(answer.content) > ANSWER_BYTES_MAX:
             raise WechatError("unreachable", f"{self._host} answered more than {ANSWER_BYTES_MAX:,} bytes.")
-        return content
+        return answer.content
 
     @property
     def _host(self) -> str:
