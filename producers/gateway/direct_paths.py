@@ -16,6 +16,7 @@ from starlette.types import Scope
 from http_service.request_log import HEADER_NAME, RequestRecords
 from metering.http_endpoints import Endpoint
 from producers.gateway.guard import APP, Guard, response_of
+from producers.gateway.key_ring import UnknownKeyProblem
 
 Refusing = Callable[[Request, Exception], Response]
 
@@ -64,7 +65,7 @@ class DirectPaths:
                     return self._answer(one.endpoint, appid, scope)
         return None
 
-    def _answer(self, endpoint: Endpoint, appid: str, scope: Scope) -> Response:
+    def _answer(self, endpoint: Endpoint, appid: str, scope: Scope) -> Response | None:
         began_s = time.monotonic()
         request_id = self._records.begin(scope)
         scope["path_params"] = {APP: appid}
@@ -72,6 +73,8 @@ class DirectPaths:
         try:
             self._guard.admit(endpoint, request, appid)
             response = response_of(endpoint, endpoint.handler(request))
+        except UnknownKeyProblem:
+            return None
         except Exception as error:  # noqa: BLE001 - the connection has nobody else to hand it to
             response = self._refusing(request, error)
         response.headers[HEADER_NAME] = request_id

@@ -90,7 +90,7 @@ class EventsEndpoint:
         """
         refuse_doubled_headers(request)
         # Nobody without a key may make us read, or hold one of the places.
-        key = self._keys.opened_by(request.headers.get("authorization", ""), SCOPES)
+        key = await self._keys.opened_now_by(request.headers.get("authorization", ""), SCOPES)
         request.state.key = key.prefix
         if self._open >= self._limits.requests_max:
             raise RequestProblem(

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from metering.event_validation import is_appid
 from metering.http_endpoints import Endpoint, app_not_found
+from producers.gateway.api_keys import ApiKey
 from producers.gateway.doubled_headers import refuse_doubled_headers
 from producers.gateway.key_ring import KeyRing
 from producers.gateway.problems import RequestProblem
@@ -32,25 +33,34 @@ class Guard:
         """The handler of an endpoint, guarded."""
 
         async def handle(request: Request) -> Response:
-            self.admit(endpoint, request, request.path_params.get(APP))
+            refuse_doubled_headers(request)
+            key = await self._keys.opened_now_by(_authorization(request), endpoint.scopes)
+            self._admit(key, request, request.path_params.get(APP))
             answer = endpoint.handler(request)
             return response_of(endpoint, answer if endpoint.is_direct else await answer)
 
         return handle
 
-    def admit(self, endpoint: Endpoint, request: Request, appid: str | None) -> None:
-        """Let a request through to an endpoint.
+    def admit(self, endpoint: Endpoint, request: Request, appid: str) -> None:
+        """Let a request through to an endpoint, by the keys as last read.
 
         Raises:
+            UnknownKeyProblem: the key may have been issued since.
             RequestProblem: it may not go there.
         """
         refuse_doubled_headers(request)
-        key = self._keys.opened_by(request.headers.get("authorization", ""), endpoint.scopes)
+        self._admit(self._keys.opened_by(_authorization(request), endpoint.scopes), request, appid)
+
+    def _admit(self, key: ApiKey, request: Request, appid: str | None) -> None:
         request.state.key, request.state.apps = key.prefix, key.apps
         self._rates.take(key, 1)
         if appid is not None and not (is_appid(appid) and key.covers(appid)):
             # The same as of an app that is not there: which apps others have is nobody's business.
             raise RequestProblem("not_found", app_not_found(appid))
+
+
+def _authorization(request: Request) -> str:
+    return request.headers.get("authorization", "")
 
 
 def response_of(endpoint: Endpoint, answer: object) -> Response:

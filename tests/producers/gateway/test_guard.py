@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from metering.http_endpoints import Endpoint, Scope
 from producers.gateway.openapi import document
-from tests.producers.gateway.parts import APP, BATCHED, STRUCTURED, opened, tap
+from tests.producers.gateway.parts import APP, BATCHED, STRUCTURED, key_with, opened, tap
 from tests.waiting import WITHIN_S
 
 OTHER = "wx8ff4154a2448e576"
@@ -88,6 +88,16 @@ async def test_nobody_else_does(
     async with opened(parts=[part], scopes=scopes, apps=apps) as door:
         assert (await door.request("GET", path(), key=key)).problem == problem
     assert part.calls == 0
+
+
+@pytest.mark.parametrize("is_direct", [False, True], ids=["routed", "direct"])
+async def test_a_key_that_was_issued_after_the_last_reading_reaches_the_handler(*, is_direct: bool) -> None:
+    part = BalancePart(is_direct=is_direct)
+    async with opened(parts=[part]) as door:
+        text, key = key_with(("read",))
+        door.source.keys.append(key)
+        assert (await door.request("GET", path(), key=text)).status == 200
+    assert part.calls == 1
 
 
 async def test_requests_count_for_the_rate_of_the_key() -> None:

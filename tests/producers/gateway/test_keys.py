@@ -1,15 +1,20 @@
 """Permission to send: keys, scopes, apps and limits, each refused in its own way and with nothing taken."""
 
+import asyncio
 import io
 import logging
+import threading
+import time
+from collections.abc import Sequence
 
 import pytest
 
 from producers.gateway.api_keys import ApiKey, digest_of, key_id_of, new_key_text
-from producers.gateway.key_ring import STALE_S, KeyRing
+from producers.gateway.key_ring import REREAD_PAUSE_S, STALE_S, KeyRing
 from producers.gateway.problems import RequestProblem
 from producers.gateway.rate_limits import BURST_EVENTS_MIN, RateLimits
 from tests.producers.gateway.parts import APP, BATCHED, ListedKeys, key_with, opened, tap
+from tests.waiting import WITHIN_S
 
 NOW_MS = 1_800_000_000_000
 
@@ -107,6 +112,62 @@ async def test_while_the_database_is_away_keys_hold_for_a_minute_and_then_open_n
         ring.opened_by(f"Bearer {text}", {"emit"})
     assert {one.value.name for one in (unread, stale)} == {"unavailable"}
     assert "retry-after" in stale.value.headers
+
+
+async def test_a_key_that_was_issued_after_the_last_reading_opens_at_once() -> None:
+    async with opened() as door:
+        text, key = key_with()
+        door.source.keys.append(key)
+        assert (await door.post(tap("a"), key=text)).status == 200
+
+
+async def test_an_unknown_key_is_refused_only_if_the_database_could_be_asked() -> None:
+    async with opened() as door:
+        text, _ = key_with()
+        assert (await door.post(tap("a"), key=text)).problem == "key_invalid"
+        door.source.away = True
+        assert (await door.post(tap("a"), key=text)).problem == "unavailable"
+        assert (await door.post(tap("a"))).status == 200
+
+
+async def test_many_who_guess_keys_wait_for_one_reading_and_cause_no_more_than_a_few_a_second() -> None:
+    began_s: list[float] = []
+
+    class CountedKeys(ListedKeys):
+        def valid_keys(self) -> Sequence[ApiKey]:
+            began_s.append(time.monotonic())
+            return super().valid_keys()
+
+    ring = KeyRing(CountedKeys(), 60)
+    await ring.read()
+    for _ in range(2):
+        guesses = [ring.opened_now_by(f"Bearer {new_key_text()}", {"emit"}) for _ in range(500)]
+        refused = await asyncio.gather(*guesses, return_exceptions=True)
+        assert {one.name for one in refused if isinstance(one, RequestProblem)} == {"key_invalid"}
+        assert len(refused) == 500
+    assert len(began_s) == 3
+    assert began_s[2] - began_s[1] >= REREAD_PAUSE_S
+
+
+async def test_a_reading_that_began_earlier_and_ends_later_does_not_take_a_new_key_away() -> None:
+    text, key = key_with()
+    late, goes_on = threading.Event(), threading.Event()
+
+    class SlowOnce(ListedKeys):
+        def valid_keys(self) -> Sequence[ApiKey]:
+            if late.is_set():
+                return [key]
+            late.set()
+            goes_on.wait(WITHIN_S)
+            return []
+
+    ring = KeyRing(SlowOnce(), 60)
+    slow = asyncio.create_task(ring.read())
+    await asyncio.to_thread(late.wait, WITHIN_S)
+    await ring.read()
+    goes_on.set()
+    await slow
+    assert ring.opened_by(f"Bearer {text}", {"emit"}) == key
 
 
 async def test_a_key_over_its_limit_is_told_when_to_send_the_same_again() -> None:
