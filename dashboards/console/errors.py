@@ -11,6 +11,8 @@ Refused = Literal[
     "last_owner",
     # The member signs in for other owners too, so that one of them alone can't give a new password.
     "several_owners",
+    # The role operator, and the passwords of those who have it, are given by who runs phonemeter.
+    "operator",
     # There are as many as there may be.
     "too_many",
     # The key is revoked or expired.

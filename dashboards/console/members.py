@@ -14,6 +14,9 @@ NAME_CHARACTERS_MAX: Final = 64
 MEMBERS_MAX: Final = 200
 """Members of one owner."""
 
+ENTRIES_A_PAGE: Final = 100
+"""Lines of the audit trail on one page."""
+
 _EMAIL: Final = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
@@ -107,8 +110,9 @@ class PasswordLink(NamedTuple):
 
 
 class AuditEntry(Struct, frozen=True):
-    """A line of the audit trail."""
+    """A line of the audit trail; later ones have larger numbers."""
 
+    entry_id: int
     at_ms: int
     who: str
     what: str
@@ -137,5 +141,5 @@ class MemberStore(Protocol):
     def renew_link(self, actor: Actor, member_id: str) -> PasswordLink:
         """Give a member of this owner alone a link to choose a new password."""
 
-    def audit_trail(self, owner_id: str) -> Sequence[AuditEntry]:
-        """The newest entries of the audit trail of an owner."""
+    def audit_trail(self, owner_id: str, before: int | None = None) -> Sequence[AuditEntry]:
+        """The newest entries about an owner, or those before one: one more than a page has."""

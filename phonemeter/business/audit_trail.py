@@ -5,12 +5,11 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, select
 
-from dashboards.console.members import Actor, AuditEntry
+from dashboards.console.members import ENTRIES_A_PAGE, Actor, AuditEntry
 from dashboards.console.pages.activity import DEEDS
 from phonemeter.business.tables import AUDIT_TRAIL
 from producers.clock import wall_clock_ms
 
-LISTED_MAX: Final = 200
 COMMAND_LINE: Final = "phonemeter"
 """The author of changes by a command."""
 
@@ -29,13 +28,13 @@ def note(connection: Connection, actor: Actor, what: str, subject: str = "") -> 
     connection.execute(insert(AUDIT_TRAIL).values(row))
 
 
-def newest(connection: Connection, owner_id: str) -> Sequence[AuditEntry]:
-    """The newest lines about an owner."""
+def newest(connection: Connection, owner_id: str, before: int | None = None) -> Sequence[AuditEntry]:
+    """The newest lines about an owner, or those before another one."""
     columns = AUDIT_TRAIL.c
-    chosen = (
-        select(columns.at_ms, columns.who, columns.what, columns.subject)
-        .where(columns.owner_id == owner_id)
-        .order_by(columns.entry_id.desc())
-        .limit(LISTED_MAX)
+    chosen = select(columns.entry_id, columns.at_ms, columns.who, columns.what, columns.subject).where(
+        columns.owner_id == owner_id
     )
+    if before is not None:
+        chosen = chosen.where(columns.entry_id < before)
+    chosen = chosen.order_by(columns.entry_id.desc()).limit(ENTRIES_A_PAGE + 1)
     return [AuditEntry(*row) for row in connection.execute(chosen)]

@@ -59,6 +59,7 @@ class BusinessMembers:
 
     def invite(self, actor: Actor, email: str, name: str, role: Role) -> PasswordLink:
         """Add a member; one that signs in for others already is not this owner's to add."""
+        _refuse_operator(role)
         with console_transaction(self._database) as connection:
             _lock(connection, actor.owner_id)
             if _member_id(connection, email) is not None:
@@ -74,6 +75,7 @@ class BusinessMembers:
 
     def change_role(self, actor: Actor, member_id: str, role: Role) -> None:
         """Change a role."""
+        _refuse_operator(role)
         with console_transaction(self._database) as connection:
             _lock(connection, actor.owner_id)
             email = _member_here(connection, actor, member_id)
@@ -97,18 +99,21 @@ class BusinessMembers:
             note(connection, actor, "member_removed", email)
 
     def renew_link(self, actor: Actor, member_id: str) -> PasswordLink:
-        """Give a link to a member of this owner alone: with it, one takes over all that the member sees."""
+        """Give a link to a member of this owner alone: with it, one takes over all that the member may do."""
         with console_transaction(self._database) as connection:
             email = _member_here(connection, actor, member_id)
+            of_member = (MEMBERSHIPS.c.member_id == member_id) & (MEMBERSHIPS.c.role == "operator")
+            if connection.execute(select(MEMBERSHIPS.c.role).where(of_member)).first() is not None:
+                raise RefusedChangeError("operator")
             if len(_owners_of(connection, member_id)) > 1:
                 raise RefusedChangeError("several_owners")
             note(connection, actor, "link_renewed", email)
             return _link(connection, member_id)
 
-    def audit_trail(self, owner_id: str) -> Sequence[AuditEntry]:
-        """The newest entries about an owner."""
+    def audit_trail(self, owner_id: str, before: int | None = None) -> Sequence[AuditEntry]:
+        """The newest entries about an owner, or those before another one."""
         with console_transaction(self._database) as connection:
-            return audit_trail.newest(connection, owner_id)
+            return audit_trail.newest(connection, owner_id, before)
 
 
 class MemberRecord(msgspec.Struct, frozen=True):
@@ -142,6 +147,8 @@ class MemberRegister:
             note(connection, Actor(COMMAND_LINE, owner_id), "member_added", email)
             of_member = MEMBERS.c.member_id == member_id
             has_password = connection.execute(select(MEMBERS.c.password_hash).where(of_member)).scalar_one()
+            # A link that the owner has given would open the new role to whoever holds it.
+            connection.execute(delete(PASSWORD_LINKS).where(PASSWORD_LINKS.c.member_id == member_id))
             return None if has_password else _link(connection, member_id)
 
     def renew_link(self, email: str) -> PasswordLink:
@@ -192,6 +199,12 @@ class MemberRegister:
                 )
                 for row in connection.execute(select(MEMBERS).order_by(MEMBERS.c.email))
             ]
+
+
+def _refuse_operator(role: Role) -> None:
+    """Refuse to give a role that whoever runs phonemeter gives."""
+    if role == "operator":
+        raise RefusedChangeError("operator")
 
 
 def _lock(connection: Connection, owner_id: str) -> None:

@@ -1,15 +1,17 @@
 """The outbox: facts that are stored in the transaction of a change, and published to Kafka afterwards.
 
-The ids of the events are made of what they say, so that an event that is published twice counts once.
+The ids of the events are made of what they say, so that an event that is published twice counts once. While
+a fact is kept, the same one is not stored again; later the worker, which knows its id, counts it once.
 """
 
 from collections.abc import Collection, Sequence
 from typing import Final
 
 from msgspec import Struct
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from metering.printable_text import one_line
+from metering.times import DAY_MS
 from phonemeter.business.audit_trail import COMMAND_LINE
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.order_rows import changed_order, locked_order
@@ -21,6 +23,9 @@ SOURCE: Final = "/phonemeter/console"
 """The `source` of these events."""
 
 TROUBLE_CHARACTERS_MAX: Final = 254
+
+KEPT_MS: Final = 90 * DAY_MS
+"""Age from its publication at which a fact is deleted: longer than any page reads back."""
 
 LOCKED: Final = "SELECT pg_advisory_xact_lock(hashtextextended(:appid, 7304911454))"
 """PostgreSQL's lock of an app's facts; the number is any that nothing else uses."""
@@ -87,6 +92,20 @@ class Outbox:
             order_id = connection.execute(select(OUTBOX.c.order_id).where(this)).scalar_one()
             if order_id is not None:
                 _activate(connection, order_id)
+
+    def delete_published(self, limit: int) -> int:
+        """Delete the oldest facts that Kafka has had for long, at most so many; returns their number."""
+        old = (
+            select(OUTBOX.c.place)
+            .where(OUTBOX.c.published_at_ms < wall_clock_ms() - KEPT_MS)
+            .order_by(OUTBOX.c.published_at_ms)
+            .limit(limit)
+        )
+        with self._database.begin() as connection:
+            places = connection.execute(old).scalars().all()
+            if places:
+                connection.execute(delete(OUTBOX).where(OUTBOX.c.place.in_(places)))
+        return len(places)
 
     def note_trouble(self, place: int, trouble: str) -> None:
         """Note why a fact was not published."""

@@ -28,6 +28,12 @@ LOOK_S: Final = 0.5
 FACTS_MAX: Final = 500
 """Facts that are read at once."""
 
+DELETED_MAX: Final = 500
+"""Old facts that are deleted at once."""
+
+DELETE_S: Final = 600.0
+"""Interval of looking for old facts."""
+
 PAUSE_S: Final = 1.0
 PAUSE_S_MAX: Final = 60.0
 """Pauses of an app whose fact was not confirmed; they double up to the longest."""
@@ -60,6 +66,7 @@ class OutboxPublisher:
         self._pauses: dict[str, float] = {}
         self._paused_until_s: dict[str, float] = {}
         self._trouble = ""
+        self._delete_at_s = 0.0
 
     @property
     def pages(self) -> Sequence[ConsolePage]:
@@ -77,6 +84,7 @@ class OutboxPublisher:
             while True:
                 try:
                     await self.publish_waiting(producer)
+                    await self.delete_old()
                 except OperationError as error:
                     # The console's health tells of the database itself.
                     log.warning("The outbox can't be read: %s", error)
@@ -95,6 +103,16 @@ class OutboxPublisher:
             by_app[fact.appid].append(fact)
         await asyncio.gather(*(self._publish_in_order(producer, of_app) for of_app in by_app.values()))
         self._tell(await asyncio.to_thread(self._outbox.backlog))
+
+    async def delete_old(self) -> None:
+        """Delete a batch of old facts, if it is time to look for some; while there are more, it is."""
+        if time.monotonic() < self._delete_at_s:
+            return
+        count = await asyncio.to_thread(self._outbox.delete_published, DELETED_MAX)
+        if count < DELETED_MAX:
+            self._delete_at_s = time.monotonic() + DELETE_S
+        if count:
+            log.info("%d old fact(s) were deleted from the outbox.", count)
 
     async def _publish_in_order(self, producer: EventProducer, facts: Sequence[WaitingFact]) -> None:
         """Publish the facts of one app up to the first that fails, which is tried again after a pause."""

@@ -1,13 +1,14 @@
 """The audit trail of the owner: who did what."""
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from starlette.responses import Response
 
 from dashboards.console.languages import marked
-from dashboards.console.members import MemberStore
+from dashboards.console.members import ENTRIES_A_PAGE, MemberStore
 from dashboards.console.page_guard import ConsolePage
 from dashboards.console.visit import Visit
 
@@ -59,6 +60,8 @@ DEEDS: Final[Mapping[str, str]] = {
 }
 """By the word in the audit trail, what was done."""
 
+NUMBER: Final = "[0-9]{1,18}"
+
 
 class ActivityPage:
     """The page of the audit trail."""
@@ -72,5 +75,14 @@ class ActivityPage:
         return [ConsolePage("/activity", self._show, "members", title=marked("Activity"))]
 
     async def _show(self, visit: Visit) -> Response:
-        entries = await asyncio.to_thread(self._members.audit_trail, visit.member.membership.owner_id)
-        return visit.page("activity.html", {"entries": entries, "deeds": DEEDS})
+        text = visit.request.query_params.get("before", "")
+        before = int(text) if re.fullmatch(NUMBER, text) else None
+        entries = await asyncio.to_thread(self._members.audit_trail, visit.member.membership.owner_id, before)
+        shown = entries[:ENTRIES_A_PAGE]
+        values = {
+            "deeds": DEEDS,
+            "entries": shown,
+            "is_first": before is None,
+            "older": shown[-1].entry_id if len(entries) > len(shown) else "",
+        }
+        return visit.page("activity.html", values)

@@ -5,6 +5,7 @@ import re
 import aiohttp
 import pytest
 
+from dashboards.console.members import ENTRIES_A_PAGE
 from dashboards.console.page_guard import ConsolePage
 from dashboards.console.passwords import Passwords
 from dashboards.console.roles import PERMISSIONS, ROLES, Role
@@ -137,6 +138,24 @@ async def test_a_key_is_shown_once_rotated_and_revoked(console: ServedConsole) -
         trail = (await browser.get("/activity")).text
         assert f"轮换了 API 密钥 {key[:11]} back end" in trail
         assert f"吊销了 API 密钥 {rotated[:11]} back end" in trail
+
+
+async def test_the_audit_trail_is_paged_and_of_the_owner_alone(console: ServedConsole) -> None:
+    MemberRegister(console.database).add("many@a.example", "x", "a", "viewer")
+    for _ in range(2 * ENTRIES_A_PAGE):
+        MemberRegister(console.database).set_disabled("many@a.example", disabled=True)
+    async with (
+        console.browser(email_of("owner")) as browser,
+        console.browser(email_of("owner", "b")) as other,
+    ):
+        first = await browser.get("/activity")
+        address = re.findall(r'href="(/activity\?before=[0-9]+)"', first.text)[0]
+        second = await browser.get(address)
+        for page in (first, second):
+            assert page.text.count('<th scope="row">') == ENTRIES_A_PAGE
+        assert re.findall(r'href="(/activity\?before=[0-9]+)"', second.text) not in ([], [address])
+        assert "many@a.example" not in (await other.get(address)).text
+        assert (await browser.get("/activity?before=x")).text.count('<th scope="row">') == ENTRIES_A_PAGE
 
 
 async def test_members_of_another_owner_are_out_of_reach(console: ServedConsole) -> None:

@@ -151,6 +151,28 @@ def test_a_link_works_for_three_days_and_a_new_one_takes_its_place(
     assert found.use_link(token_digest(newer.token), "hash") is not None
 
 
+def test_an_owner_gives_neither_the_role_operator_nor_a_way_into_an_account_that_has_it(
+    database: BusinessDatabase,
+) -> None:
+    OwnerStore(database).add("a", [])
+    register, store, found = MemberRegister(database), BusinessMembers(database), sessions_of(database)
+    actor = Actor("li@a.example", owner_of(database))
+    given = store.invite(actor, "wang@a.example", "Wang", "viewer")
+    (member_id,) = (one.member_id for one in store.members_of(actor.owner_id))
+    for give in (
+        lambda: store.change_role(actor, member_id, "operator"),
+        lambda: store.invite(actor, "zhao@a.example", "Zhao", "operator"),
+    ):
+        with pytest.raises(RefusedChangeError, match="operator"):
+            give()
+    own = register.add("wang@a.example", "Wang", "a", "operator")
+    assert own is not None
+    assert not found.is_link(token_digest(given.token))
+    assert found.use_link(token_digest(own.token), "hash") == member_id
+    with pytest.raises(RefusedChangeError, match="operator"):
+        store.renew_link(actor, member_id)
+
+
 def test_of_two_at_once_one_uses_the_link(database: BusinessDatabase) -> None:
     OwnerStore(database).add("a", [])
     link = MemberRegister(database).add("li@a.example", "Li", "a", "viewer")

@@ -22,7 +22,7 @@ from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.fact_desk import BusinessFacts
 from phonemeter.business.members import BusinessMembers
 from phonemeter.business.orders import BusinessOrders
-from phonemeter.business.outbox import Outbox
+from phonemeter.business.outbox import KEPT_MS, Outbox
 from phonemeter.business.owners import OwnerStore
 from phonemeter.business.tables import OUTBOX
 from producers.events import pack_purchased
@@ -367,6 +367,22 @@ def test_a_pack_is_recorded_once_under_the_id_that_a_back_end_gives_it(database:
         assert connection.execute(select(OUTBOX.c.event_id)).scalars().all() == [same["id"]]
     with pytest.raises(RefusedChangeError, match="known_fact"):
         desk.record(actor(database), [fact], "pack_recorded", "p1")
+
+
+def test_facts_that_kafka_has_had_for_long_are_deleted_in_batches_and_those_that_wait_never(
+    database: BusinessDatabase, at: Callable[[int], None]
+) -> None:
+    desk, box = BusinessFacts(database), Outbox(database)
+    for reserve in range(4):
+        data = {"capability": "quick", "reserve_calls": reserve}
+        desk.record(actor(database), [ConsoleFact("account.routing_set", APP, data)], "routing_set", APP)
+    for fact in box.waiting(3):
+        box.mark_published(fact.place)
+    at(KEPT_MS)
+    assert box.delete_published(2) == 0
+    at(KEPT_MS + 1)
+    assert (box.delete_published(2), box.delete_published(2), box.delete_published(2)) == (2, 1, 0)
+    assert [one["data"]["reserve_calls"] for one in waiting(database)] == [3]
 
 
 def test_facts_of_an_app_keep_their_order_and_trouble_is_told(database: BusinessDatabase) -> None:
