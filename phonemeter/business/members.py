@@ -202,7 +202,7 @@ class MemberRegister:
 
 
 def _refuse_operator(role: Role) -> None:
-    """Refuse to give a role that whoever runs phonemeter gives."""
+    """Refuse to give a role that only the command line gives."""
     if role == "operator":
         raise RefusedChangeError("operator")
 

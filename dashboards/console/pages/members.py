@@ -43,7 +43,7 @@ REFUSED: Final[Mapping[str, str]] = {
     "email_taken": marked("This address signs in already. To add it here too, ask who runs phonemeter."),
     "last_owner": marked("Someone has to stay in the role owner."),
     "several_owners": marked("This member signs in for other owners too. Ask who runs phonemeter."),
-    "operator": marked("The role operator, and the passwords of operators, are given by who runs phonemeter."),
+    "operator": marked("The role operator and the passwords of operators are given by who runs phonemeter."),
     "too_many": marked("There are too many members. Remove some first."),
 }
 
