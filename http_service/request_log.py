@@ -16,6 +16,7 @@ from metering.personal_identifiers import find_identifier
 HEADER_NAME: Final = "x-request-id"
 HEADER: Final = HEADER_NAME.encode()
 PATH_CHARACTERS_MAX: Final = 100
+LINE: Final = "%(request_id)s %(method)s %(path)s %(status)d %(answer)s %(told)s ms=%(ms).1f"
 _GIVEN: Final = re.compile(r"[0-9A-Za-z._-]{1,64}")
 _PATH: Final = re.compile(r"[0-9A-Za-z._/-]*")
 
@@ -47,16 +48,17 @@ class RequestRecords:
         answer = state.get("answer", "ok")
         self._requests.labels(answer).inc()
         if self._log is not None:
-            self._log.info(
-                "%s %s %s %d %s %s ms=%.1f",
-                state["request_id"],
-                scope["method"],
-                _path(scope),
-                status,
-                answer,
-                " ".join(f"{name}={state.get(name, '-')}" for name in self._told),
-                1_000 * (time.monotonic() - began_s),
-            )
+            told = {name: state.get(name, "-") for name in self._told}
+            fields = {
+                "request_id": state["request_id"],
+                "method": scope["method"],
+                "path": _path(scope),
+                "status": status,
+                "answer": answer,
+                "ms": round(1_000 * (time.monotonic() - began_s), 1),
+            }
+            words = " ".join(f"{name}={value}" for name, value in told.items())
+            self._log.info(LINE, {**fields, "told": words}, extra={**fields, **told})
 
 
 class RequestLog:

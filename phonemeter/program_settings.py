@@ -7,6 +7,8 @@ from platformdirs import user_cache_path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from phonemeter.log_lines import LogFormat
+
 
 class AuditSettings(BaseSettings):
     """Settings of the audit's service. Frozen."""
@@ -24,6 +26,18 @@ class AuditSettings(BaseSettings):
     )
     audit_port: int = Field(
         9466, ge=1, le=65_535, description="Port of the metrics and health of `phonemeter audit --every`."
+    )
+
+
+class LogSettings(BaseSettings):
+    """Settings of the log of every service. Frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PHONEMETER_", env_ignore_empty=True, frozen=True, extra="forbid"
+    )
+
+    log_format: LogFormat = Field(
+        "text", description="Form of the log lines of every service: text, or a JSON object a line."
     )
 
 

@@ -24,7 +24,7 @@ from dashboards.console.settings import ConsoleSettings
 from dashboards.http.settings import ReadsSettings
 from dashboards.wechat_pay.settings import WechatPaySettings
 from phonemeter.errors import UserError
-from phonemeter.program_settings import AuditSettings, BusinessSettings, StackSettings
+from phonemeter.program_settings import AuditSettings, BusinessSettings, LogSettings, StackSettings
 from producers.gateway.settings import GatewaySettings
 from producers.settings import ProducerSettings
 from producers.wechat.settings import WechatSettings
@@ -61,6 +61,7 @@ class Settings(
     WechatPaySettings,
     ProducerSettings,
     BusinessSettings,
+    LogSettings,
     StackSettings,
 ):
     """All settings of all stages and of the one-machine stack, so each stage accepts it as its own. Frozen.

@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from time import time
@@ -40,8 +40,11 @@ YOUNG_OBJECTS_MAX = 50_000
 METADATA_AGE_MS = 5_000
 
 
-def create_app(settings: WorkerSettings) -> RecordBatchApp:
-    """Create the application for these settings; Faust starts it."""
+def create_app(settings: WorkerSettings, logging_config: Mapping[str, Any] | None = None) -> RecordBatchApp:
+    """Create the application for these settings; Faust starts it.
+
+    `logging_config` is one for `logging.config.dictConfig`, in place of Faust's own.
+    """
     app = RecordBatchApp(
         topics.WORKER_GROUP,
         broker=";".join(f"kafka://{server}" for server in settings.kafka.split(",")),
@@ -67,6 +70,7 @@ def create_app(settings: WorkerSettings) -> RecordBatchApp:
         web_bind=settings.listen_host,
         web_host="127.0.0.1",
         web_port=settings.worker_port,
+        logging_config=logging_config,
     )
     app.preconditions = preconditions.create(settings.kafka)
     metrics.HEALTH.watch(app.preconditions, lambda: app.consumer_generation_id)
@@ -129,9 +133,12 @@ async def _write_ticks(app: RecordBatchApp) -> None:
                 )
 
 
-def run(settings: WorkerSettings) -> None:
+def run(settings: WorkerSettings, logging_config: Mapping[str, Any] | None = None) -> None:
     """Run a worker with these settings until it is stopped."""
-    cli(["--loglevel", "info", "worker"], prog_name="phonemeter worker", app=create_app(settings))
+    # Faust's banner is no line of a log that a program reads.
+    quiet = [] if logging_config is None else ["--quiet"]
+    arguments = [*quiet, "--loglevel", "info", "worker"]
+    cli(arguments, prog_name="phonemeter worker", app=create_app(settings, logging_config))
 
 
 def __getattr__(name: str) -> RecordBatchApp:

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from phonemeter import log_lines
 from phonemeter.audit import sentences, service
 from phonemeter.audit.apps_summary import read_summary
 from phonemeter.audit.auditor import audit as carry_out
@@ -14,7 +15,6 @@ from phonemeter.audit.repair import allow_inserts
 from phonemeter.audit.repair import repair as repair_ledger
 from phonemeter.audit.report import AuditReport
 from phonemeter.cli.audit_progress import audit_progress
-from phonemeter.cli.services import log_to_stderr
 from phonemeter.errors import UserError
 from phonemeter.settings import load
 from phonemeter.stack.data_services import data_services
@@ -79,7 +79,7 @@ def audit(
         if repair:
             raise UserError("--repair is done once and by a person; leave out --every.")
         every_s = parse_interval_s(every)
-        log_to_stderr()
+        log_lines.configure(settings.log_format, "audit")
         service.audit_periodically(
             partial(carry_out, settings),
             partial(read_summary, settings.clickhouse),

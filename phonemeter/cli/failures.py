@@ -1,5 +1,6 @@
 """Exceptions turned into one sentence and an exit status."""
 
+import logging
 import os
 import shutil
 import sys
@@ -7,6 +8,7 @@ import textwrap
 import traceback
 from typing import Final
 
+from phonemeter import log_lines
 from phonemeter.errors import PhonemeterError, UserError
 
 FAILED: Final = 1
@@ -40,7 +42,11 @@ def report(error: Exception) -> int:
 
     if "PHONEMETER_DEBUG" in os.environ:
         traceback.print_exception(error)
-    sys.stderr.write(f"{_wrapped_at_terminal(printable(sentence(error)[:SENTENCE_CHARS_MAX]))}\n")
+    text = printable(sentence(error)[:SENTENCE_CHARS_MAX])
+    if log_lines.in_json():
+        logging.getLogger("phonemeter").critical("%s", text)
+    else:
+        sys.stderr.write(f"{_wrapped_at_terminal(text)}\n")
     if isinstance(error, PhonemeterError):
         return error.exit_status
     return UserError.exit_status if REFUSALS & set(_bases(error)) else FAILED

@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
+from phonemeter import log_lines
 from phonemeter.cli.failures import report
 
 
@@ -119,18 +119,11 @@ def run() -> None:
     """
     for library in CHATTY:
         logging.getLogger(library).addHandler(logging.NullHandler())
-    _log_with_zone()
+    log_lines.use_utc()
     try:
         _app(_command_name(sys.argv[1:]))(prog_name="phonemeter")
     except Exception as error:  # noqa: BLE001 - the one place where a failure becomes a sentence
         sys.exit(report(error))
-
-
-def _log_with_zone() -> None:
-    """Log times in ISO 8601 and UTC everywhere, in Faust's log too, as Kafka does here."""
-    logging.Formatter.converter = time.gmtime
-    logging.Formatter.default_time_format = "%Y-%m-%dT%H:%M:%S"
-    logging.Formatter.default_msec_format = "%s.%03dZ"
 
 
 def _command_name(arguments: list[str]) -> str | None:

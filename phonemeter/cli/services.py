@@ -3,20 +3,16 @@
 What only one of them needs is imported by it, so that each starts without what the others need.
 """
 
-import logging
-import sys
 from functools import partial
 from importlib import import_module
-from typing import Final
 
 import typer
 from prometheus_client import CollectorRegistry
 
+from phonemeter import log_lines
 from phonemeter.errors import UserError
 from phonemeter.settings import load
 from phonemeter.stack.directory import StackDirectory, private_files
-
-LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def worker() -> None:
@@ -26,13 +22,17 @@ def worker() -> None:
     """
     settings = load()
     _check_port(settings.listen_host, settings.worker_port)
-    import_module("streams.app").run(settings)
+    # Faust configures the log by itself.
+    in_json = settings.log_format == "json"
+    import_module("streams.app").run(
+        settings, logging_config=log_lines.configuration("json", "worker") if in_json else None
+    )
 
 
 def sink() -> None:
     """Run the sink: it stores the ledger of Kafka in ClickHouse, every entry exactly once."""
     settings = load()
-    log_to_stderr()
+    log_lines.configure(settings.log_format, "sink")
     import_module("sinks.service").run(settings, views=import_module("dashboards.views").statements())
 
 
@@ -42,7 +42,7 @@ def settler() -> None:
     It reads an app's facts from ClickHouse, decides them again, and publishes what has to be moved.
     """
     settings = load()
-    log_to_stderr()
+    log_lines.configure(settings.log_format, "settler")
     rules = import_module("phonemeter.recorded_rules").RecordedRules(settings)
     import_module("sinks.settler.service").run(settings, rules)
 
@@ -53,7 +53,7 @@ def notifier() -> None:
     The setting alert_routes names the routes file; without it alerts are read and not delivered.
     """
     settings = load()
-    log_to_stderr()
+    log_lines.configure(settings.log_format, "notifier")
     import_module("sinks.notifier.service").run(settings)
 
 
@@ -63,7 +63,7 @@ def wechat() -> None:
     The setting wechat_apps names the file that says which apps.
     """
     settings = load()
-    log_to_stderr()
+    log_lines.configure(settings.log_format, "wechat")
     packs = import_module("phonemeter.ledger_packs").LedgerPackReader(settings.clickhouse)
     cluster_of = partial(import_module("phonemeter.kafka_admin").cluster_id, settings.kafka)
     import_module("producers.wechat.service").run(settings, packs, cluster_of)
@@ -75,7 +75,7 @@ def gateway() -> None:
     Who may send is in the business database: `phonemeter keys issue`.
     """
     settings = load()
-    log_to_stderr()
+    log_lines.configure(settings.log_format, "gateway")
     with import_module("phonemeter.business.database").BusinessDatabase(settings.business_url) as database:
         keys = import_module("phonemeter.business.keys").KeyStore(database)
         holds = import_module("phonemeter.business.holds").HoldStore(database)
@@ -94,7 +94,7 @@ def console() -> None:
     Who signs in is in the business database: `phonemeter owners add`, `phonemeter members add`.
     """
     settings = load()
-    log_to_stderr()
+    log_lines.configure(settings.log_format, "console")
     with import_module("phonemeter.business.database").BusinessDatabase(settings.business_url) as database:
         registry = CollectorRegistry()
         wechat_pay = import_module("dashboards.wechat_pay.part").configured(settings, registry)
@@ -125,7 +125,7 @@ def wechat_sim() -> None:
     It speaks WeChat's wire formats, and `/sim/...` changes what it says (docs/how-to/wechat.md).
     """
     settings = load()
-    log_to_stderr()
+    log_lines.configure(settings.log_format, "wechat-sim")
     import_module("producers.wechat_sim.service").run(
         StackDirectory(settings.data_dir).of("wechat-sim"),
         settings.wechat_sim_port,
@@ -165,13 +165,3 @@ def _check_port(host: str, port: int) -> None:
             f"Port {port} for the worker's health and metrics cannot be opened on {host} ({error.strerror}): "
             "free it, or set PHONEMETER_WORKER_PORT (worker_port in phonemeter.toml) to a free port."
         ) from None
-
-
-def log_to_stderr() -> None:
-    """Log from level INFO on to stderr; of client libraries, only errors."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
-    # LOG_FORMAT shows none of these, and collecting them takes half the time of a line.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # noqa: SLF001 - as Python's logging HOWTO says
-    for library in ("kafka", "aiokafka", "aiohttp", "uvicorn", "alembic", "clickhouse_driver"):
-        logging.getLogger(library).setLevel(logging.ERROR)

@@ -1,5 +1,6 @@
 """The error that ended a service, found in its log, and advice on known causes."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -63,7 +64,7 @@ PREFIX: Final = re.compile(
 
 def last_error(log: Path, begin: int = 0) -> str:
     """The most informative line logged from `begin` on, without its prefix; empty if there is none."""
-    text = _tail(log, begin)
+    text = "\n".join(map(_readable, _tail(log, begin).splitlines()))
     lines = text.splitlines()
     known = (line for line in reversed(lines) if any(cause.said.search(line) for cause in CAUSES))
     telling = (line for line in reversed(lines) if not NOISE.match(line))
@@ -80,6 +81,17 @@ def advice(words: str, directory: Path) -> str:
         return CAUSES[0].advice.format(directory=directory)
     found = (cause.advice for cause in CAUSES if cause.said.search(words))
     return next(found, "").format(directory=directory)
+
+
+def _readable(line: str) -> str:
+    """A line as it would be in a log of text, with what an exception adds; JSON of other kinds unchanged."""
+    if not line.startswith("{"):
+        return line
+    try:
+        read = json.loads(line)
+        return "\n".join((f"{read['level']} {read['message']}", read.get("exception") or "")).rstrip()
+    except (ValueError, KeyError, TypeError):
+        return line
 
 
 def _crash_site(dump: str) -> str:

@@ -1,4 +1,4 @@
-"""One supervised process: started, probed, restarted with backoff, stopped, its log kept within bounds.
+"""One supervised process: started, probed, restarted with backoff, stopped.
 
 Why this is ours and not a library: docs/explanation/dependencies.md, "Process supervision".
 """
@@ -6,7 +6,6 @@ Why this is ours and not a library: docs/explanation/dependencies.md, "Process s
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -21,9 +20,8 @@ from phonemeter.stack.exit_cause import advice, last_error
 from phonemeter.stack.launch import child_command
 from phonemeter.stack.liveness import Liveness, until_silent
 from phonemeter.stack.probes import Probe
+from phonemeter.stack.service_log import ServiceLog
 
-LOG_BYTES_MAX = 10_000_000
-LOG_CHECK_INTERVAL_S = 1.0
 EXIT_REFUSED = 2
 """Exit status of a program that cannot work with its settings; a restart would not help."""
 
@@ -176,13 +174,17 @@ class Supervised:
     async def _run_once(self) -> None:
         self.state = ServiceState.STARTING
         began = time.monotonic()
-        process = await self._spawn()
-        housekeeping = asyncio.create_task(self._housekeep())
-        try:
-            await process.wait()
-        finally:
-            housekeeping.cancel()
-            await _terminate(process, self.service.stop_grace_s)
+        for directory in (self.service.log.parent, self.service.directory):
+            if directory is not None:
+                directory.mkdir(parents=True, exist_ok=True)
+        async with ServiceLog(self.service.log) as log:
+            process = await self._spawn(log)
+            housekeeping = asyncio.create_task(self._housekeep())
+            try:
+                await process.wait()
+            finally:
+                housekeeping.cancel()
+                await _terminate(process, self.service.stop_grace_s)
         self._has_worked |= self._ready.is_set()
         self._ready.clear()
         self.state = ServiceState.WAITING
@@ -192,40 +194,29 @@ class Supervised:
         if time.monotonic() - began < self.service.restarts.stable_s:
             raise _EndedError
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    async def _spawn(self, log: ServiceLog) -> asyncio.subprocess.Process:
         service = self.service
-        for directory in (service.log.parent, service.directory):
-            if directory is not None:
-                directory.mkdir(parents=True, exist_ok=True)
-        with service.log.open("ab") as log:
-            self._log_begin = log.tell()
-            self._process = await asyncio.create_subprocess_exec(
-                *child_command(service.command),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=asyncio.subprocess.STDOUT,
-                cwd=service.directory,
-                env={**os.environ, **service.environ},
-                start_new_session=True,
-            )
+        self._log_begin = log.size
+        self._process = await asyncio.create_subprocess_exec(
+            *child_command(service.command),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log.writer,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=service.directory,
+            env={**os.environ, **service.environ},
+            start_new_session=True,
+        )
+        log.handed_over()
         self._starts += 1
         return self._process
 
     async def _housekeep(self) -> None:
-        while not await self.service.ready():
-            self._keep_log_small()
+        while not await self.service.ready():  # noqa: ASYNC110 - a probe has no event to wait for
             await asyncio.sleep(self.service.probe_interval_s)
         self.state = ServiceState.READY
         self._ready.set()
-        async with asyncio.TaskGroup() as keeping:
-            keeping.create_task(self._keep_log())
-            if self.service.liveness is not None:
-                keeping.create_task(self._keep_alive(self.service.liveness))
-
-    async def _keep_log(self) -> None:
-        while True:
-            self._keep_log_small()
-            await asyncio.sleep(LOG_CHECK_INTERVAL_S)
+        if self.service.liveness is not None:
+            await self._keep_alive(self.service.liveness)
 
     async def _keep_alive(self, liveness: Liveness) -> None:
         """End the process when it has not answered for too long."""
@@ -243,13 +234,6 @@ class Supervised:
         if self.state is ServiceState.SILENT:
             self.state = ServiceState.READY
             self._notify(f"{self.service.name} answers again.")
-
-    def _keep_log_small(self) -> None:
-        """Copy a full log and truncate it: the process goes on appending to the same file."""
-        log = self.service.log
-        if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
-            shutil.copyfile(log, log.with_name(f"{log.name}.1"))
-            os.truncate(log, 0)
 
     def _report_restart(self) -> None:
         silent, self._given_up_silent = self._given_up_silent, False

@@ -43,6 +43,18 @@ SINK = """\
 2026-11-29T14:33:18.577Z ERROR sinks.sink: The sink stops: the schema is newer than this sink.
 2026-11-29T14:33:19.419Z INFO sinks.signals: SIGTERM: storing what is held.
 """
+JSON_SINK = """\
+{"time":"2026-11-29T14:33:17.577Z","level":"INFO","logger":"sinks.service","message":"The sink is ready."}
+{"time":"2026-11-29T14:33:18.577Z","level":"ERROR","logger":"sinks.sink","message":"The sink stops: too new."}
+{"time":"2026-11-29T14:33:19.419Z","level":"INFO","logger":"sinks.signals","message":"SIGTERM: storing."}
+"""
+JSON_WORKER = """\
+{"level":"CRITICAL","message":"[^Worker]: We experienced a crash! ...",\
+"exception":"Traceback (most recent call last):\\n  File \\"streams/worker.py\\", line 5, in run\\n\
+streams.state.CutError: the topic was cut"}
+{"level":"INFO","message":"[^Worker]: Closing event loop"}
+{"time": 1, "level": []
+"""
 ENGINE = '{"ready": true, "native_port": 21002, "http_port": 21003}\n'
 CRASH = """\
 {"ready": true, "native_port": 21002, "http_port": 21003}
@@ -74,6 +86,8 @@ Thread 0x00007f5a51ffb6c0 (most recent call first):
         (NO_MEMORY, "Could not allocate compressed class space: 1073741824 bytes"),
         (WORKER, "phone-events partition 0 holds offsets 20601 to 20607"),
         (SINK, "The sink stops: the schema is newer than this sink"),
+        (JSON_SINK, "The sink stops: too new"),
+        (JSON_WORKER, "the topic was cut"),
         (ENGINE, ""),
         (CRASH, "Fatal Python error: Segmentation fault, in _guarded (session.py, line 221)"),
         (CRASH_ELSEWHERE, "Fatal Python error: Segmentation fault, in a thread of a library"),
@@ -85,6 +99,8 @@ Thread 0x00007f5a51ffb6c0 (most recent call first):
         "no memory",
         "worker",
         "sink",
+        "sink in JSON",
+        "worker in JSON",
         "engine",
         "crash",
         "crash elsewhere",

@@ -156,6 +156,19 @@ async def test_stop_kills_a_service_that_does_not_listen_and_what_it_started(
     await until(lambda: not running(pid) and not running(child))
 
 
+async def test_the_last_words_of_a_killed_service_are_in_its_log(supervised: Start, tmp_path: Path) -> None:
+    """They are written when it is over, whatever else still holds its output."""
+    service = supervised(
+        "import os, pathlib, signal, subprocess\n"
+        "subprocess.Popen(['sleep', '5'], start_new_session=True)\n"
+        "def end(*_): os.write(1, b'the end'); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "signal.signal(signal.SIGTERM, end); pathlib.Path('ready').touch(); signal.pause()"
+    )
+    await service.start()
+    await service.stop()
+    assert (tmp_path / "log").read_text() == "the end\n"
+
+
 async def test_a_service_that_never_becomes_ready_can_be_stopped(supervised: Start) -> None:
     service = supervised("import signal; signal.pause()")
     starting = asyncio.create_task(service.start())
@@ -165,26 +178,6 @@ async def test_a_service_that_never_becomes_ready_can_be_stopped(supervised: Sta
     assert not running(pid)
     with pytest.raises(asyncio.CancelledError):
         await starting
-
-
-async def test_a_log_that_grew_too_large_is_moved_aside(
-    supervised: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervisor, "LOG_BYTES_MAX", 1_000)
-    monkeypatch.setattr(supervisor, "LOG_CHECK_INTERVAL_S", 0.01)
-    service = supervised(
-        "import pathlib, signal\n"
-        "print('x' * 2000, flush=True); pathlib.Path('ready').touch()\n"
-        "signal.signal(signal.SIGUSR1, lambda *_: print('after', flush=True))\n"
-        "while True: signal.pause()"
-    )
-    await service.start()
-    log, older = tmp_path / "log", tmp_path / "log.1"
-    await until(lambda: older.exists() and log.stat().st_size == 0)
-    assert service.pid is not None
-    os.kill(service.pid, signal.SIGUSR1)
-    await until(lambda: log.read_text() == "after\n")
-    assert older.read_text() == "x" * 2000 + "\n"
 
 
 def test_a_service_dies_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
