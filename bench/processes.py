@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from phonemeter.demo.ports import PORTS
-from phonemeter.settings import CONFIG_VARIABLE, Settings, load, stack_clickhouse, stack_kafka
+from phonemeter.settings import TOLD_ALL, Settings, load, stack_clickhouse, stack_kafka
 from phonemeter.stack.launch import child_command
 from phonemeter.stack.probes import http_get
 from phonemeter.stack.services import ServiceName
@@ -146,7 +146,7 @@ def program(settings: Settings, name: Literal["worker", "sink"], number: int = 0
             env={
                 **os.environ,
                 **own.to_environ(),
-                CONFIG_VARIABLE: "",
+                **TOLD_ALL,
                 "PYTHONPATH": str(ROOT),
                 MARK_VARIABLE: str(mark),
             },

@@ -1,4 +1,4 @@
-"""Every setting of phonemeter: from the environment, then a TOML file, then the defaults."""
+"""Every setting of phonemeter: from the environment, files of secrets, a TOML file, or the defaults."""
 
 import difflib
 import json
@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
+    SecretsSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
@@ -36,6 +37,12 @@ from streams.settings import WorkerSettings
 
 PREFIX: Final = "PHONEMETER_"
 CONFIG_VARIABLE: Final = "PHONEMETER_CONFIG"
+SECRETS_VARIABLE: Final = "PHONEMETER_SECRETS"
+"""Directory of files, each named as the variable of a setting, in lower case, with its value."""
+
+TOLD_ALL: Final = {CONFIG_VARIABLE: "", SECRETS_VARIABLE: ""}
+"""Variables of a child process that is told all settings by its environment: it reads no files."""
+
 DEBUG_VARIABLE: Final = "PHONEMETER_DEBUG"
 """If it is set, the command line prints the traceback of an error."""
 
@@ -80,9 +87,14 @@ class Settings(
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then the file."""
+        """Arguments, then the environment, then the files of secrets, then the TOML file."""
         del dotenv_settings, file_secret_settings
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        return (
+            init_settings,
+            env_settings,
+            SecretsSettingsSource(settings_cls, secrets_dir=secrets_directory()),
+            TomlConfigSettingsSource(settings_cls, toml_file=config_file()),
+        )
 
     @model_validator(mode="before")
     @classmethod
@@ -157,14 +169,20 @@ def config_file() -> Path:
     return Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_FILE)
 
 
+def secrets_directory() -> Path | None:
+    """The directory of secrets that PHONEMETER_SECRETS names."""
+    named_by_environment = os.environ.get(SECRETS_VARIABLE)
+    return Path(named_by_environment) if named_by_environment else None
+
+
 def load(**overrides: object) -> Settings:
     """The settings of this process; `overrides` take precedence over the environment.
 
     Raises:
         SettingsError: a variable, a key or a value is wrong; each mistake is one sentence on its own line.
     """
-    _refuse_missing_file()
-    unknown = _unknown_variables()
+    _refuse_missing_files()
+    unknown = [*_unknown_variables(), *_unknown_secrets()]
     try:
         settings = Settings(**overrides)  # type: ignore[arg-type] # validated right here, by pydantic
     except ValidationError as error:
@@ -178,20 +196,42 @@ def load(**overrides: object) -> Settings:
     return settings
 
 
-def _refuse_missing_file() -> None:
+def _refuse_missing_files() -> None:
     if os.environ.get(CONFIG_VARIABLE) and not config_file().is_file():
         raise SettingsError(
             f"{CONFIG_VARIABLE} names {config_file()}, which is not a file: correct it or unset it."
         )
+    directory = secrets_directory()
+    if directory is not None and not (directory.is_dir() and os.access(directory, os.R_OK | os.X_OK)):
+        raise SettingsError(
+            f"{SECRETS_VARIABLE} names {directory}, which is no directory that can be read here: correct it "
+            "or unset it."
+        )
 
 
 def _unknown_variables() -> list[str]:
-    known = {variable(name) for name in Settings.model_fields} | {CONFIG_VARIABLE, DEBUG_VARIABLE}
+    known = {*_variables(), CONFIG_VARIABLE, SECRETS_VARIABLE, DEBUG_VARIABLE}
     return [
         f"{name} in the environment is not a setting.{_nearest(name, sorted(known))}"
         for name in sorted(os.environ)
         if name.startswith(PREFIX) and name.upper() not in known
     ]
+
+
+def _unknown_secrets() -> list[str]:
+    """Sentences about files of secrets that are named as a setting and are none; others are not ours."""
+    directory = secrets_directory()
+    known = {name.lower() for name in _variables()}
+    names = sorted(file.name for file in directory.iterdir()) if directory is not None else []
+    return [
+        f"The file {name} in {directory} is not a setting.{_nearest(name, sorted(known))}"
+        for name in names
+        if name.lower().startswith(PREFIX.lower()) and name.lower() not in known
+    ]
+
+
+def _variables() -> set[str]:
+    return {variable(name) for name in Settings.model_fields}
 
 
 def _nearest(name: str, known: list[str]) -> str:

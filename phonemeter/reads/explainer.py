@@ -21,7 +21,7 @@ from dashboards.http.errors import (
 )
 from dashboards.http.events import event_not_found
 from phonemeter.errors import OperationError
-from phonemeter.settings import CONFIG_VARIABLE, Settings
+from phonemeter.settings import TOLD_ALL, Settings
 
 ANSWER_BYTES_MAX: Final = 8 << 20
 COMPLAINT_BYTES_MAX: Final = 4_096
@@ -37,7 +37,7 @@ class ProcessExplainer:
     """Explains one event at a time."""
 
     def __init__(self, settings: Settings) -> None:
-        self._environ = {**os.environ, **settings.to_environ(), CONFIG_VARIABLE: ""}
+        self._environ = {**os.environ, **settings.to_environ(), **TOLD_ALL}
         self._within_s = settings.reads_explain_s
         self._bytes_max = settings.reads_explain_mb << 20
         self._busy = False

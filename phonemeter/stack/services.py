@@ -4,7 +4,7 @@ import sys
 from functools import partial
 from typing import Final, Literal
 
-from phonemeter.settings import CONFIG_VARIABLE, Settings
+from phonemeter.settings import TOLD_ALL, Settings
 from phonemeter.stack.directory import StackDirectory
 from phonemeter.stack.kafka.broker import Broker
 from phonemeter.stack.liveness import Liveness
@@ -87,7 +87,7 @@ def program(name: ServiceName, settings: Settings, directory: StackDirectory) ->
         readiness_probe(name, settings),
         directory.log(name),
         # The stack has read the file already, and its path may be relative to another directory.
-        environ={**settings.to_environ(), CONFIG_VARIABLE: "", "PYTHONUNBUFFERED": "1"},
+        environ={**settings.to_environ(), **TOLD_ALL, "PYTHONUNBUFFERED": "1"},
         directory=directory.of(name),
         liveness=Liveness(liveness_probe(name, settings)),
     )

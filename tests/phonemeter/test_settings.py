@@ -65,6 +65,49 @@ def test_a_named_file_that_is_missing_is_an_error(monkeypatch: pytest.MonkeyPatc
         load()
 
 
+def test_secrets_come_from_files_after_the_environment_and_before_the_file(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Kubernetes mounts them: each name is a link to a file in a directory that is exchanged whole."""
+    (directory / "phonemeter.toml").write_text('business_database = "sqlite:////toml"\npartitions = 2\n')
+    mounted = directory / "..data"
+    mounted.mkdir()
+    for name, value in {
+        "clickhouse": "clickhouse://sink:secret@host/phonemeter",
+        "partitions": "3",
+    }.items():
+        (mounted / f"phonemeter_{name}").write_text(f"{value}\n")
+        (directory / f"phonemeter_{name}").symlink_to(f"..data/phonemeter_{name}")
+    (directory / "tls.key").write_text("of others")
+    monkeypatch.setenv("PHONEMETER_SECRETS", str(directory))
+    assert load().clickhouse == "clickhouse://sink:secret@host/phonemeter"
+    assert load().partitions == 3
+    assert load().business_database == "sqlite:////toml"
+    monkeypatch.setenv("PHONEMETER_PARTITIONS", "4")
+    assert load().partitions == 4
+
+
+def test_a_secret_that_is_no_setting_or_no_value_is_refused_without_its_content(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHONEMETER_SECRETS", "secrets")
+    with pytest.raises(
+        SettingsError, match=r"PHONEMETER_SECRETS names secrets, which is no directory that can"
+    ):
+        load()
+    secrets = directory / "secrets"
+    secrets.mkdir()
+    (secrets / "phonemeter_clickhous").write_text("hidden")
+    (secrets / "phonemeter_business_database").write_text("hidden")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert "hidden" not in str(caught.value)
+    assert str(caught.value).startswith(
+        "The file phonemeter_clickhous in secrets is not a setting. Did you mean phonemeter_clickhouse?\n"
+        "PHONEMETER_BUSINESS_DATABASE (business_database in phonemeter.toml) has a value that is not repeated"
+    )
+
+
 def test_a_file_that_is_not_toml_is_named(directory: Path) -> None:
     (directory / "phonemeter.toml").write_text("partitions four\n")
     with pytest.raises(SettingsError, match=r"phonemeter.toml is not valid TOML: .*line 1"):
