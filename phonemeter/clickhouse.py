@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
-from urllib.parse import urlsplit
 
 from clickhouse_driver import Client
 
 from metering.printable_text import one_line
 from phonemeter.errors import OperationError
-from sinks.connection import FAILURES, connect, is_missing, sentence
+from sinks.connection import FAILURES, connect, is_missing, place_of, sentence
 
 REPLY_TIMEOUT_S: Final = 20.0
 
@@ -34,8 +33,7 @@ def ledger_client(url: str, *, reply_timeout_s: float = REPLY_TIMEOUT_S) -> Iter
         with connect(url, reply_timeout_s=reply_timeout_s) as client:
             yield client
     except FAILURES as error:
-        server = urlsplit(url)
-        where = f"ClickHouse at {server.hostname}:{server.port or 9000}"
+        where = f"ClickHouse at {place_of(url)}"
         if is_missing(error):
             raise NoLedgerError(
                 f"{where} has no ledger yet: start the sink, which creates it (phonemeter up)."

@@ -173,9 +173,9 @@ class LedgerTable:
 
     @contextmanager
     def _connected(self) -> Iterator[Client]:
-        if self._client is None:
-            self._client = connect(self._url, NativeClient)
         try:
+            if self._client is None:
+                self._client = connect(self._url, NativeClient)
             yield self._client
         except ClickHouseError:
             self.close()

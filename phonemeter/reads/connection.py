@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from math import ceil
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from clickhouse_driver.errors import Error, ErrorCodes, SocketTimeoutError
 
 from dashboards.http.errors import LedgerAwayError, TooLongError, TooMuchError
-from sinks.connection import FAILURES, connect, sentence
+from sinks.connection import FAILURES, connect, place_of, sentence
 
 RESULT_BYTES_MAX: Final = 16 << 20
 MEMORY_BYTES_MAX: Final = 1 << 30
@@ -31,12 +30,17 @@ class ReadOnlyConnection:
     Args:
         url: of the database.
         answer_s: the longest that a query may be given.
+
+    Raises:
+        LedgerAwayError: a file that the URL names cannot be used.
     """
 
     def __init__(self, url: str, answer_s: float) -> None:
-        server = urlsplit(url)
-        self._where = f"ClickHouse at {server.hostname}:{server.port or 9000}"
-        self._client = connect(url, reply_timeout_s=answer_s + SPARE_S)
+        self._where = f"ClickHouse at {place_of(url)}"
+        try:
+            self._client = connect(url, reply_timeout_s=answer_s + SPARE_S)
+        except FAILURES as error:
+            raise LedgerAwayError(f"{self._where} does not answer a read ({sentence(error)}).") from error
 
     def rows(
         self, query: str, parameters: Mapping[str, object] | None, within_s: float

@@ -336,9 +336,9 @@ class SettlerLedger:
 
     @contextmanager
     def _connected(self) -> Iterator[Client]:
-        if self._client is None:
-            self._client = connect(self._url)
         try:
+            if self._client is None:
+                self._client = connect(self._url)
             yield self._client
         except FAILURES as error:
             self.close()

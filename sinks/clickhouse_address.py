@@ -1,0 +1,111 @@
+"""The address of a ClickHouse: a URL, with parameters for what no URL has a place for.
+
+The driver knows most of the parameters (`ca_certs`, `alt_hosts`, a query's settings, ...); `password_file` is
+known here only.
+"""
+
+import ssl
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from clickhouse_driver.util.helpers import parse_url
+
+PORT: Final = 9000
+TLS_PORT: Final = 9440
+
+PASSWORD_FILE: Final = "password_file"  # noqa: S105 - a parameter's name, not a password
+PASSWORD_BYTES_MAX: Final = 4_096
+
+
+class AddressError(OSError):
+    """A file that the address names cannot be used. A failure like the server's: the file may come later."""
+
+
+class ClickHouseAddress(NamedTuple):
+    """A ClickHouse: the host, and the driver's options for it.
+
+    Attributes:
+        password_file: the file that has the password; it is read at each connection.
+    """
+
+    host: str
+    options: dict[str, Any]
+    password_file: str
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """Read a URL, but none of the files that it names."""
+        parts = urlsplit(url)
+        parameters = parse_qsl(parts.query, keep_blank_values=True)
+        own = dict(parameters)
+        rest = urlencode([(name, value) for name, value in parameters if name != PASSWORD_FILE])
+        host, options = parse_url(urlunsplit(parts._replace(query=rest)))
+        return cls(str(host), options, own.get(PASSWORD_FILE, ""))
+
+    @property
+    def place(self) -> str:
+        """Host and port, for messages."""
+        return f"{self.host}:{self.options.get('port') or (TLS_PORT if self.is_secure else PORT)}"
+
+    @property
+    def is_secure(self) -> bool:
+        """True if connections use TLS."""
+        return bool(self.options.get("secure"))
+
+    @property
+    def database(self) -> str:
+        """Name of the database."""
+        return str(self.options["database"])
+
+    def client_options(self) -> dict[str, Any]:
+        """Return the options of a client; reads the password's file and looks at those of TLS.
+
+        Raises:
+            AddressError: one of the files cannot be used.
+        """
+        if self.is_secure:
+            self._try_certificates()
+        if not self.password_file:
+            return dict(self.options)
+        if self.options.get("password"):
+            raise AddressError(
+                "the ClickHouse URL has both a password and a password_file: leave one of them out"
+            )
+        return {**self.options, "password": _password_in(self.password_file)}
+
+    def _try_certificates(self) -> None:
+        """Load the certificates as the driver will, to which a missing file is a missing server."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        authority, certificate = self.options.get("ca_certs"), self.options.get("certfile")
+        named = authority
+        try:
+            if authority:
+                context.load_verify_locations(authority)
+            if certificate:
+                named = f"{certificate} or its keyfile"
+                context.load_cert_chain(
+                    certificate, self.options.get("keyfile"), self.options.get("keypass") or ""
+                )
+        except OSError as error:
+            reason = error.strerror
+            if isinstance(error, ssl.SSLError) or not reason:
+                reason = "it holds no certificate, or no key that belongs to it"
+            raise AddressError(f"the file {named} of the ClickHouse URL cannot be used: {reason}") from error
+
+
+def _password_in(file: str) -> str:
+    try:
+        with Path(file).open("rb") as opened:
+            password = opened.read(PASSWORD_BYTES_MAX + 1).decode().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise AddressError(
+            f"the password file {file} of the ClickHouse URL cannot be read: {reason}"
+        ) from error
+    if not password or len(password) > PASSWORD_BYTES_MAX:
+        raise AddressError(
+            f"the password file {file} of the ClickHouse URL is empty or longer than "
+            f"{PASSWORD_BYTES_MAX} bytes"
+        )
+    return password
