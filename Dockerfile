@@ -15,6 +15,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 COPY README.md LICENSE hatch_build.py ./
 COPY tools/ tools/
 COPY metering metering
+COPY kafka_access kafka_access
 COPY http_service http_service
 COPY producers producers
 COPY streams streams

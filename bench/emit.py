@@ -101,7 +101,7 @@ def _in_turn(traffic: Sequence[Event], runs: int) -> tuple[list[EmitRun], list[E
     plain: list[EmitRun] = []
     ours: list[EmitRun] = []
     with stack("kafka") as (settings, _), tempfile.TemporaryDirectory() as directory:
-        ensure_topics(settings.kafka, settings.partitions)
+        ensure_topics(settings.kafka_access, settings.partitions)
         file = Path(directory) / "events.jsonl"
         file.write_bytes(b"".join(value + b"\n" for _, value in traffic))
         for number in range(runs):

@@ -86,7 +86,7 @@ def figures(seconds: int, runs: int) -> Iterator[Figure]:
     rates: dict[str, list[float]] = {}
     correct = True
     with stack("kafka", "gateway", gateway_access_log=True) as (settings, programs), bare_framework() as bare:
-        ensure_topics(settings.kafka, settings.partitions)
+        ensure_topics(settings.kafka_access, settings.partitions)
         with BusinessDatabase(settings.business_url) as database:
             key = KeyStore(database).issue("bench", ["emit"], [], events_per_s=1_000_000).text
         time.sleep(2 * settings.gateway_keys_interval_s)

@@ -56,7 +56,7 @@ def lines(asked: PeersConfig) -> Iterator[JsonLine]:
     """Run ours and the peers in turn; one line per run."""
     with stack("kafka", clock="events") as (settings, running):
         broker = running["kafka"]
-        ensure_topics(settings.kafka, settings.partitions)
+        ensure_topics(settings.kafka_access, settings.partitions)
         count = asyncio.run(publish(settings.kafka, settings.partitions, events(asked.taps, asked.apps)))
         tell(f"published {count:,} events for {MODE}")
         # What the harness knows of its topic belongs to one broker, and this one is new.
@@ -166,7 +166,7 @@ def _work(settings: Settings) -> Path:
 
 def _empty_outputs(settings: Settings) -> None:
     """Delete what a run has written, and where it stood; the events stay."""
-    with admin(settings.kafka) as client:
+    with admin(settings.kafka_access) as client:
         client.delete_groups([topics.WORKER_GROUP])
         client.delete_topics(list(OUTPUTS))
-    ensure_topics(settings.kafka, settings.partitions)
+    ensure_topics(settings.kafka_access, settings.partitions)

@@ -67,7 +67,7 @@ def _wait_until_divided(settings: Settings, workers: Sequence[Program]) -> None:
     for worker in workers:
         worker.wait_ready()
     deadline_s = time.monotonic() + DIVIDE_S_MAX
-    with admin(settings.kafka) as client:
+    with admin(settings.kafka_access) as client:
         while time.monotonic() < deadline_s:
             with suppress(*NO_COORDINATOR_YET):
                 group = client.describe_groups([WORKER_GROUP])[WORKER_GROUP]

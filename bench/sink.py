@@ -115,7 +115,7 @@ def _metered(partition: int, log: list[Record]) -> Iterator[Entry]:
 
 def _measure(settings: Settings, engine: Program, entries: Mapping[int, list[Entry]]) -> dict[str, float]:
     """One run, from the moment the sink waits for lines to some seconds after it stored the last."""
-    ensure_topics(settings.kafka, settings.partitions)
+    ensure_topics(settings.kafka_access, settings.partitions)
     count = sum(map(len, entries.values()))
     with program(settings, "sink") as sink, connect(settings.clickhouse) as client:
         _wait(lambda: sink.log.read_text().count(BEGINS) == settings.partitions, "the sink to begin")

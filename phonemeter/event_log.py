@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from kafka_access.access import KafkaAccess
 from metering.partition import MeteringResult, meter
 from metering.partition_state import PartitionState
 from metering.records import RecordRange
@@ -59,7 +60,7 @@ class LogRules:
         return f"{self.difference} The log's are taken." if self.difference else ""
 
 
-def rules_of_log(kafka: str, here: Rules) -> LogRules:
+def rules_of_log(kafka: KafkaAccess, here: Rules) -> LogRules:
     """The rules that workers have recorded on the state topic of a Kafka.
 
     Raises:

@@ -23,7 +23,7 @@ class RecordedRules:
         """
         if self._recorded is None:
             try:
-                found = rules_of_log(self._settings.kafka, self._settings.rules())
+                found = rules_of_log(self._settings.kafka_access, self._settings.rules())
             except OperationError as error:
                 raise KafkaConnectionError(str(error)) from error
             if not any(summary.next_offset for summary in found.recorded.values()):

@@ -16,6 +16,8 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.protocol.consumer import IsolationLevel
 
+from kafka_access.access import KafkaAccess
+from kafka_access.librdkafka import librdkafka_options
 from metering.content_modes import UNREADABLE_HEADERS
 from metering.damage import damage
 from metering.records import Record, RecordRange
@@ -75,7 +77,7 @@ OnDamage = Callable[[int], None]
 class TopicReader:
     """A reader of the topics of one Kafka, made by `open_reader`. Blocking; for one thread."""
 
-    def __init__(self, kafka: str) -> None:
+    def __init__(self, kafka: KafkaAccess) -> None:
         self._kafka = kafka
         self._consumers: set[Consumer] = set()
 
@@ -195,7 +197,7 @@ class TopicReader:
     def _consumer(self, where: Place | None = None) -> Iterator[Consumer]:
         consumer = Consumer(
             {
-                "bootstrap.servers": self._kafka,
+                **librdkafka_options(self._kafka),
                 "client.id": "phonemeter-reader",
                 # A consumer needs one; it is never joined, and nothing is committed.
                 "group.id": "phonemeter-reader",
@@ -232,7 +234,7 @@ class _Fetched:
 
 
 @contextmanager
-def open_reader(kafka: str) -> Iterator[TopicReader]:
+def open_reader(kafka: KafkaAccess) -> Iterator[TopicReader]:
     """A reader on a Kafka, closed at the end.
 
     Raises:
@@ -249,7 +251,7 @@ def open_reader(kafka: str) -> Iterator[TopicReader]:
         reader.close()
 
 
-def offset_spans(kafka: str, topic: str) -> dict[int, OffsetSpan]:
+def offset_spans(kafka: KafkaAccess, topic: str) -> dict[int, OffsetSpan]:
     """The span of each partition of a topic.
 
     Raises:

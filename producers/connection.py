@@ -6,6 +6,7 @@ from typing import Final
 from kafka import KafkaProducer
 from kafka.errors import Cancelled, KafkaConnectionError, KafkaError, KafkaTimeoutError
 
+from kafka_access.kafka_python import kafka_python_options
 from metering.topics import EVENTS
 from producers.errors import DeliveryError
 from producers.partitioner import KeyPartitioner
@@ -33,7 +34,7 @@ def connect(settings: ProducerSettings) -> KafkaProducer:
     request_timeout_s = min(REQUEST_TIMEOUT_S_MAX, settings.producer_delivery_timeout_s / 2)
     try:
         producer = KafkaProducer(
-            bootstrap_servers=settings.kafka.split(","),
+            **kafka_python_options(settings.kafka_access),
             client_id="phonemeter-producer",
             acks="all",
             enable_idempotence=True,

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from kafka_access.librdkafka import librdkafka_options
 from metering.topics import EVENTS
 from producers.errors import DeliveryError
 from producers.reachability import no_kafka, no_topic, not_confirmed, wait_for_listener
@@ -81,7 +82,7 @@ def explain(error: KafkaError, settings: ProducerSettings, fatal: str) -> Delive
 def _configuration(settings: ProducerSettings) -> dict[str, object]:
     request_timeout_s = min(REQUEST_TIMEOUT_S_MAX, settings.producer_delivery_timeout_s / 2)
     return {
-        "bootstrap.servers": settings.kafka,
+        **librdkafka_options(settings.kafka_access),
         "client.id": "phonemeter-bulk",
         "acks": "all",
         "enable.idempotence": True,

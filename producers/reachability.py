@@ -1,10 +1,11 @@
 """The wait for a listening Kafka, and the errors of both clients when there is none."""
 
-import socket
 from typing import Final
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
+from kafka_access.access import KafkaAccessError
+from kafka_access.connection_steps import ConnectionStepError, require_access
 from producers.errors import UnavailableError
 from producers.settings import ProducerSettings
 
@@ -12,23 +13,27 @@ PROBE_TIMEOUT_S: Final = 3.0
 
 
 def wait_for_listener(settings: ProducerSettings) -> None:
-    """Wait until something accepts connections, at most `producer_block_s`.
+    """Wait until a broker lets us in, at most `producer_block_s`; one that refuses us is not waited for.
 
     Raises:
-        UnavailableError: nothing does.
+        UnavailableError: none does.
     """
     attempts = Retrying(
         stop=stop_after_delay(settings.producer_block_s),
         wait=wait_exponential_jitter(multiplier=0.1, max=1, jitter=0.1),
-        retry=retry_if_exception_type(OSError),
+        retry=retry_if_exception(lambda error: isinstance(error, ConnectionStepError) and error.unreachable),
         reraise=True,
     )
     try:
-        attempts(_connect_to_any, settings.kafka.split(","), min(PROBE_TIMEOUT_S, settings.producer_block_s))
-    except OSError as error:
+        attempts(require_access, settings.kafka_access, min(PROBE_TIMEOUT_S, settings.producer_block_s))
+    except KafkaAccessError as error:
+        if not (isinstance(error, ConnectionStepError) and error.unreachable):
+            raise UnavailableError(f"{error}.") from None
+        reason = error.__cause__ or error
         raise UnavailableError(
-            f"Kafka does not answer at {settings.kafka} ({error.strerror or first_words(error)}); start it, "
-            f"or set PHONEMETER_KAFKA to where it is."
+            f"Kafka does not answer at {settings.kafka} "
+            f"({getattr(reason, 'strerror', None) or first_words(error)}); start it, or set PHONEMETER_KAFKA "
+            f"to where it is."
         ) from None
 
 
@@ -60,17 +65,3 @@ def first_words(error: Exception) -> str:
     """The beginning of an error message, on one line."""
     text = str(error).removeprefix(f"{type(error).__name__}: ")
     return " ".join(text.split())[:200].rstrip(".")
-
-
-def _connect_to_any(addresses: list[str], timeout_s: float) -> None:
-    last: OSError | None = None
-    for address in addresses:
-        host, _, port = address.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout_s).close()
-        except OSError as error:
-            last = error
-        else:
-            return
-    if last is not None:
-        raise last

@@ -1,24 +1,16 @@
 """Settings of the producer, from environment variables named `PHONEMETER_` plus the field."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kafka_access.settings import KafkaSettings
 
 
-class ProducerSettings(BaseSettings):
+class ProducerSettings(KafkaSettings):
     """Settings of the producer. Frozen."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="PHONEMETER_", env_ignore_empty=True, frozen=True, extra="forbid"
-    )
-
-    kafka: Annotated[str, Field(pattern=r"^[^\s,]+:\d{1,5}(,[^\s,]+:\d{1,5})*$")] = Field(
-        "127.0.0.1:9092",
-        description="Kafka bootstrap servers.",
-        json_schema_extra={"expected": "HOST:PORT, several of them separated by commas"},
-    )
     producer_block_s: float = Field(
         10,
         ge=0.1,

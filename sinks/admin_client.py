@@ -1,14 +1,15 @@
 """kafka-python's admin client, without its leaks."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Final
 
 from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaConnectionError, KafkaError
+from kafka.errors import KafkaError
 
-from sinks.kafka_consumer import translate_kafka_errors
+from kafka_access.access import KafkaAccess
+from kafka_access.kafka_python import kafka_python_options
+from sinks.kafka_consumer import require_kafka, translate_kafka_errors
 
 CONNECT_TIMEOUT_MS: Final = 10_000
 REQUEST_TIMEOUT_MS: Final = 15_000
@@ -27,33 +28,18 @@ class _Admin(KafkaAdminClient):  # type: ignore[misc] # kafka-python has no type
 
 
 @contextmanager
-def admin_client(bootstrap: str) -> Iterator[KafkaAdminClient]:
+def admin_client(kafka: KafkaAccess) -> Iterator[KafkaAdminClient]:
     """Provide an admin client for the block.
 
     Raises:
         KafkaError: the brokers do not answer, or kafka-python fails within the block.
     """
-    # First, because it is quick, and kafka-python leaves sockets open when nobody answers.
-    _connect_to_any(bootstrap)
+    require_kafka(kafka)
     with translate_kafka_errors():
         client = _Admin(
-            bootstrap_servers=bootstrap.split(","),
+            **kafka_python_options(kafka),
             bootstrap_timeout_ms=CONNECT_TIMEOUT_MS,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
         with closing(client):
             yield client
-
-
-def _connect_to_any(bootstrap: str) -> None:
-    refused: OSError | None = None
-    for server in bootstrap.split(","):
-        host, _, port = server.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_MS / 1000).close()
-        except OSError as error:
-            refused = error
-        else:
-            return
-    if refused is not None:
-        raise KafkaConnectionError(f"{bootstrap} does not answer: {refused.strerror or refused}") from refused

@@ -16,6 +16,7 @@ from clickhouse_driver import Client
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from kafka_access.access import KafkaAccess
 from metering.log_identity import FoundRecord, Mark, PartitionView, difference
 from metering.topics import DELIVERIES
 from sinks.connection import FAILURES, connect, is_missing, rows, sentence
@@ -65,7 +66,7 @@ class _LostError(Exception):
 
 @contextmanager
 def follow_deliveries(
-    kafka: str,
+    kafka: KafkaAccess,
     clickhouse: str,
     metrics: Metrics,
     stopping: threading.Event,
@@ -90,7 +91,7 @@ def follow_deliveries(
 
 
 def _follow(
-    kafka: str,
+    kafka: KafkaAccess,
     clickhouse: str,
     metrics: Metrics,
     stopping: threading.Event,
@@ -119,7 +120,7 @@ def _follow(
 
 
 @contextmanager
-def _reading(kafka: str) -> Iterator[KafkaConsumer]:
+def _reading(kafka: KafkaAccess) -> Iterator[KafkaConsumer]:
     reader = consumer(
         kafka,
         client_id="phonemeter-sink-deliveries",

@@ -7,8 +7,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import CorruptRecordError, KafkaError, UnknownTopicOrPartitionError
+from kafka.errors import CorruptRecordError, KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 
+from kafka_access.access import KafkaAccess, KafkaAccessError
+from kafka_access.connection_steps import require_access
+from kafka_access.kafka_python import kafka_python_options
 from metering.damage import damage
 from metering.log_identity import Mark
 from sinks.errors import raised_by
@@ -37,6 +40,13 @@ class CommitMetadata(NamedTuple):
 
 class LibraryError(KafkaError):  # type: ignore[misc]  # kafka-python ships no types
     """An error of kafka-python that is no KafkaError, such as a KeyError; to be retried like one."""
+
+
+class AccessRefusedError(KafkaConnectionError):  # type: ignore[misc]  # as above
+    """No broker lets us in; its text is a sentence without a full stop."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class DamagedError(KafkaError):  # type: ignore[misc]  # as above
@@ -77,13 +87,17 @@ def translate_kafka_errors() -> Iterator[None]:
         ) from error
 
 
-def consumer(bootstrap: str, **own: Any) -> KafkaConsumer:  # noqa: ANN401 - options of kafka-python
+def consumer(kafka: KafkaAccess, **own: Any) -> KafkaConsumer:  # noqa: ANN401 - options of kafka-python
     """Create a consumer that reads committed records only, and commits or resets its position only when told.
 
     `own` are further options, such as its name, its group and its fetch sizes.
+
+    Raises:
+        KafkaError: no broker lets us in.
     """
+    require_kafka(kafka)
     return KafkaConsumer(
-        bootstrap_servers=bootstrap.split(","),
+        **kafka_python_options(kafka),
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
@@ -95,6 +109,18 @@ def consumer(bootstrap: str, **own: Any) -> KafkaConsumer:  # noqa: ANN401 - opt
         metadata_max_age_ms=METADATA_AGE_MS,
         **own,
     )
+
+
+def require_kafka(kafka: KafkaAccess) -> None:
+    """Check that a broker lets us in, because kafka-python does not say why not, and leaves sockets open.
+
+    Raises:
+        KafkaConnectionError: none does, with the reason in a sentence.
+    """
+    try:
+        require_access(kafka)
+    except KafkaAccessError as error:
+        raise AccessRefusedError(str(error)) from error
 
 
 def poll(reader: KafkaConsumer, pause_s: float) -> Mapping[TopicPartition, list[Any]]:

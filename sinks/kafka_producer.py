@@ -5,7 +5,9 @@ from typing import Final, NamedTuple
 
 from kafka import KafkaProducer
 
-from sinks.kafka_consumer import CONNECT_TIMEOUT_MS, translate_kafka_errors
+from kafka_access.access import KafkaAccess
+from kafka_access.kafka_python import kafka_python_options
+from sinks.kafka_consumer import CONNECT_TIMEOUT_MS, require_kafka, translate_kafka_errors
 
 DELIVERY_TIMEOUT_MS: Final = 10_000
 """Longest wait for the broker to confirm records."""
@@ -23,9 +25,10 @@ class OutgoingRecord(NamedTuple):
 class ConfirmingProducer:
     """A producer that waits until the broker has confirmed the records."""
 
-    def __init__(self, bootstrap: str, client_id: str) -> None:
+    def __init__(self, kafka: KafkaAccess, client_id: str) -> None:
+        require_kafka(kafka)
         self._producer = KafkaProducer(
-            bootstrap_servers=bootstrap.split(","),
+            **kafka_python_options(kafka),
             client_id=client_id,
             acks="all",
             # kafka-python 3.0.12 may wait for ever for the id of an idempotent producer after a broker was

@@ -10,6 +10,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
+from kafka_access.access import KafkaAccess
 from metering.log_identity import NO_EPOCH, FoundRecord, Mark, PartitionView
 from metering.topics import LEDGER, SINK_GROUP
 from sinks.kafka_consumer import (
@@ -68,11 +69,11 @@ class ResumePoint(NamedTuple):
 class LedgerSource:
     """The consumer group's member that reads `phone-ledger`."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._viewer = LogViewer(bootstrap, LEDGER, "phonemeter-sink-looking")
+    def __init__(self, kafka: KafkaAccess) -> None:
+        self._viewer = LogViewer(kafka, LEDGER, "phonemeter-sink-looking")
         with translate_kafka_errors():
             self._consumer = consumer(
-                bootstrap,
+                kafka,
                 group_id=SINK_GROUP,
                 client_id="phonemeter-sink",
                 fetch_max_bytes=FETCH_BYTES_MAX,

@@ -6,6 +6,7 @@ from typing import Any, Final
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
+from kafka_access.access import KafkaAccess
 from metering.log_identity import NO_OFFSET, FoundRecord, Mark, PartitionView, fingerprint
 from sinks.kafka_consumer import CONNECT_TIMEOUT_MS, consumer, translate_kafka_errors
 
@@ -17,8 +18,8 @@ FETCH_BYTES_MAX: Final = 2**20
 class LogViewer:
     """Viewer of one topic, with a consumer of its own that is in no group and is opened when first needed."""
 
-    def __init__(self, bootstrap: str, topic: str, client_id: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaAccess, topic: str, client_id: str) -> None:
+        self._kafka = kafka
         self._topic = topic
         self._client_id = client_id
         self._consumer: KafkaConsumer | None = None
@@ -48,7 +49,7 @@ class LogViewer:
     def _opened(self) -> KafkaConsumer:
         if self._consumer is None:
             self._consumer = consumer(
-                self._bootstrap, client_id=self._client_id, max_partition_fetch_bytes=FETCH_BYTES_MAX
+                self._kafka, client_id=self._client_id, max_partition_fetch_bytes=FETCH_BYTES_MAX
             )
         # Refreshes the metadata, which may be older than the topic.
         self._consumer.topics()

@@ -9,6 +9,7 @@ from typing import Final
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError
 
+from kafka_access.access import KafkaAccess
 from metering.preconditions import CHECK_INTERVAL_S, Breach, BreachLog, BrokerView, FoundTopic, breaches
 from metering.topics import ALL
 from sinks.admin_client import admin_client
@@ -40,13 +41,13 @@ def found_topics(client: KafkaAdminClient) -> dict[str, FoundTopic]:
     }
 
 
-def broker_view(bootstrap: str) -> BrokerView:
+def broker_view(kafka: KafkaAccess) -> BrokerView:
     """Describe the topics of phonemeter on these brokers.
 
     Raises:
         KafkaError: the brokers do not answer.
     """
-    with admin_client(bootstrap) as client:
+    with admin_client(kafka) as client:
         return BrokerView(found_topics(client), str(client.describe_cluster()["cluster_id"]))
 
 

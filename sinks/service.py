@@ -10,6 +10,7 @@ from typing import Final
 
 from kafka.errors import KafkaError
 
+from kafka_access.access import KafkaAccess
 from metering.health_checks import HealthLimits
 from metering.preconditions import SINK_TOPICS
 from sinks import migrations
@@ -53,7 +54,7 @@ def run(settings: SinkSettings, views: Iterable[str] = (), stop: threading.Event
             closing.enter_context(stop_on_signals(stopping, "storing what is held"))
         closing.enter_context(_rare_garbage_collections())
         metrics = Metrics()
-        preconditions = Preconditions(SINK_TOPICS, partial(broker_view, settings.kafka))
+        preconditions = Preconditions(SINK_TOPICS, partial(broker_view, settings.kafka_access))
         limits = HealthLimits().with_pause(settings.sink_flush_ms / 1_000)
         metrics.health.judge_by(preconditions, lambda: metrics.problems(limits))
         closing.enter_context(
@@ -80,7 +81,7 @@ def run(settings: SinkSettings, views: Iterable[str] = (), stop: threading.Event
             return
         source = wait_for_server(
             "Kafka",
-            lambda: _source(settings.kafka, preconditions),
+            lambda: _source(settings.kafka_access, preconditions),
             KafkaError,
             stopping,
             metrics.health,
@@ -94,7 +95,7 @@ def run(settings: SinkSettings, views: Iterable[str] = (), stop: threading.Event
         closing.enter_context(_abort_slow_insert(stopping, table))
         closing.enter_context(preconditions.watched())
         closing.enter_context(
-            follow_deliveries(settings.kafka, settings.clickhouse, metrics, stopping, prepare)
+            follow_deliveries(settings.kafka_access, settings.clickhouse, metrics, stopping, prepare)
         )
         log.info(
             "The sink is ready; metrics on http://%s:%d/metrics.",
@@ -111,7 +112,7 @@ def run(settings: SinkSettings, views: Iterable[str] = (), stop: threading.Event
     log.info("The sink has ended.")
 
 
-def _source(kafka: str, preconditions: Preconditions) -> LedgerSource:
+def _source(kafka: KafkaAccess, preconditions: Preconditions) -> LedgerSource:
     preconditions.require()
     return LedgerSource(kafka)
 

@@ -3,21 +3,13 @@
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kafka_access.settings import KafkaSettings
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(KafkaSettings):
     """Settings of every service of the stage. Frozen."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="PHONEMETER_", env_ignore_empty=True, frozen=True, extra="forbid"
-    )
-
-    kafka: Annotated[str, Field(pattern=r"^[^\s,]+:\d{1,5}(,[^\s,]+:\d{1,5})*$")] = Field(
-        "127.0.0.1:9092",
-        description="Kafka bootstrap servers.",
-        json_schema_extra={"expected": "HOST:PORT, several of them separated by commas"},
-    )
     listen_host: str = Field(
         "127.0.0.1",
         min_length=1,

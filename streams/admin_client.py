@@ -5,13 +5,16 @@ from typing import Any, Final
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 
+from kafka_access.access import KafkaAccess
+from kafka_access.librdkafka import librdkafka_options
+
 TIMEOUT_S: Final = 10.0
 
 
-def admin_client(kafka: str, name: str) -> AdminClient:
+def admin_client(kafka: KafkaAccess, name: str) -> AdminClient:
     """An admin client that logs nothing: its callers report errors."""
     settings: dict[str, Any] = {
-        "bootstrap.servers": kafka,
+        **librdkafka_options(kafka),
         "client.id": name,
         "socket.timeout.ms": int(TIMEOUT_S * 1_000),
         "error_cb": _ignore,

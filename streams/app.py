@@ -15,6 +15,7 @@ from faust.types import StreamT
 from faust.web import Request, Response, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from kafka_access.aiokafka import faust_options
 from metering import topics
 from metering.events import CLOCK_KEY
 from metering.health import HEALTH_PATHS, health_page
@@ -47,7 +48,7 @@ def create_app(settings: WorkerSettings, logging_config: Mapping[str, Any] | Non
     """
     app = RecordBatchApp(
         topics.WORKER_GROUP,
-        broker=";".join(f"kafka://{server}" for server in settings.kafka.split(",")),
+        **faust_options(settings.kafka_access),
         store="memory://",
         value_serializer="raw",
         processing_guarantee="at_least_once",
@@ -72,10 +73,10 @@ def create_app(settings: WorkerSettings, logging_config: Mapping[str, Any] | Non
         web_port=settings.worker_port,
         logging_config=logging_config,
     )
-    app.preconditions = preconditions.create(settings.kafka)
+    app.preconditions = preconditions.create(settings.kafka_access)
     metrics.HEALTH.watch(app.preconditions, lambda: app.consumer_generation_id)
-    publisher = Publisher(partial(connect, settings.kafka))
-    worker = Worker(app, settings.kafka, settings.terms(), publisher, LogViewer(settings.kafka))
+    publisher = Publisher(partial(connect, settings.kafka_access))
+    worker = Worker(app, settings.kafka_access, settings.terms(), publisher, LogViewer(settings.kafka_access))
     _attach(app, worker, settings)
     return app
 

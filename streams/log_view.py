@@ -24,6 +24,8 @@ from aiokafka.structs import TopicPartition
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from kafka_access.access import KafkaAccess
+from kafka_access.aiokafka import aiokafka_options
 from metering import topics
 from metering.log_identity import NO_OFFSET, FoundRecord, PartitionView, fingerprint
 from streams.admin_client import TIMEOUT_S, admin_client, error_text
@@ -45,7 +47,7 @@ _LEADER_EPOCH: Final = struct.Struct(">12xi")
 class LogViewer:
     """Looks at the log for one process."""
 
-    def __init__(self, kafka: str) -> None:
+    def __init__(self, kafka: KafkaAccess) -> None:
         self._kafka = kafka
         self._admin: AdminClient | None = None
         # librdkafka's client was seen to leave one of two concurrent requests without an answer.
@@ -85,7 +87,7 @@ class LogViewer:
             raise RequestTimedOutError(f"the brokers do not describe {topics.EVENTS}") from None
 
 
-async def ends_of(kafka: str, topic: str, partitions: Collection[int]) -> dict[int, int]:
+async def ends_of(kafka: KafkaAccess, topic: str, partitions: Collection[int]) -> dict[int, int]:
     """The ends of partitions, open transactions included.
 
     Raises:
@@ -96,8 +98,8 @@ async def ends_of(kafka: str, topic: str, partitions: Collection[int]) -> dict[i
 
 
 @asynccontextmanager
-async def _client(kafka: str, topic: str) -> AsyncIterator[AIOKafkaClient]:
-    client = AIOKafkaClient(bootstrap_servers=kafka, request_timeout_ms=int(TIMEOUT_S * 1_000))
+async def _client(kafka: KafkaAccess, topic: str) -> AsyncIterator[AIOKafkaClient]:
+    client = AIOKafkaClient(**aiokafka_options(kafka), request_timeout_ms=int(TIMEOUT_S * 1_000))
     await client.bootstrap()
     try:
         await client.set_topics([topic])

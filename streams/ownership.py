@@ -13,6 +13,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from faust.types import TP, EventT
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
 
+from kafka_access.access import KafkaAccess
 from metering import topics
 from metering.rules import Terms
 from streams import metrics
@@ -77,7 +78,7 @@ class Ownership:
     """Takes partitions over, one generation of the group at a time, and keeps what is owned."""
 
     def __init__(
-        self, app: RecordBatchApp, kafka: str, terms: Terms, membership: Membership, log: LogWatch
+        self, app: RecordBatchApp, kafka: KafkaAccess, terms: Terms, membership: Membership, log: LogWatch
     ) -> None:
         self._app = app
         self._kafka = kafka

@@ -12,6 +12,8 @@ from confluent_kafka.admin._resource import ResourceType
 from mode import Service
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
+from kafka_access.access import KafkaAccess, KafkaAccessError
+from kafka_access.connection_steps import require_access
 from metering.preconditions import (
     CHECK_INTERVAL_S,
     WORKER_TOPICS,
@@ -31,15 +33,20 @@ EXIT_REFUSED: Final = 2
 
 RETRY_WAIT_MAX_S: Final = 5.0
 
+_PASSING: Final = (KafkaAccessError, KafkaException, TimeoutError)
+
 _NOT_AUTHORIZED: Final = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 
 
-def ask(kafka: str) -> BrokerView:
+def ask(kafka: KafkaAccess) -> BrokerView:
     """Ask the brokers to describe the existing topics of phonemeter. Blocking.
 
     Raises:
+        KafkaAccessError: no broker lets us in.
         KafkaException: the brokers do not answer.
     """
+    # It says why, and at once; librdkafka tries on.
+    require_access(kafka)
     client = admin_client(kafka, "phonemeter-worker-preconditions")
     names = [topic.name for topic in ALL]
     found = {}
@@ -90,7 +97,7 @@ class Preconditions(Service):
         """
         async for attempt in AsyncRetrying(
             wait=wait_exponential_jitter(multiplier=0.2, max=RETRY_WAIT_MAX_S),
-            retry=retry_if_exception_type((KafkaException, TimeoutError)),
+            retry=retry_if_exception_type(_PASSING),
             before_sleep=self._log_retry,
         ):
             with attempt:
@@ -108,7 +115,7 @@ class Preconditions(Service):
             await self.sleep(self._every_s)
             try:
                 await self._check()
-            except (KafkaException, TimeoutError) as error:
+            except _PASSING as error:
                 logger.debug("the topics cannot be described now (%s); trying again", _error_text(error))
 
     async def _check(self) -> None:
@@ -119,11 +126,14 @@ class Preconditions(Service):
 
     def _log_retry(self, attempt: RetryCallState) -> None:
         error = attempt.outcome.exception() if attempt.outcome else None
-        self.waiting = f"Kafka does not answer: {_error_text(error or Exception())}"
+        refused = isinstance(error, KafkaAccessError)
+        self.waiting = (
+            str(error) if refused else f"Kafka does not answer: {_error_text(error or Exception())}"
+        )
         logger.warning("%s; trying again, attempt %d", self.waiting, attempt.attempt_number + 1)
 
 
-def create(kafka: str) -> Preconditions:
+def create(kafka: KafkaAccess) -> Preconditions:
     """Create the preconditions of a worker on these brokers."""
     return Preconditions(partial(ask, kafka))
 

@@ -22,6 +22,8 @@ from typing import Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from kafka_access.access import KafkaAccess
+from kafka_access.librdkafka import librdkafka_options
 from metering.topics import PUBLISHED_BYTES_MAX
 from streams import metrics
 from streams.admin_client import error_text
@@ -246,11 +248,11 @@ class _Publication:
             self.outcome.exception()
 
 
-def connect(kafka: str) -> Client:
+def connect(kafka: KafkaAccess) -> Client:
     """Create a client that keeps the order of records and never gives one up."""
     return Producer(
         {
-            "bootstrap.servers": kafka,
+            **librdkafka_options(kafka),
             "client.id": "phonemeter-worker",
             "acks": "all",
             "enable.idempotence": True,

@@ -1,29 +1,20 @@
 """The settings of the stream worker: environment variables named `PHONEMETER_` plus the field."""
 
 from datetime import datetime, timedelta, timezone
-from typing import Annotated, Final
+from typing import Final
 
 from pydantic import AwareDatetime, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kafka_access.settings import KafkaSettings
 from metering.rules import Clock, Rules, Terms, TrialScope
 from metering.times import DAY_MS, SECOND_MS, to_ms
 
 _DEFAULTS: Final = Rules()
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(KafkaSettings):
     """Settings of the stream worker. Frozen; the defaults meter the public WeChat components as announced."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="PHONEMETER_", env_ignore_empty=True, frozen=True, extra="forbid"
-    )
-
-    kafka: Annotated[str, Field(pattern=r"^[^\s,]+:\d{1,5}(,[^\s,]+:\d{1,5})*$")] = Field(
-        "127.0.0.1:9092",
-        description="Kafka bootstrap servers.",
-        json_schema_extra={"expected": "HOST:PORT, several of them separated by commas"},
-    )
     partitions: int = Field(
         4,
         ge=1,

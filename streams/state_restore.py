@@ -8,6 +8,8 @@ from time import monotonic
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CorruptRecordException, RequestTimedOutError
 
+from kafka_access.access import KafkaAccess
+from kafka_access.aiokafka import aiokafka_options
 from metering import topics
 from metering.damage import damage
 from metering.partition_state import PartitionState, WorkingState
@@ -34,7 +36,7 @@ class RulesChangedError(Exception):
 
 
 async def restore_partitions(
-    bootstrap_servers: str, partitions: Collection[int], generation: int, terms: Terms
+    kafka: KafkaAccess, partitions: Collection[int], generation: int, terms: Terms
 ) -> dict[int, PartitionProgress]:
     """Read the newest checkpoint of each partition from the state topic, in a new epoch of this worker.
 
@@ -47,7 +49,7 @@ async def restore_partitions(
         aiokafka.errors.KafkaError: the brokers can't be read now.
     """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers,
+        **aiokafka_options(kafka),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         fetch_max_wait_ms=FETCH_WAIT_MS,
@@ -57,7 +59,7 @@ async def restore_partitions(
     await consumer.start()
     try:
         count = await _partition_count(consumer, partitions)
-        ends = await ends_of(bootstrap_servers, topics.STATE, partitions)
+        ends = await ends_of(kafka, topics.STATE, partitions)
         return await _read(consumer, ends, count, generation, terms)
     finally:
         await consumer.stop()

@@ -18,6 +18,7 @@ from typing import Any
 
 from faust.types import EventT
 
+from kafka_access.access import KafkaAccess
 from metering.partition import OffsetGapError
 from metering.rules import Terms
 from streams import metrics
@@ -50,7 +51,7 @@ class Worker:
     """Meters the batches of the partitions that this process owns."""
 
     def __init__(
-        self, app: RecordBatchApp, kafka: str, terms: Terms, publisher: Publisher, viewer: Viewer
+        self, app: RecordBatchApp, kafka: KafkaAccess, terms: Terms, publisher: Publisher, viewer: Viewer
     ) -> None:
         membership = Membership(app, publisher)
         self._rules = terms.rules

@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from kafka_access.access import KafkaAccess
 from metering.topics import ALL, NOTIFIER_GROUP, SINK_GROUP, WORKER_GROUP
 from phonemeter.kafka_admin import admin
 from phonemeter.settings import Settings, load
@@ -174,7 +175,7 @@ def undivided_topics(kafka: RunningKafka) -> RunningKafka:
 
 def emptied(kafka: RunningKafka, partitions: int) -> RunningKafka:
     """Delete and create all topics of a broker."""
-    with admin(kafka.bootstrap) as client:
+    with admin(KafkaAccess(kafka.bootstrap)) as client:
         names = {topic.name for topic in ALL}
         client.delete_topics(list(names), raise_errors=False)
         blocking_until(lambda: not names & set(client.list_topics()))
@@ -183,5 +184,5 @@ def emptied(kafka: RunningKafka, partitions: int) -> RunningKafka:
             # A group that has members cannot be deleted.
             remove_members(client, group)
             client.delete_groups([group])
-    ensure_topics(kafka.bootstrap, partitions)
+    ensure_topics(KafkaAccess(kafka.bootstrap), partitions)
     return kafka

@@ -80,7 +80,7 @@ def _run_broker(settings: Settings, written: Path) -> None:
         broker = Supervised(replace(spec, command=command, stop_grace_s=ENDS_WITHIN_S))
         try:
             loop.run(broker.start())
-            ensure_topics(settings.kafka, 1)
+            ensure_topics(settings.kafka_access, 1)
             _use(settings.kafka)
         finally:
             loop.run(broker.stop())

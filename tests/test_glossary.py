@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PRODUCT = ("metering", "http_service", "producers", "streams", "sinks", "dashboards", "phonemeter")
+PRODUCT = (
+    "metering",
+    "http_service",
+    "kafka_access",
+    "producers",
+    "streams",
+    "sinks",
+    "dashboards",
+    "phonemeter",
+)
 PAGE = "docs/reference/glossary.md"
 VOCABULARY = "metering/README.md"
 STANDARD_TERMS = ("fencing", "zombie", "back-pressure", "idempotent", "watermark")

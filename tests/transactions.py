@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from confluent_kafka import Producer
 
+from kafka_access.access import KafkaAccess
 from phonemeter.topic_reader import offset_spans
 from tests.waiting import WITHIN_S, blocking_until
 
@@ -35,11 +36,13 @@ def transaction(
     partition: int = 0,
 ) -> None:
     """Publish records in a transaction, end it, and wait until its marker is in the log."""
-    before = offset_spans(bootstrap, topic)[partition].end
+    before = offset_spans(KafkaAccess(bootstrap), topic)[partition].end
     producer = begun(bootstrap, topic, values, key=key, partition=partition)
     if end == "commit":
         producer.commit_transaction(TIMEOUT_S)
     else:
         producer.abort_transaction(TIMEOUT_S)
     # The marker is written after the transaction's end was decided.
-    blocking_until(lambda: offset_spans(bootstrap, topic)[partition].end > before, within_s=TIMEOUT_S)
+    blocking_until(
+        lambda: offset_spans(KafkaAccess(bootstrap), topic)[partition].end > before, within_s=TIMEOUT_S
+    )

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from kafka_access.access import KafkaAccess
 from metering import dead_letters
 from metering.dead_letters import DeadLetter
 from metering.ledger import COLUMNS, Entry, LedgerRecord
@@ -65,12 +66,12 @@ def audit(settings: Settings, show: ShowProgress = lambda _partition, _offset, _
         OperationError: Kafka or ClickHouse does not answer, or the log does not begin at its first event.
     """
     began_s = time.monotonic()
-    rules = rules_of_log(settings.kafka, settings.rules())
+    rules = rules_of_log(settings.kafka_access, settings.rules())
     report = AuditReport(settings_note=rules.note)
-    with admin(settings.kafka) as client:
+    with admin(settings.kafka_access) as client:
         services = service_progress(client)
     # The log's ends are read last, so entries about events beyond them are foreign.
-    ends = {topic: offset_spans(settings.kafka, topic) for topic in (DEAD_LETTERS, LEDGER, EVENTS)}
+    ends = {topic: offset_spans(settings.kafka_access, topic) for topic in (DEAD_LETTERS, LEDGER, EVENTS)}
     refuse_cut_log(ends[EVENTS])
     for topic, partitions in ends.items():
         if partitions.keys() != ends[EVENTS].keys():
@@ -78,9 +79,9 @@ def audit(settings: Settings, show: ShowProgress = lambda _partition, _offset, _
                 f"{topic} has {len(partitions)} partitions and {EVENTS} has {len(ends[EVENTS])}: what "
                 f"belongs together shares a partition number, so they cannot be compared."
             )
-    report.another_log = another_log(settings.kafka, rules.recorded)
+    report.another_log = another_log(settings.kafka_access, rules.recorded)
     with (
-        open_reader(settings.kafka) as log,
+        open_reader(settings.kafka_access) as log,
         open_stored_ledger(settings.clickhouse, settings.event_id_digits) as stored,
     ):
         for partition in ends[EVENTS]:
@@ -92,7 +93,7 @@ def audit(settings: Settings, show: ShowProgress = lambda _partition, _offset, _
             places = {topic: ends[topic][partition] for topic in ends}
             sources = AuditSources(rules, log, len(ends[EVENTS]), stored, show)
             PartitionAudit(partition, until, upto, places, sources).run(report)
-        _find_foreign_entries(settings.kafka, stored, report)
+        _find_foreign_entries(settings.kafka_access, stored, report)
         report.repeated = stored.repeated()
         report.shared_packs = stored.shared_packs()
     report.took_s = time.monotonic() - began_s
@@ -335,7 +336,7 @@ def _add_place(
         )
 
 
-def _find_foreign_entries(kafka: str, stored: StoredLedger, report: AuditReport) -> None:
+def _find_foreign_entries(kafka: KafkaAccess, stored: StoredLedger, report: AuditReport) -> None:
     """Find entries in ClickHouse of records that the log does not have."""
     ends = offset_spans(kafka, EVENTS)
     for partition in stored.partitions():

@@ -89,7 +89,7 @@ def find_history(
         OperationError: Kafka does not answer, or no record of the log has that id.
         UserError: several apps have an event of that id.
     """
-    log_spans = offset_spans(settings.kafka, EVENTS)
+    log_spans = offset_spans(settings.kafka_access, EVENTS)
     places, not_asked = _places(settings, event_id, appid)
     if not places and appid is not None:
         places = [(appid, partition_of(appid.encode(), len(log_spans)))]
@@ -98,8 +98,8 @@ def find_history(
     # Partitions that the event does not belong into are searched last.
     likely = {places[0][1]} if places else set()
     partitions = sorted(log_spans, key=lambda partition: (partition not in likely, partition))
-    rules = rules_of_log(settings.kafka, settings.rules())
-    with open_reader(settings.kafka) as log:
+    rules = rules_of_log(settings.kafka_access, settings.rules())
+    with open_reader(settings.kafka_access) as log:
         for partition in partitions:
             place = PartitionIndex(partition, len(log_spans))
             search = _EventSearch(place, event_id, places[0][0] if places else appid)
@@ -270,7 +270,7 @@ def _follow(log: TopicReader, settings: Settings, history: EventHistory) -> None
     found = [
         entry
         for entry in _published(
-            log, offset_spans(settings.kafka, LEDGER)[history.partition], history.partition, offsets
+            log, offset_spans(settings.kafka_access, LEDGER)[history.partition], history.partition, offsets
         )
         if entry.offset in whole or entry.event_id == history.event_id
     ]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from aiokafka.errors import KafkaError
 
+from kafka_access.access import KafkaAccess
 from metering.log_identity import difference, refusal
 from metering.topics import EVENTS
 from phonemeter.errors import OperationError
@@ -13,7 +14,7 @@ from streams.log_watch import WAY_OUT
 from streams.state_log import LogSummary
 
 
-def another_log(kafka: str, recorded: Mapping[int, LogSummary]) -> str:
+def another_log(kafka: KafkaAccess, recorded: Mapping[int, LogSummary]) -> str:
     """A sentence if the log is not the one of which workers recorded the summaries; empty if it is.
 
     Raises:

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 from clickhouse_driver import Client
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from kafka_access.access import KafkaAccess
 from metering.topics import LEDGER
 from phonemeter.audit.auditor import ShowProgress
 from phonemeter.audit.report import RepairReport
@@ -62,13 +63,13 @@ def repair(settings: Settings, show: ShowProgress = lambda _partition, _offset, 
         OperationError: Kafka or ClickHouse failed, or `phone-ledger` has an unreadable record; the old table
             is unchanged then.
     """
-    records = offset_spans(settings.kafka, LEDGER)
-    with admin(settings.kafka) as client:
+    records = offset_spans(settings.kafka_access, LEDGER)
+    with admin(settings.kafka_access) as client:
         acknowledged = service_progress(client).stored
     repaired = RepairReport()
     with (
         _storage_errors(),
-        open_reader(settings.kafka) as log,
+        open_reader(settings.kafka_access) as log,
         _new_database(settings.clickhouse) as fresh,
         closing(LedgerTable(settings.clickhouse)) as old,
         closing(LedgerTable(fresh)) as new,
@@ -79,7 +80,7 @@ def repair(settings: Settings, show: ShowProgress = lambda _partition, _offset, 
         for partition, filling in fillings.items():
             _refuse_cut_ledger(settings.clickhouse, log, partition, records[partition])
             filling.fill(records[partition], old.position(partition))
-        ended = _exchange(settings.clickhouse, fresh, old, fillings, settings.kafka)
+        ended = _exchange(settings.clickhouse, fresh, old, fillings, settings.kafka_access)
     repaired.lines = sum(filling.lines for filling in fillings.values())
     wanted = {
         partition: min(acknowledged.get(partition, BEFORE_ALL), filling.newest)
@@ -204,7 +205,7 @@ def _new_database(url: str) -> Iterator[str]:
 
 
 def _exchange(
-    url: str, fresh: str, old: LedgerTable, fillings: Mapping[int, _Filling], kafka: str
+    url: str, fresh: str, old: LedgerTable, fillings: Mapping[int, _Filling], kafka: KafkaAccess
 ) -> dict[int, Position]:
     """Exchange the tables; returns the end of the old one per partition."""
     with connect(url, reply_timeout_s=DDL_TIMEOUT_S) as client, _refusing_inserts(client):
@@ -238,7 +239,7 @@ def _refusing_inserts(client: Client) -> Iterator[None]:
 def _restore_end(settings: Settings, wanted: Mapping[int, Position]) -> None:
     """Join the sinks' group until everything that they had acknowledged is stored."""
     stop = threading.Event()
-    source = LedgerSource(settings.kafka)
+    source = LedgerSource(settings.kafka_access)
     limits = Limits(
         rows=settings.sink_batch_rows,
         bytes=settings.sink_batch_bytes,

@@ -20,6 +20,7 @@ from dashboards.console.alert_desk import (
 )
 from dashboards.console.errors import RecordsUnavailableError, RefusedChangeError
 from dashboards.console.members import Actor
+from kafka_access.access import KafkaAccess
 from metering.alerts import Alert
 from metering.times import format_time
 from metering.topics import DELIVERIES
@@ -62,7 +63,7 @@ class ConsoleAlerts:
     def __init__(
         self,
         database: BusinessDatabase,
-        kafka: str,
+        kafka: KafkaAccess,
         routes_file: Path | None,
         timeout_s: float,
         deliver: Deliver | None = None,

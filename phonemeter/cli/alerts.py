@@ -88,7 +88,7 @@ def list_alerts(
             total += 1
             yield parse_time(alert.time), alert.id, alert
 
-    with open_reader(load().kafka) as reader:
+    with open_reader(load().kafka_access) as reader:
         log = read_deliveries(reader)
         newest = heapq.nlargest(limit, chosen(read_alerts(reader), log), key=lambda one: one[:2])
     alerts = [alert for _, _, alert in reversed(newest)]
@@ -114,7 +114,7 @@ def ack(
     _refuse_invalid_id(alert_id)
     settings = load()
     who = (by or _user())[:100]
-    with open_reader(settings.kafka) as reader:
+    with open_reader(settings.kafka_access) as reader:
         log = read_deliveries(reader)
         partitions = {status.partition for status in log.statuses(alert_id)}
         if not partitions:
@@ -122,7 +122,7 @@ def ack(
             partitions = {min(log.partitions)}
     now_ms = time.time_ns() // 1_000_000
     acknowledgement = Acknowledgement(at_ms=now_ms, alert=alert_id, by=who)
-    write(settings.kafka, [(partition, acknowledgement) for partition in sorted(partitions)])
+    write(settings.kafka_access, [(partition, acknowledgement) for partition in sorted(partitions)])
     say(f"{alert_id} is acknowledged by {who}.")
 
 
@@ -135,7 +135,7 @@ def retry(
     """Attempt the dead deliveries of an alert again for another 24 hours, with the same message id."""
     _refuse_invalid_id(alert_id)
     settings = load()
-    with open_reader(settings.kafka) as reader:
+    with open_reader(settings.kafka_access) as reader:
         statuses = read_deliveries(reader).statuses(alert_id)
         if not statuses:
             _refuse_unknown(alert_id, reader)
@@ -146,7 +146,10 @@ def retry(
             f"{f' on route {route}' if route else ''}; phonemeter alerts list --dead shows those that have."
         )
     now_ms = time.time_ns() // 1_000_000
-    write(settings.kafka, [(one.partition, Retry(at_ms=now_ms, delivery_id=one.delivery_id)) for one in dead])
+    write(
+        settings.kafka_access,
+        [(one.partition, Retry(at_ms=now_ms, delivery_id=one.delivery_id)) for one in dead],
+    )
     say(f"{alert_id} is tried again on {', '.join(one.route for one in dead)}.")
 
 
@@ -157,14 +160,14 @@ def enable(route: RouteName) -> None:
     Deliveries that died meanwhile need `retry`.
     """
     settings = load()
-    with open_reader(settings.kafka) as reader:
+    with open_reader(settings.kafka_access) as reader:
         partitions = read_deliveries(reader).partitions
     if not any(route in one.disabled_routes for one in partitions.values()):
         _refuse_unknown_route(route, {name for one in partitions.values() for _, name in one.requests})
         raise OperationError(f"Route {route[:60]!r} is not disabled.")
     now_ms = time.time_ns() // 1_000_000
     enabled = RouteState(at_ms=now_ms, route=route, disabled=False)
-    write(settings.kafka, [(partition_of(route, len(partitions)), enabled)])
+    write(settings.kafka_access, [(partition_of(route, len(partitions)), enabled)])
     say(f"{route} is enabled.")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+from kafka_access.access import KafkaAccess
 from metering.alerts import Alert
 from metering.topics import ALERTS, DELIVERIES
 from phonemeter.topic_reader import TopicReader
@@ -97,7 +98,7 @@ def read_alerts(reader: TopicReader) -> Iterator[Alert]:
                     yield alert
 
 
-def write(kafka: str, records: Sequence[tuple[int, AnyRecord]]) -> None:
+def write(kafka: KafkaAccess, records: Sequence[tuple[int, AnyRecord]]) -> None:
     """Publish records, each on its partition, and wait until the broker has confirmed them."""
     with closing(DeliveriesPublisher(kafka)) as publisher:
         publisher.publish([DeliveryOutput.of(record, partition) for partition, record in records])

@@ -85,7 +85,7 @@ def audit(
             partial(read_summary, settings.clickhouse),
             every_s,
             settings.audit_balances_interval_s,
-            preconditions=Preconditions(frozenset(), partial(broker_view, settings.kafka)),
+            preconditions=Preconditions(frozenset(), partial(broker_view, settings.kafka_access)),
             host=settings.listen_host,
             port=port or settings.audit_port,
         )

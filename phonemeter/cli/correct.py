@@ -116,7 +116,7 @@ def _worked_out(
         OperationError: there is no such fact, it is not corrected, or nothing would change.
         UserError: a field is none of it, or a value is not accepted.
     """
-    with open_reader(settings.kafka) as reader, ledger_client(settings.clickhouse) as client:
+    with open_reader(settings.kafka_access) as reader, ledger_client(settings.clickhouse) as client:
         rules = recorded_rules(reader, settings.rules()).log
         fact = find_fact(client, reader, event_id, appid)
         changed = parse_fields(fact.kind, set_fields) if set_fields else None

@@ -74,7 +74,7 @@ def list_letters(
             reasons[letter.reason] += 1
             yield letter_row(letter)
 
-    with open_reader(load().kafka) as reader:
+    with open_reader(load().kafka_access) as reader:
         log = LetterLog(reader)
         newest = sorted(heapq.nlargest(limit, rows(log)))
     if as_json:
@@ -121,7 +121,7 @@ def show(
 
     To find that, phone-events is read from the time of the dead letter on.
     """
-    with open_reader(load().kafka) as reader:
+    with open_reader(load().kafka_access) as reader:
         letter = LetterLog(reader).find(parse_letter_id(identity))
         fix = find_fixes(reader, [sought_letter(letter)]).get(letter_id(letter))
         if save is not None:
@@ -166,7 +166,7 @@ def retry(
     letter_correction = correction.read()
     settings = load()
     report = RetryOutput(every=every, quiet=as_json, most=RETRIES_MAX)
-    with open_reader(settings.kafka) as reader, open_reader(settings.kafka) as beside:
+    with open_reader(settings.kafka_access) as reader, open_reader(settings.kafka_access) as beside:
         log = LetterLog(reader)
         found = islice(log.read(letter_filter), RETRIES_MAX) if every else map(log.find, chosen)
         sought = [sought_letter(letter) for letter in found]

@@ -150,7 +150,7 @@ class _Import:
                 return
             self._others = calls_of_ledger(self._staging, settings)
             self._note_settling(settings)
-            self._note_forgetting(facts_of_fullest_partition(self._staging, settings.kafka), settings)
+            self._note_forgetting(facts_of_fullest_partition(self._staging, settings.kafka_access), settings)
             self._asked = True
         except OperationError as error:
             if not self._run.dry_run:

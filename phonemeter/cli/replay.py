@@ -89,7 +89,7 @@ def replay(
 def _dry_run(
     settings: Settings, other: Rules, corrections: Sequence[CorrectedEvent]
 ) -> tuple[DryRunResult, LogRules]:
-    with data_services(settings, ("kafka",)), open_reader(settings.kafka) as reader:
+    with data_services(settings, ("kafka",)), open_reader(settings.kafka_access) as reader:
         before = recorded_rules(reader, settings.rules())
         rules = (before.log, other)
         total = sum(span.end for span in whole_log(reader).values())
@@ -101,19 +101,19 @@ def _dry_run(
 def _rebuild(settings: Settings, *, new_ledger: bool, as_json: bool) -> None:
     groups = (WORKER_GROUP, SINK_GROUP) if new_ledger else (WORKER_GROUP,)
     with data_services(settings, ("kafka", "engine") if new_ledger else ("kafka",)):
-        with admin(settings.kafka) as client:
+        with admin(settings.kafka_access) as client:
             refuse_members(client, groups)
-        with open_reader(settings.kafka) as reader:
+        with open_reader(settings.kafka_access) as reader:
             log = whole_log(reader)
         total = sum(span.end for span in log.values())
         lines, aside = 0, ""
         if new_ledger:
-            aside = empty_ledger(settings.kafka, settings.clickhouse)
+            aside = empty_ledger(settings.kafka_access, settings.clickhouse)
         else:
             with ProgressBar("checking the ledger", total, Terminal(stderr=True)) as progress_bar:
-                lines = check_ledger(settings.kafka, settings.rules(), log, progress_bar.show)
-        empty_state(settings.kafka)
-        with admin(settings.kafka) as client:
+                lines = check_ledger(settings.kafka_access, settings.rules(), log, progress_bar.show)
+        empty_state(settings.kafka_access)
+        with admin(settings.kafka_access) as client:
             # A worker that started meanwhile may have restored the old state.
             refuse_members(client, groups)
     if as_json:

@@ -65,7 +65,7 @@ def wechat() -> None:
     settings = load()
     log_lines.configure(settings.log_format, "wechat")
     packs = import_module("phonemeter.ledger_packs").LedgerPackReader(settings.clickhouse)
-    cluster_of = partial(import_module("phonemeter.kafka_admin").cluster_id, settings.kafka)
+    cluster_of = partial(import_module("phonemeter.kafka_admin").cluster_id, settings.kafka_access)
     import_module("producers.wechat.service").run(settings, packs, cluster_of)
 
 

@@ -143,7 +143,7 @@ def _refuse_what_the_clock_has_passed(plan: TrafficPlan) -> None:
     if past_ms <= SHORTEST_VALIDITY_DAYS * DAY_MS:
         return
     settings = load()
-    if (rules_of_log(settings.kafka, settings.rules()).clock or settings.clock) == "wall":
+    if (rules_of_log(settings.kafka_access, settings.rules()).clock or settings.clock) == "wall":
         raise UserError(
             f"The period begins {past_ms // DAY_MS} days ago, and the stack's time is the clock's: a pack of "
             f"{SHORTEST_VALIDITY_DAYS} days would lapse before its own events arrive. Run `phonemeter up "

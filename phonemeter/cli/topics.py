@@ -32,7 +32,7 @@ def topics(
         reraise=True,
     ):
         with attempt:
-            done = ensure_topics(settings.kafka, settings.partitions, fix=fix)
+            done = ensure_topics(settings.kafka_access, settings.partitions, fix=fix)
             for name in done.created:
                 say(f"created {name}")
             for sentence in done.changed:

@@ -2,6 +2,7 @@
 
 from kafka.admin import KafkaAdminClient
 
+from kafka_access.access import KafkaAccess
 from metering.topics import EVENTS
 from phonemeter.clickhouse import ledger_client
 from phonemeter.stack.kafka.progress import service_progress
@@ -45,7 +46,7 @@ def unsettled(clickhouse: str) -> int:
         return int(rows(client, _UNSETTLED)[0][0])
 
 
-def read_log(kafka: str, until: Offsets) -> list[bytes]:
+def read_log(kafka: KafkaAccess, until: Offsets) -> list[bytes]:
     """The values of all records before `until`, partition by partition.
 
     Raises:

@@ -122,9 +122,9 @@ def run(
     Raises:
         PhonemeterError: Kafka or ClickHouse failed, or there is no more progress.
     """
-    with admin(settings.kafka) as client:
+    with admin(settings.kafka_access) as client:
         before = log_progress.ends(client)
-        earlier = log_progress.read_log(settings.kafka, before) if any(before.values()) else []
+        earlier = log_progress.read_log(settings.kafka_access, before) if any(before.values()) else []
         new = unpublished(lines, earlier)
         taken: list[bytes] = []
         refusals: list[Refusal] = []

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from clickhouse_driver import Client
 
+from kafka_access.access import KafkaAccess
 from metering.ledger import CALL_KINDS
 from metering.placement import partition_of
 from metering.topics import EVENTS
@@ -95,7 +96,7 @@ def _looked_up(client: Client, staging: Staging, apps: list[str]) -> Iterator[tu
         yield from rows(client, _LOOKED_UP, {"apps": apps, "beginnings": part, "length": ID_DIGITS_MIN})
 
 
-def facts_of_fullest_partition(staging: Staging, kafka: str) -> int:
+def facts_of_fullest_partition(staging: Staging, kafka: KafkaAccess) -> int:
     """The number of facts that the partition with the most of them gets.
 
     Raises:

@@ -33,7 +33,7 @@ def wait_for_ledger(settings: Settings, then: str = IMPORT_AGAIN) -> Iterator[in
         OperationError: Kafka does not answer, or the worker or the sink does not get there.
     """
     until_s = time.monotonic() + CAUGHT_UP_S_MAX
-    with admin(settings.kafka) as client, open_reader(settings.kafka) as reader:
+    with admin(settings.kafka_access) as client, open_reader(settings.kafka_access) as reader:
         wanted = {at.partition: _end_of_events(reader, at) for at in _metered(client)}
         yield from _wait("worker", EVENTS, lambda: _metered(client), wanted, until_s, then)
         stored = {at.partition: at.end for at in _stored(client)}

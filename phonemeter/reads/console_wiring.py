@@ -20,5 +20,7 @@ def setting_pages(settings: Settings, facts: FactDesk, database: BusinessDatabas
         settings.reads_waiting_max,
         settings.reads_answer_s,
     )
-    alerts = ConsoleAlerts(database, settings.kafka, settings.alert_routes, settings.notifier_timeout_s)
+    alerts = ConsoleAlerts(
+        database, settings.kafka_access, settings.alert_routes, settings.notifier_timeout_s
+    )
     return OwnerSettingPages(pool, facts, alerts, settings.rules())

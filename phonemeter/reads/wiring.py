@@ -26,7 +26,7 @@ def reads_part(settings: Settings, registry: CollectorRegistry) -> ReadsPart:
     explainer = ProcessExplainer(settings.replaced(clickhouse=url))
     events = StoredEvents(lambda event_id: shorten_ids((event_id,), settings.event_id_digits)[0])
     return ReadsPart(
-        Reads(pool, events, explainer), pool, KafkaProgress(settings.kafka), ReadsMetrics(registry)
+        Reads(pool, events, explainer), pool, KafkaProgress(settings.kafka_access), ReadsMetrics(registry)
     )
 
 

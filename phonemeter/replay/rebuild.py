@@ -14,6 +14,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import GroupIdNotFoundError, NonEmptyGroupError, PolicyViolationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from kafka_access.access import KafkaAccess
 from metering.ledger import Entry, decode_rows
 from metering.partition_state import WorkingState
 from metering.placement import PartitionIndex
@@ -35,7 +36,7 @@ _RUN_BY: Final = {WORKER_GROUP: "worker", SINK_GROUP: "sink"}
 
 
 def check_ledger(
-    kafka: str,
+    kafka: KafkaAccess,
     rules: Rules,
     log: dict[int, OffsetSpan],
     progress: Callable[[int], None] = lambda _records: None,
@@ -83,7 +84,7 @@ def refuse_members(client: KafkaAdminClient, groups: Sequence[str]) -> None:
             raise UserError(_members_sentence(group, members))
 
 
-def empty_state(kafka: str) -> None:
+def empty_state(kafka: KafkaAccess) -> None:
     """Empty the state, so that the next worker begins at the first record of the log.
 
     Raises:
@@ -102,7 +103,7 @@ def empty_state(kafka: str) -> None:
             )(_delete_all, client, (STATE,))
 
 
-def empty_ledger(kafka: str, clickhouse: str) -> str:
+def empty_ledger(kafka: KafkaAccess, clickhouse: str) -> str:
     """Empty the ledger, the alerts and the dead letters on Kafka, and rename ClickHouse's ledger.
 
     Returns:

@@ -137,7 +137,7 @@ class _Examination:
         services = StackDirectory(self._settings.data_dir).read_state()
         running: dict[str, dict[str, Any]] | None = None if services is None else services["services"]
         try:
-            with admin(self._settings.kafka) as client:
+            with admin(self._settings.kafka_access) as client:
                 self._ask_services(str(client.describe_cluster()["cluster_id"]), running or {})
                 self._ask_kafka(client)
                 ledger = self._ask_clickhouse(client)
@@ -197,7 +197,7 @@ class _Examination:
             if one is not None and self._is_expected(service, one):
                 readers[service] = one
         places = with_waiting_times(
-            self._settings.kafka, [at for one in readers.values() for at in one.places]
+            self._settings.kafka_access, [at for one in readers.values() for at in one.places]
         )
         for service, one in readers.items():
             self._judge(service, one.members, [at for at in places if at.topic == READS[service][1]])
@@ -290,5 +290,5 @@ class _Examination:
 
 def duplicate_horizons_ms(settings: Settings) -> dict[int, int]:
     """The horizon of duplicates in the newest checkpoint of each partition that has one."""
-    recorded = rules_of_log(settings.kafka, settings.rules()).recorded
+    recorded = rules_of_log(settings.kafka_access, settings.rules()).recorded
     return {partition: summary.horizon_ms for partition, summary in recorded.items()}

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from confluent_kafka import KafkaException
 
+from kafka_access.access import KafkaAccess
 from sinks.connection import FAILURES, connect, rows
 from streams.admin_client import admin_client
 
@@ -58,14 +59,14 @@ async def answers(port: int, path: str, *, body: str = "") -> bool:
     return status == http.client.OK and text.startswith(body)
 
 
-async def answers_metadata(bootstrap: str) -> bool:
+async def answers_metadata(kafka: KafkaAccess) -> bool:
     """Return whether a Kafka answers a request for its brokers."""
-    return await asyncio.to_thread(_tells_metadata, bootstrap)
+    return await asyncio.to_thread(_tells_metadata, kafka)
 
 
-def _tells_metadata(bootstrap: str) -> bool:
+def _tells_metadata(kafka: KafkaAccess) -> bool:
     try:
-        return bool(admin_client(bootstrap, "phonemeter-stack").list_topics(timeout=TIMEOUT_S).brokers)
+        return bool(admin_client(kafka, "phonemeter-stack").list_topics(timeout=TIMEOUT_S).brokers)
     except KafkaException:
         return False
 

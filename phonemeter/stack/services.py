@@ -100,7 +100,7 @@ def liveness_probe(name: ServiceName, settings: Settings) -> Probe:
     else. So the probe asks its page `/livez`, which checks nothing but the service itself.
     """
     return {
-        "kafka": partial(answers_metadata, settings.kafka),
+        "kafka": partial(answers_metadata, settings.kafka_access),
         "engine": partial(answers_queries, settings.clickhouse, settings.engine_http_port),
         "worker": partial(answers, settings.worker_port, "/livez"),
         "sink": partial(answers, settings.sink_metrics_port, "/livez"),

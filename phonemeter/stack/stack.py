@@ -237,7 +237,9 @@ class Stack:
     async def _start_kafka(self, service: ServiceSpec) -> None:
         await self._start(service)
         # The broker belongs to the stack, so settings that were changed on it are corrected.
-        done = await asyncio.to_thread(ensure_topics, self.settings.kafka, self.settings.partitions, fix=True)
+        done = await asyncio.to_thread(
+            ensure_topics, self.settings.kafka_access, self.settings.partitions, fix=True
+        )
         self.notices.extend((*done.changed, *done.advice))
 
     async def _start(self, service: ServiceSpec) -> None:
@@ -271,6 +273,12 @@ def _refuse_foreign_servers(settings: Settings) -> None:
         raise UserError(
             f"{named('kafka')} is {settings.kafka} but the stack's own would be {own}; leave it out, or run "
             f"the services without the stack: phonemeter worker, phonemeter sink."
+        )
+    if settings.kafka_security != "plaintext":
+        raise UserError(
+            f"{named('kafka_security')} is {settings.kafka_security} but the stack's own Kafka is on "
+            f"loopback without it; leave it out, or run the services without the stack: phonemeter "
+            f"worker, phonemeter sink."
         )
     native = f"127.0.0.1:{settings.engine_native_port}"
     if f"@{native}/" not in settings.clickhouse:

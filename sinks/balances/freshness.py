@@ -15,6 +15,7 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.errors import KafkaError
 
+from kafka_access.access import KafkaAccess
 from metering.topics import EVENTS, LEDGER, WORKER_GROUP
 from sinks.admin_client import admin_client
 from sinks.backoff import backoff_s
@@ -57,7 +58,7 @@ class Freshness:
         self._metered: dict[int, PublishedEnd] = {}
         self.trouble = ""
 
-    def run(self, kafka: str, stopping: threading.Event) -> None:
+    def run(self, kafka: KafkaAccess, stopping: threading.Event) -> None:
         """Ask Kafka until `stopping` is set."""
         failures = 0
         while not stopping.is_set():

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from kafka.errors import KafkaError
 
+from kafka_access.access import KafkaAccess
 from metering.events import Capability
 from sinks.backoff import backoff_s
 from sinks.balances.errors import UnsettledLogError
@@ -31,7 +32,7 @@ SWITCH_S: Final = 0.000_5
 class KeeperPlaces(NamedTuple):
     """The sources of the balances, and the number of apps that are kept."""
 
-    kafka: str
+    kafka: KafkaAccess
     clickhouse: str
     apps_max: int
 

@@ -17,7 +17,7 @@ def routing_part(
 ) -> RoutingPart:
     """The part for a gateway; `registry` is that of the gateway's metrics."""
     metrics, desk = BalanceMetrics(registry), HoldDesk(holds)
-    places = KeeperPlaces(settings.kafka, settings.clickhouse, settings.route_apps_max)
+    places = KeeperPlaces(settings.kafka_access, settings.clickhouse, settings.route_apps_max)
     keeper = BalanceKeeper(places, desk, metrics)
     decider = RouteDecider(keeper, desk, settings.route_stale_s * MS_PER_S, billing_starts_ms)
     return RoutingPart(keeper, desk, decider, metrics)

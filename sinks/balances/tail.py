@@ -17,6 +17,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
+from kafka_access.access import KafkaAccess
 from metering.ledger import COLUMNS, Entry
 from metering.topics import LEDGER, SINK_GROUP
 from sinks.admin_client import admin_client
@@ -77,7 +78,7 @@ class LedgerTail:
         stopped: by partition, why it is not read any further.
     """
 
-    def __init__(self, kafka: str, clickhouse: str, apps_max: int, wall_ms: int) -> None:
+    def __init__(self, kafka: KafkaAccess, clickhouse: str, apps_max: int, wall_ms: int) -> None:
         """Fill a memory, and begin behind it.
 
         Raises:
@@ -127,7 +128,7 @@ class LedgerTail:
         """Disconnect."""
         self._consumer.close(autocommit=False, timeout_ms=0)
 
-    def _begin(self, kafka: str, committed: Mapping[int, ResumePoint]) -> None:
+    def _begin(self, kafka: KafkaAccess, committed: Mapping[int, ResumePoint]) -> None:
         self._consumer.assign([TopicPartition(LEDGER, one) for one in self.memory.positions])
         with closing(LogViewer(kafka, LEDGER, f"{CLIENT}-looking")) as viewer:
             for partition, stored in self.memory.positions.items():
@@ -179,7 +180,7 @@ class LedgerTail:
         log.error("%s", self.stopped[partition])
 
 
-def _consumer(kafka: str) -> KafkaConsumer:
+def _consumer(kafka: KafkaAccess) -> KafkaConsumer:
     return consumer(
         kafka,
         client_id=CLIENT,
@@ -199,7 +200,7 @@ def group_offsets(client: KafkaAdminClient, group: str) -> Mapping[TopicPartitio
     return offsets
 
 
-def _committed(kafka: str) -> dict[int, ResumePoint]:
+def _committed(kafka: KafkaAccess) -> dict[int, ResumePoint]:
     """The positions of the sink's group, by partition."""
     found: dict[int, ResumePoint] = {}
     with admin_client(kafka) as client:

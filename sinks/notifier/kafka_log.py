@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
+from kafka_access.access import KafkaAccess
 from metering.log_identity import FoundRecord, Mark, difference
 from metering.topics import ALERTS, DELIVERIES, NOTIFIER_GROUP
 from sinks.kafka_consumer import (
@@ -64,11 +65,11 @@ class AlertsCommit(NamedTuple):
 class AlertsSource:
     """The group's consumer. A member gets the same partition numbers of both topics."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._viewer = LogViewer(bootstrap, ALERTS, "phonemeter-notifier-looking")
+    def __init__(self, kafka: KafkaAccess) -> None:
+        self._viewer = LogViewer(kafka, ALERTS, "phonemeter-notifier-looking")
         with translate_kafka_errors():
             self._consumer = consumer(
-                bootstrap,
+                kafka,
                 group_id=NOTIFIER_GROUP,
                 client_id="phonemeter-notifier",
                 fetch_max_bytes=FETCH_BYTES_MAX,
@@ -193,8 +194,8 @@ class AlertsSource:
 class DeliveriesPublisher:
     """A producer of `phone-deliveries` that waits until the broker has confirmed the records."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._producer = ConfirmingProducer(bootstrap, "phonemeter-notifier")
+    def __init__(self, kafka: KafkaAccess) -> None:
+        self._producer = ConfirmingProducer(kafka, "phonemeter-notifier")
 
     def publish(self, records: Sequence[DeliveryOutput]) -> None:
         """Publish records, in order per partition.

@@ -8,6 +8,7 @@ from functools import partial
 
 from kafka.errors import KafkaError
 
+from kafka_access.access import KafkaAccess
 from metering.preconditions import NOTIFIER_TOPICS
 from metering.times import SECOND_MS
 from sinks.metrics_server import serve_metrics
@@ -31,7 +32,7 @@ def run(
     settings: NotifierSettings,
     stop: threading.Event | None = None,
     around: Callable[[Deliver], Deliver] = lambda deliver: deliver,
-    publisher_of: Callable[[str], DeliveriesPublisher] = DeliveriesPublisher,
+    publisher_of: Callable[[KafkaAccess], DeliveriesPublisher] = DeliveriesPublisher,
 ) -> None:
     """Deliver alerts until SIGTERM or SIGINT; then record the outcomes of attempts under way.
 
@@ -67,16 +68,20 @@ def run(
                 setting="PHONEMETER_NOTIFIER_PORT",
             )
         )
-        preconditions = Preconditions(NOTIFIER_TOPICS, partial(broker_view, settings.kafka))
+        preconditions = Preconditions(NOTIFIER_TOPICS, partial(broker_view, settings.kafka_access))
         metrics.health.judge_by(preconditions, lambda: metrics.problems(routes.refusal))
         source = wait_for_server(
-            "Kafka", lambda: _source(settings.kafka, preconditions), KafkaError, stopping, metrics.health
+            "Kafka",
+            lambda: _source(settings.kafka_access, preconditions),
+            KafkaError,
+            stopping,
+            metrics.health,
         )
         if source is None:
             return
         closing.callback(source.close)
         publisher = wait_for_server(
-            "Kafka", lambda: publisher_of(settings.kafka), KafkaError, stopping, metrics.health
+            "Kafka", lambda: publisher_of(settings.kafka_access), KafkaError, stopping, metrics.health
         )
         if publisher is None:
             return
@@ -103,6 +108,6 @@ def run(
     log.info("The notifier has ended.")
 
 
-def _source(kafka: str, preconditions: Preconditions) -> AlertsSource:
+def _source(kafka: KafkaAccess, preconditions: Preconditions) -> AlertsSource:
     preconditions.require()
     return AlertsSource(kafka)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kafka.errors import KafkaError
 
+from kafka_access.access import KafkaAccess
 from metering.placement import partition_of
 from metering.topics import EVENTS
 from sinks.kafka_consumer import translate_kafka_errors
@@ -20,9 +21,9 @@ class SettlementsPublisher:
     A record that is published again, because a confirmation was lost, is a duplicate by its event id.
     """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, kafka: KafkaAccess) -> None:
         with translate_kafka_errors():
-            self._producer = ConfirmingProducer(bootstrap, "phonemeter-settler")
+            self._producer = ConfirmingProducer(kafka, "phonemeter-settler")
 
     def publish(self, appid: str, partition: int, events: Sequence[bytes]) -> None:
         """Publish the parts of a settlement, in order.

@@ -9,6 +9,7 @@ from typing import Final
 
 from kafka.errors import KafkaError
 
+from kafka_access.access import KafkaAccess
 from metering.preconditions import SETTLER_TOPICS
 from metering.rules import Rules
 from sinks.metrics_server import serve_metrics
@@ -32,7 +33,7 @@ def run(
     settings: SettlerSettings,
     rules_of_log: Callable[[], Rules],
     stop: threading.Event | None = None,
-    publisher_of: Callable[[str], SettlementsPublisher] = SettlementsPublisher,
+    publisher_of: Callable[[KafkaAccess], SettlementsPublisher] = SettlementsPublisher,
 ) -> None:
     """Settle apps until SIGTERM or SIGINT. What is under way then is worked out again by the next settler.
 
@@ -62,11 +63,11 @@ def run(
                 setting="PHONEMETER_SETTLER_PORT",
             )
         )
-        preconditions = Preconditions(SETTLER_TOPICS, partial(broker_view, settings.kafka))
+        preconditions = Preconditions(SETTLER_TOPICS, partial(broker_view, settings.kafka_access))
         metrics.health.judge_by(preconditions, metrics.problems)
         publisher = wait_for_server(
             "Kafka",
-            lambda: _publisher(settings.kafka, preconditions, publisher_of),
+            lambda: _publisher(settings.kafka_access, preconditions, publisher_of),
             KafkaError,
             stopping,
             metrics.health,
@@ -99,7 +100,9 @@ def _go_on(metrics: Metrics, stopping: threading.Event) -> None:
 
 
 def _publisher(
-    kafka: str, preconditions: Preconditions, publisher_of: Callable[[str], SettlementsPublisher]
+    kafka: KafkaAccess,
+    preconditions: Preconditions,
+    publisher_of: Callable[[KafkaAccess], SettlementsPublisher],
 ) -> SettlementsPublisher:
     preconditions.require()
     return publisher_of(kafka)

@@ -27,7 +27,16 @@ LIBRARIES: Final = (
     "immutables", "kafka", "msgspec", "numpy", "prometheus_client", "pydantic_settings", "standardwebhooks",
     "tenacity", "typer", "xxhash",
 )  # fmt: skip
-OURS: Final = ("metering", "http_service", "producers", "streams", "sinks", "dashboards", "phonemeter")
+OURS: Final = (
+    "metering",
+    "http_service",
+    "kafka_access",
+    "producers",
+    "streams",
+    "sinks",
+    "dashboards",
+    "phonemeter",
+)
 
 BESIDES: Final = {"streams": ("tests/simulation",), "sinks": ("tests/simulation",)}
 """Tests that tell what is wrong in a folder, beyond its own."""

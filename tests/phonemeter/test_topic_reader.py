@@ -6,6 +6,7 @@ import pytest
 from confluent_kafka import Producer
 from kafka import KafkaProducer
 
+from kafka_access.access import KafkaAccess
 from metering.content_modes import UNREADABLE_HEADERS
 from metering.topics import EVENTS, LEDGER, STATE
 from phonemeter.audit.auditor import audit
@@ -38,8 +39,8 @@ def test_a_span_is_read_past_transactions_to_exactly_its_end(topics: RunningKafk
     publish(topics, EVENTS, [[b"0", b"1"]])
     transaction(topics.bootstrap, EVENTS, [b"aborted"], "abort")
     transaction(topics.bootstrap, EVENTS, [b"4"], "commit")
-    assert offset_spans(topics.bootstrap, EVENTS)[0] == OffsetSpan(0, 6)
-    with open_reader(topics.bootstrap) as reader:
+    assert offset_spans(KafkaAccess(topics.bootstrap), EVENTS)[0] == OffsetSpan(0, 6)
+    with open_reader(KafkaAccess(topics.bootstrap)) as reader:
         for span, wanted in (
             (OffsetSpan(0, 6), [0, 1, 4]),
             (OffsetSpan(1, 4), [1]),
@@ -59,7 +60,7 @@ def test_headers_of_which_a_name_is_not_utf8_are_told_as_unreadable(topics: Runn
         sent = client.send(EVENTS, b"1", b"a-key", [("fine", b"1"), (Latin1("straße"), b"2")], 0)
     sent.get(WITHIN_S)
     client.close()
-    with open_reader(topics.bootstrap) as reader:
+    with open_reader(KafkaAccess(topics.bootstrap)) as reader:
         found = [one for batch in reader.batches(EVENTS, 0, OffsetSpan(0, 50)) for one in batch]
     assert [(one.key, one.value, one.headers) for one in found] == [(b"a-key", b"1", UNREADABLE_HEADERS)] * 50
 
@@ -69,7 +70,7 @@ def test_a_damaged_batch_is_named_with_its_place_and_left_out_where_that_is_aske
 ) -> None:
     publish(topics, LEDGER, [[b"first"], [b"second", b"third", b"fourth"], [b"fifth"], [b"sixth"]])
     damage(topics, LEDGER, b"third")
-    with open_reader(topics.bootstrap) as reader:
+    with open_reader(KafkaAccess(topics.bootstrap)) as reader:
         whole = OffsetSpan(0, 6)
         with pytest.raises(
             DamagedTopicError, match="phone-ledger partition 0 is damaged at offset 1: "
@@ -93,7 +94,7 @@ def test_the_audit_names_a_damaged_ledger_topic_and_goes_on(topics: RunningKafka
         report = audit(settings)
         log = {0: OffsetSpan(0, len(world.records))}
         with pytest.raises(OperationError, match="phone-ledger partition 0 is damaged at offset"):
-            check_ledger(settings.kafka, settings.rules(), log)
+            check_ledger(settings.kafka_access, settings.rules(), log)
     found = report.places["phone-ledger"]
     assert found.kinds == {"unreadable": 1, "missing": 1}
     assert report.places["ClickHouse"].kinds == {}
@@ -102,9 +103,9 @@ def test_the_audit_names_a_damaged_ledger_topic_and_goes_on(topics: RunningKafka
 def test_a_damaged_state_is_emptied_without_being_read(topics: RunningKafka, settings: Settings) -> None:
     publish(topics, STATE, [[b"header of long ago"], [b"header of today"]])
     damage(topics, STATE, b"header of today")
-    assert rules_of_log(topics.bootstrap, settings.rules()).log == settings.rules()
-    empty_state(topics.bootstrap)
-    assert offset_spans(topics.bootstrap, STATE)[0] == OffsetSpan(2, 2)
+    assert rules_of_log(KafkaAccess(topics.bootstrap), settings.rules()).log == settings.rules()
+    empty_state(KafkaAccess(topics.bootstrap))
+    assert offset_spans(KafkaAccess(topics.bootstrap), STATE)[0] == OffsetSpan(2, 2)
     # And the topic is compacted as before.
     publish(topics, STATE, [[b"a later header"]])
-    assert offset_spans(topics.bootstrap, STATE)[0] == OffsetSpan(2, 3)
+    assert offset_spans(KafkaAccess(topics.bootstrap), STATE)[0] == OffsetSpan(2, 3)

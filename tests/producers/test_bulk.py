@@ -18,6 +18,7 @@ import pytest
 from confluent_kafka import KafkaError
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from kafka_access.access import KafkaAccess
 from metering.personal_identifiers import find_identifier
 from metering.placement import partition_of
 from metering.topics import EVENTS
@@ -153,7 +154,7 @@ def test_a_topic_that_is_missing_is_named_and_not_created(
     monkeypatch.setattr("producers.librdkafka.EVENTS", "phone-events-elsewhere")
     with pytest.raises(UnavailableError, match="has no topic phone-events-elsewhere"):
         BulkProducer(settings).connect()
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         assert "phone-events-elsewhere" not in client.list_topics()
 
 
@@ -162,7 +163,7 @@ def limited(kafka: RunningKafka, max_message_bytes: str) -> Iterator[None]:
     """A topic of small batches. A broker that restarts remembers this even of topics made anew."""
     name = "max.message.bytes"
     asked = ConfigResource(ConfigResourceType.TOPIC, EVENTS, [name])
-    with admin(kafka.bootstrap) as client:
+    with admin(KafkaAccess(kafka.bootstrap)) as client:
         for value in (max_message_bytes, "1048588"):
             client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, EVENTS, {name: value})])
             told = f"'{value}'"

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from aiokafka.errors import KafkaConnectionError
 
+from kafka_access.access import KafkaAccess
 from metering import topics
 from metering.partition_state import WorkingState
 from metering.rules import Terms
@@ -43,7 +44,7 @@ class Workers:
         self._apps.append(app)
         worker = Worker(
             cast("RecordBatchApp", app),
-            cast("str", self._surroundings),
+            KafkaAccess(cast("str", self._surroundings)),
             TERMS,
             Publisher(app.librdkafka.connect),
             app,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dashboards.views import statements
+from kafka_access.access import KafkaAccess
 from metering.ledger import Entry
 from metering.topics import DELIVERIES
 from phonemeter.cli.alerts_log import write
@@ -87,7 +88,10 @@ def test_what_became_of_each_alert_can_be_asked_for_after_a_kill_and_after_a_los
         blocking_until(lambda: stands(own_engine) == {"0-1-0": "waiting", "0-2-0": "waiting"})
         sink.kill()
         receiver.answer = lambda _request: Answer()
-        write(topics.bootstrap, [(hook, Acknowledgement(at_ms=START_MS, alert="0-2-0", by="Li Lei"))])
+        write(
+            KafkaAccess(topics.bootstrap),
+            [(hook, Acknowledgement(at_ms=START_MS, alert="0-2-0", by="Li Lei"))],
+        )
         sink.start()
         after = {"0-1-0": "delivered", "0-2-0": "acknowledged"}
         blocking_until(lambda: stands(own_engine) == after)
@@ -110,7 +114,7 @@ def test_what_became_of_each_alert_can_be_asked_for_after_a_kill_and_after_a_los
 def ask(bootstrap: str, *offsets: int) -> None:
     """Note of alerts that they are to go to the hook."""
     write(
-        bootstrap,
+        KafkaAccess(bootstrap),
         [
             (
                 partition_of("hook", PARTITIONS),
@@ -124,15 +128,17 @@ def ask(bootstrap: str, *offsets: int) -> None:
 
 
 def make_anew(bootstrap: str) -> None:
-    with admin(bootstrap) as client:
+    with admin(KafkaAccess(bootstrap)) as client:
         client.delete_topics([DELIVERIES])
         blocking_until(lambda: DELIVERIES not in client.list_topics())
-    ensure_topics(bootstrap, PARTITIONS)
+    ensure_topics(KafkaAccess(bootstrap), PARTITIONS)
 
 
 @contextmanager
 def following(bootstrap: str, engine: EngineProcess) -> Iterator[None]:
-    with follow_deliveries(bootstrap, engine.url, Metrics(), threading.Event(), lambda: migrate(engine.url)):
+    with follow_deliveries(
+        KafkaAccess(bootstrap), engine.url, Metrics(), threading.Event(), lambda: migrate(engine.url)
+    ):
         yield
 
 

@@ -6,6 +6,7 @@ import pytest
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.structs import TopicPartition
 
+from kafka_access.access import KafkaAccess
 from metering.log_identity import Mark
 from metering.topics import LEDGER
 from phonemeter.errors import OperationError
@@ -24,7 +25,7 @@ from tests.waiting import blocking_until
 
 
 def test_a_partition_that_has_no_leader_is_no_end_of_the_service(topics: RunningKafka) -> None:
-    source = LedgerSource(topics.bootstrap)
+    source = LedgerSource(KafkaAccess(topics.bootstrap))
     try:
         # kafka-python leaves out a partition without leader, and then raises a KeyError for it.
         with pytest.raises(LibraryError, match=r"failed with KeyError \(TopicPartition\(.*partition=999"):
@@ -38,7 +39,7 @@ def test_a_partition_that_has_no_leader_is_no_end_of_the_service(topics: Running
 def test_a_group_that_is_joined_again_for_longer_than_a_poll_gives_its_partitions_again(
     topics: RunningKafka,
 ) -> None:
-    source = LedgerSource(topics.bootstrap)
+    source = LedgerSource(KafkaAccess(topics.bootstrap))
     came: list[str] = []
 
     def is_given() -> bool:
@@ -63,7 +64,7 @@ def test_a_group_that_is_joined_again_for_longer_than_a_poll_gives_its_partition
 def test_commands_say_it_in_a_sentence_too(topics: RunningKafka) -> None:
     nowhere = {TopicPartition(LEDGER, 0): "no such way to say which offset"}
     sentence = "did not do what was asked: kafka-python failed with TypeError"
-    with pytest.raises(OperationError, match=sentence), admin(topics.bootstrap) as client:
+    with pytest.raises(OperationError, match=sentence), admin(KafkaAccess(topics.bootstrap)) as client:
         client.list_partition_offsets(nowhere)
 
 

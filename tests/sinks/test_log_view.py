@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from kafka_access.access import KafkaAccess
 from metering.log_identity import Mark, difference, fingerprint
 from metering.topics import LEDGER
 from phonemeter.kafka_admin import admin
@@ -18,7 +19,7 @@ from tests.waiting import blocking_until
 
 @pytest.fixture
 def looker(topics: RunningKafka) -> Iterator[LogViewer]:
-    looker = LogViewer(topics.bootstrap, LEDGER, "a-test")
+    looker = LogViewer(KafkaAccess(topics.bootstrap), LEDGER, "a-test")
     yield looker
     looker.close()
 
@@ -42,10 +43,10 @@ def test_a_recreated_topic_is_recognised_though_it_is_longer_than_the_old_one(
     publish(topics.bootstrap, [b"0", b"1", b"2"])
     mark = marked(looker, 2)
     assert difference(mark, 3, looker.view(0, mark)) == ""
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         client.delete_topics([LEDGER])
         blocking_until(lambda: LEDGER not in client.list_topics())
-    ensure_topics(topics.bootstrap, PARTITIONS)
+    ensure_topics(KafkaAccess(topics.bootstrap), PARTITIONS)
     publish(topics.bootstrap, [b"others"] * 5)
     assert "the topic was recreated (its id was" in difference(mark, 3, looker.view(0, mark))
 

@@ -10,6 +10,7 @@ from confluent_kafka import Producer
 from kafka import KafkaProducer, TopicPartition
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay
 
+from kafka_access.access import KafkaAccess
 from metering import topics as names
 from metering.log_identity import NO_OFFSET, FoundRecord, PartitionView, fingerprint
 from phonemeter.kafka_admin import admin
@@ -52,7 +53,7 @@ async def views_of(viewer: LogViewer, offsets: Mapping[int, int]) -> dict[int, P
 
 async def test_a_view_has_ends_topic_id_and_record_each_time(topics: RunningKafka) -> None:
     prints = publish(topics.bootstrap, 0, 5)
-    viewer = LogViewer(topics.bootstrap)
+    viewer = LogViewer(KafkaAccess(topics.bootstrap))
     for offset in (4, 2):
         view = await view_of(viewer, offset)
         assert (view.begin, view.end, view.found) == (0, 5, FoundRecord(prints[offset], 0))
@@ -62,27 +63,27 @@ async def test_a_view_has_ends_topic_id_and_record_each_time(topics: RunningKafk
 
 
 async def test_many_looks_at_once_are_all_answered(topics: RunningKafka) -> None:
-    viewer = LogViewer(topics.bootstrap)
+    viewer = LogViewer(KafkaAccess(topics.bootstrap))
     view = await view_of(viewer, NO_OFFSET)
     views = await asyncio.gather(*(viewer.look({0: NO_OFFSET}) for _ in range(50)))
     assert views == [{0: view}] * 50
 
 
 async def test_a_topic_that_was_created_again_has_another_id(topics: RunningKafka) -> None:
-    viewer = LogViewer(topics.bootstrap)
+    viewer = LogViewer(KafkaAccess(topics.bootstrap))
     before = (await view_of(viewer, NO_OFFSET)).topic_id
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         client.delete_topics([names.EVENTS])
         blocking_until(lambda: names.EVENTS not in client.list_topics())
-    ensure_topics(topics.bootstrap, PARTITIONS)
+    ensure_topics(KafkaAccess(topics.bootstrap), PARTITIONS)
     assert (await view_of(viewer, NO_OFFSET)).topic_id not in {"", before}
 
 
 async def test_a_deleted_record_is_not_asked_for(topics: RunningKafka) -> None:
     publish(topics.bootstrap, 0, 5)
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         client.delete_records({TopicPartition(names.EVENTS, 0): 3})
-    view = await view_of(LogViewer(topics.bootstrap), 1)
+    view = await view_of(LogViewer(KafkaAccess(topics.bootstrap)), 1)
     assert (view.begin, view.end, view.found) == (3, 5, None)
 
 
@@ -93,15 +94,15 @@ async def test_a_control_record_is_no_record(topics: RunningKafka) -> None:
     client.produce(names.EVENTS, b"{}", partition=0)
     client.commit_transaction(WITHIN_S)
     # The coordinator answers before the control record is written.
-    blocking_until(lambda: offset_spans(topics.bootstrap, names.EVENTS)[0].end == 2)
-    view = await view_of(LogViewer(topics.bootstrap), 1)
+    blocking_until(lambda: offset_spans(KafkaAccess(topics.bootstrap), names.EVENTS)[0].end == 2)
+    view = await view_of(LogViewer(KafkaAccess(topics.bootstrap)), 1)
     assert (view.end, view.found) == (2, None)
 
 
 async def test_a_broker_that_is_away_is_an_error_that_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_view, "TIMEOUT_S", 0.3)
     with pytest.raises(KafkaError) as raised:
-        await LogViewer(f"127.0.0.1:{free_port()}").look({0: 1})
+        await LogViewer(KafkaAccess(f"127.0.0.1:{free_port()}")).look({0: 1})
     assert raised.value.retriable
 
 
@@ -112,7 +113,7 @@ async def test_brokers_that_do_not_describe_the_topic_in_time_are_asked_again(
     monkeypatch.setattr("streams.log_view.TIMEOUT_S", 0.01)
     monkeypatch.setattr("streams.log_view.admin_client", _Silent)
     with pytest.raises(RequestTimedOutError, match="do not describe phone-events") as raised:
-        await LogViewer("127.0.0.1:1").look({0: 0})
+        await LogViewer(KafkaAccess("127.0.0.1:1")).look({0: 0})
     assert raised.value.retriable
 
 

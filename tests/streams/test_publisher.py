@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 
+from kafka_access.access import KafkaAccess
 from metering import topics as names
 from metering.topics import PUBLISHED_BYTES_MAX
 from streams import metrics
@@ -63,13 +64,13 @@ def frozen_broker(kafka: RunningKafka) -> Iterator[None]:
 
 
 async def test_publications_are_confirmed_once_they_are_stored_in_order(topics: RunningKafka) -> None:
-    publisher = Publisher(partial(connect, topics.bootstrap))
+    publisher = Publisher(partial(connect, KafkaAccess(topics.bootstrap)))
     await asyncio.wait_for(publisher.publish(ledger_records(3_000)), WITHIN_S)
     assert stored_numbers(topics) == in_turns(range(3_000))
 
 
 async def test_keys_values_and_the_absence_of_a_value_arrive_as_they_are(topics: RunningKafka) -> None:
-    publisher = Publisher(partial(connect, topics.bootstrap))
+    publisher = Publisher(partial(connect, KafkaAccess(topics.bootstrap)))
     given = [b"", b"a", None]
     records = [OutputRecord(names.STATE, 2, b"account/wx", value) for value in given]
     await asyncio.wait_for(publisher.publish(records), WITHIN_S)
@@ -79,20 +80,20 @@ async def test_keys_values_and_the_absence_of_a_value_arrive_as_they_are(topics:
 
 
 async def test_concurrent_publications_are_confirmed_separately(topics: RunningKafka) -> None:
-    publisher = Publisher(partial(connect, topics.bootstrap))
+    publisher = Publisher(partial(connect, KafkaAccess(topics.bootstrap)))
     parts = [publisher.publish(ledger_records(400, first)) for first in range(0, 2_000, 400)]
     await asyncio.wait_for(asyncio.gather(*parts), WITHIN_S)
     assert stored_numbers(topics) == in_turns(range(2_000))
 
 
 async def test_an_empty_publication_is_confirmed_at_once() -> None:
-    assert Publisher(partial(connect, "127.0.0.1:1")).publish([]).done()
+    assert Publisher(partial(connect, KafkaAccess("127.0.0.1:1"))).publish([]).done()
 
 
 async def test_nothing_is_confirmed_while_the_broker_is_frozen_and_everything_afterwards(
     topics: RunningKafka,
 ) -> None:
-    publisher = Publisher(partial(connect, topics.bootstrap))
+    publisher = Publisher(partial(connect, KafkaAccess(topics.bootstrap)))
     await asyncio.wait_for(publisher.publish(ledger_records(8)), WITHIN_S)
     with frozen_broker(topics):
         outcome = publisher.publish(ledger_records(400, first=8))
@@ -105,7 +106,7 @@ async def test_nothing_is_confirmed_while_the_broker_is_frozen_and_everything_af
 async def test_a_killed_broker_gets_unconfirmed_records_once_and_in_order(
     topics: RunningKafka,
 ) -> None:
-    publisher = Publisher(partial(connect, topics.bootstrap))
+    publisher = Publisher(partial(connect, KafkaAccess(topics.bootstrap)))
     await asyncio.wait_for(publisher.publish(ledger_records(8)), WITHIN_S)
     with frozen_broker(topics):
         parts = [publisher.publish(ledger_records(400, first)) for first in (8, 408, 808)]
@@ -116,7 +117,7 @@ async def test_a_killed_broker_gets_unconfirmed_records_once_and_in_order(
 
 
 async def test_giving_up_fails_the_publication_and_does_not_block(free_port: Callable[[], int]) -> None:
-    publisher = Publisher(partial(connect, f"127.0.0.1:{free_port()}"))
+    publisher = Publisher(partial(connect, KafkaAccess(f"127.0.0.1:{free_port()}")))
     outcome = publisher.publish(ledger_records(2_000))
     started_s = time.monotonic()
     publisher.give_up()
@@ -128,7 +129,7 @@ async def test_giving_up_fails_the_publication_and_does_not_block(free_port: Cal
 async def test_records_that_were_given_up_never_arrive_after_later_publications(
     topics: RunningKafka,
 ) -> None:
-    publisher = Publisher(partial(connect, topics.bootstrap))
+    publisher = Publisher(partial(connect, KafkaAccess(topics.bootstrap)))
     await asyncio.wait_for(publisher.publish(ledger_records(8)), WITHIN_S)
     with frozen_broker(topics):
         given_up = publisher.publish(ledger_records(4_000, first=8))
@@ -146,7 +147,7 @@ async def test_records_that_were_given_up_never_arrive_after_later_publications(
 async def test_a_record_that_librdkafka_refuses_is_refused_and_so_is_every_later_one(
     topics: RunningKafka,
 ) -> None:
-    publisher = Publisher(partial(connect, topics.bootstrap))
+    publisher = Publisher(partial(connect, KafkaAccess(topics.bootstrap)))
     with pytest.raises(PublishRefusedError, match=r"^Kafka does not take a record of phone-ledger: .*\.$"):
         publisher.publish(ledger_records(1, size=PUBLISHED_BYTES_MAX + 1))
     with pytest.raises(PublishRefusedError, match="phone-ledger"):
@@ -156,7 +157,7 @@ async def test_a_record_that_librdkafka_refuses_is_refused_and_so_is_every_later
 async def test_a_record_that_the_broker_refuses_is_refused_and_nothing_arrives_after_it(
     topics: RunningKafka,
 ) -> None:
-    publisher = Publisher(partial(connect, topics.bootstrap))
+    publisher = Publisher(partial(connect, KafkaAccess(topics.bootstrap)))
     records = [*ledger_records(4), *ledger_records(1, first=4, size=1_500_000), *ledger_records(4, first=8)]
     with pytest.raises(
         PublishRefusedError, match=r"^Kafka does not take .*phone-ledger.* size too large.*\.$"
@@ -193,7 +194,7 @@ async def test_a_stalled_client_is_replaced_and_its_publications_are_given_up(
 ) -> None:
     monkeypatch.setattr("streams.publisher.STALLED_S", 0.2)
     stalled = StalledClient()
-    clients = [stalled, connect(topics.bootstrap)]
+    clients = [stalled, connect(KafkaAccess(topics.bootstrap))]
     renewals = metrics.PUBLISHER_RENEWALS._value.get()
     publisher = Publisher(lambda: clients.pop(0))
     parts = [publisher.publish(ledger_records(4)), publisher.publish(ledger_records(4))]
@@ -225,7 +226,7 @@ async def test_librdkafka_buffers_a_limited_number_of_bytes_and_everything_arriv
     topics: RunningKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streams.publisher.QUEUE_BYTES_MAX", 20_000)
-    publisher = Publisher(partial(connect, topics.bootstrap))
+    publisher = Publisher(partial(connect, KafkaAccess(topics.bootstrap)))
     parts = [publisher.publish(ledger_records(200, first)) for first in (0, 200)]
     most = 0
     while not all(part.done() for part in parts):

@@ -4,6 +4,7 @@ import pytest
 from aiokafka.errors import RequestTimedOutError
 from confluent_kafka import Producer
 
+from kafka_access.access import KafkaAccess
 from metering import topics as names
 from metering.partition_state import PartitionState
 from metering.rules import Rules, Terms
@@ -16,7 +17,7 @@ from tests.waiting import WITHIN_S
 
 async def read(kafka: str) -> PartitionProgress:
     """Restore partition 0."""
-    return (await restore_partitions(kafka, {0}, 1, Terms(rules=Rules(), clock="events")))[0]
+    return (await restore_partitions(KafkaAccess(kafka), {0}, 1, Terms(rules=Rules(), clock="events")))[0]
 
 
 def state_record(client: Producer) -> None:

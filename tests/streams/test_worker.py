@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, Producer
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
+from kafka_access.access import KafkaAccess
 from metering import dead_letters
 from metering import topics as names
 from metering.ledger import Entry, decode_rows
@@ -432,10 +433,10 @@ def _ledger_grew(kafka: str, records: int) -> bool:
 
 
 def _recreate_events(kafka: str) -> None:
-    with admin(kafka) as client:
+    with admin(KafkaAccess(kafka)) as client:
         client.delete_topics([names.EVENTS])
         blocking_until(lambda: names.EVENTS not in client.list_topics())
-    ensure_topics(kafka, 4)
+    ensure_topics(KafkaAccess(kafka), 4)
 
 
 def test_large_events_are_metered_in_bounded_memory(

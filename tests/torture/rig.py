@@ -14,6 +14,7 @@ import msgspec
 from clickhouse_driver.errors import Error
 from confluent_kafka import KafkaException
 
+from kafka_access.access import KafkaAccess
 from metering.topics import EVENTS
 from phonemeter.kafka_admin import admin
 from phonemeter.settings import load
@@ -139,7 +140,7 @@ class Rig:
 
     def make_anew(self) -> None:
         """Delete `phone-events` and create it again, empty."""
-        with admin(self.kafka) as client:
+        with admin(KafkaAccess(self.kafka)) as client:
             client.delete_topics([EVENTS])
             if not self.until(lambda: EVENTS not in client.list_topics(), STARTS_S_MAX):
                 raise TimeoutError(f"{EVENTS} cannot be deleted")
@@ -213,7 +214,7 @@ class Rig:
 
     def _kafka_answers(self) -> bool:
         try:
-            ensure_topics(self.kafka, PARTITIONS)
+            ensure_topics(KafkaAccess(self.kafka), PARTITIONS)
         except Exception:  # noqa: BLE001 - not ready yet, in whatever way
             return False
         return True

@@ -159,7 +159,7 @@ async def _console(url: str, directory: Path, apps: Sequence[str]) -> AsyncItera
         metrics = Metrics()
         for name, text in (("routes.toml", ROUTES), *SECRETS.items()):
             (directory / name).write_text(text, encoding="utf-8")
-        alerts = ConsoleAlerts(database, settings.kafka, directory / "routes.toml", ANSWER_S)
+        alerts = ConsoleAlerts(database, settings.kafka_access, directory / "routes.toml", ANSWER_S)
         pages = all_pages(
             chosen, records, metrics, Passwords(hasher),
             [

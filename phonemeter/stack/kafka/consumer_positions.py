@@ -10,6 +10,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.errors import CorruptRecordError
 
+from kafka_access.access import KafkaAccess
+from kafka_access.kafka_python import kafka_python_options
 from metering.health_checks import ConsumerPosition
 from phonemeter.stack.kafka.progress import NO_COORDINATOR_YET, committed
 
@@ -54,7 +56,7 @@ def group_positions(
     return GroupPositions(members, places)
 
 
-def with_waiting_times(bootstrap: str, places: Iterable[ConsumerPosition]) -> list[ConsumerPosition]:
+def with_waiting_times(kafka: KafkaAccess, places: Iterable[ConsumerPosition]) -> list[ConsumerPosition]:
     """The positions with the age of the oldest record that waits at each.
 
     Raises:
@@ -67,7 +69,7 @@ def with_waiting_times(bootstrap: str, places: Iterable[ConsumerPosition]) -> li
         return found
     reading = closing(
         KafkaConsumer(
-            bootstrap_servers=bootstrap.split(","),
+            **kafka_python_options(kafka),
             client_id="phonemeter-status",
             enable_auto_commit=False,
             allow_auto_create_topics=False,

@@ -15,6 +15,7 @@ from kafka.errors import (
 )
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from kafka_access.access import KafkaAccess
 from metering.preconditions import INSYNC, Breach, FoundTopic, breaches, required_insync_replicas
 from metering.topics import ALL, DURABLE
 from phonemeter.errors import UserError
@@ -54,7 +55,7 @@ class TopicChanges:
     advice: list[str] = field(default_factory=list)
 
 
-def ensure_topics(bootstrap: str, partitions: int, *, fix: bool = False) -> TopicChanges:
+def ensure_topics(kafka: KafkaAccess, partitions: int, *, fix: bool = False) -> TopicChanges:
     """Create the topics that are missing and check the others. Blocking.
 
     `fix` corrects wrong settings as far as possible.
@@ -64,7 +65,7 @@ def ensure_topics(bootstrap: str, partitions: int, *, fix: bool = False) -> Topi
         UserError: a topic has another number of partitions, or a configuration that breaks the rules.
     """
     outcome = TopicChanges()
-    with admin(bootstrap) as client:
+    with admin(kafka) as client:
         _create_missing(client, partitions, outcome)
         found = found_topics(client)
         told = breaches(found)

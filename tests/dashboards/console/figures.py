@@ -10,6 +10,7 @@ from dashboards.console.figures import FigurePages
 from dashboards.console.order_desk import OrderDesk
 from dashboards.console.owner_settings import OwnerSettingPages
 from dashboards.http.pool import ReadPool
+from kafka_access.access import KafkaAccess
 from metering.catalogue import DEFAULT
 from metering.rules import Rules
 from phonemeter.agreement.console_causes import AgreementCauses
@@ -51,7 +52,7 @@ async def console_with_figures(
         settings = OwnerSettingPages(
             pool,
             facts,
-            ConsoleAlerts(database, "127.0.0.1:9", routes, 1),
+            ConsoleAlerts(database, KafkaAccess("127.0.0.1:9"), routes, 1),
             Rules(),
             takes_hold_s=0,
         )

@@ -224,7 +224,7 @@ def test_a_log_that_nobody_has_begun_with_is_in_flight(world: World, settings: S
 
 def test_a_log_whose_beginning_was_deleted_is_refused(world: World, settings: Settings) -> None:
     world.all_is_right()
-    with admin(settings.kafka) as client:
+    with admin(settings.kafka_access) as client:
         client.delete_records({TopicPartition(EVENTS, 0): 3})
     with pytest.raises(OperationError, match="what came before was deleted"):
         audit(settings)

@@ -29,7 +29,7 @@ REPLACED = "at offset 3 it has another record than was read there"
 
 def mark_of(settings: Settings, world: World) -> Mark:
     """The mark that a worker keeps of this log."""
-    view = asyncio.run(LogViewer(settings.kafka).look({0: 3}))[0]
+    view = asyncio.run(LogViewer(settings.kafka_access).look({0: 3}))[0]
     last = world.records[3]
     assert view.found is not None
     known_by = fingerprint(last.key, last.value, last.recorded_at_ms)

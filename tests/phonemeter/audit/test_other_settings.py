@@ -77,7 +77,7 @@ def test_a_dry_run_holds_the_settings_against_the_logs_rules(
 
 def test_what_was_claimed_before_anything_was_metered_binds_nobody(settings: Settings) -> None:
     record(settings, settings.terms(), next_offset=0)
-    found = rules_of_log(settings.kafka, Rules())
+    found = rules_of_log(settings.kafka_access, Rules())
     assert (found.of(0), found.difference) == (Rules(), "")
 
 
@@ -85,5 +85,5 @@ def test_the_newest_record_is_the_one_that_holds(settings: Settings) -> None:
     record(settings, settings.terms(), next_offset=1)
     newer = Terms(rules=Rules(trial_calls=7), clock="events")
     record(settings, newer, next_offset=2, epoch=2)
-    found = rules_of_log(settings.kafka, Rules())
+    found = rules_of_log(settings.kafka_access, Rules())
     assert (found.log, found.clock) == (newer.rules, "events")

@@ -126,7 +126,7 @@ def test_a_ledger_topic_that_lost_its_beginning_is_told_and_not_repaired_from(
 
 def empty_topic(settings: Settings, end: int) -> None:
     """Delete the first records of the ledger topic."""
-    with admin(settings.kafka) as client:
+    with admin(settings.kafka_access) as client:
         client.delete_records({TopicPartition(LEDGER, 0): end})
 
 

@@ -33,7 +33,7 @@ def world(settings: Settings) -> Iterator[World]:
         world.happens([(KEY, purchased(at(1), "p1", calls=5, price=150_000)), (KEY, tap(0))])
         transaction(settings.kafka, EVENTS, [tap(1)], "commit", key=KEY)
         transaction(settings.kafka, EVENTS, [tap(2)], "abort", key=KEY)
-        with open_reader(settings.kafka) as reader:
+        with open_reader(settings.kafka_access) as reader:
             world.records += [one for batch in reader.batches(EVENTS, 0, OffsetSpan(2, 6)) for one in batch]
         world.happens([(KEY, tap(3))])
         held = begun(settings.kafka, EVENTS, [tap(4)], key=KEY)
@@ -63,10 +63,10 @@ def test_an_event_is_explained_whatever_was_aborted_before_it(world: World, sett
 
 
 def test_a_replay_rates_what_was_committed(world: World, settings: Settings) -> None:
-    with open_reader(settings.kafka) as reader:
+    with open_reader(settings.kafka_access) as reader:
         log = whole_log(reader)
         found = dry_run(reader, (settings.rules(), settings.rules()), [], now_ms=0)
     assert log[0] == OffsetSpan(0, 7)
     assert found.records == 4
     assert (found.apps[APP][0].trial, found.apps[APP][0].charged) == (2, 1)
-    assert check_ledger(settings.kafka, settings.rules(), log) == len(world.entries)
+    assert check_ledger(settings.kafka_access, settings.rules(), log) == len(world.entries)

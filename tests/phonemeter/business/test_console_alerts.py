@@ -8,6 +8,7 @@ import pytest
 
 from dashboards.console.errors import RecordsUnavailableError, RefusedChangeError
 from dashboards.console.members import Actor
+from kafka_access.access import KafkaAccess
 from metering.topics import DELIVERIES
 from phonemeter.business.console_alerts import TESTS_MAX, TESTS_WINDOW_S, ConsoleAlerts
 from phonemeter.business.database import BusinessDatabase
@@ -41,16 +42,16 @@ def actor_of(database: BusinessDatabase, name: str, who: str = "li@coffee.exampl
 def test_the_first_acknowledgement_stays_and_is_in_every_partition_of_the_notifiers_log(
     database: BusinessDatabase, topics: RunningKafka
 ) -> None:
-    alerts = ConsoleAlerts(database, topics.bootstrap, None, 1)
+    alerts = ConsoleAlerts(database, KafkaAccess(topics.bootstrap), None, 1)
     actor = actor_of(database, "Coffee Ltd")
     alerts.acknowledge(actor, APP, "0-71-0")
     alerts.acknowledge(actor._replace(who="wang@coffee.example"), APP, "0-71-0")
     found = alerts.acknowledgements(["0-71-0", "0-72-0"])
     assert {alert_id: one.who for alert_id, one in found.items()} == {"0-71-0": "li@coffee.example"}
-    with open_reader(topics.bootstrap) as reader:
+    with open_reader(KafkaAccess(topics.bootstrap)) as reader:
         log = read_deliveries(reader)
     acknowledged = [one.acknowledgements["0-71-0"].by for one in log.partitions.values()]
-    assert acknowledged == ["li@coffee.example"] * partition_count(topics.bootstrap, DELIVERIES)
+    assert acknowledged == ["li@coffee.example"] * partition_count(KafkaAccess(topics.bootstrap), DELIVERIES)
     trail = BusinessMembers(database).audit_trail(actor.owner_id)
     assert [(one.who, one.subject) for one in trail if one.what == "alert_acknowledged"] == [
         ("li@coffee.example", f"0-71-0 {APP}")
@@ -58,14 +59,14 @@ def test_the_first_acknowledgement_stays_and_is_in_every_partition_of_the_notifi
 
 
 def test_an_app_of_another_owner_is_not_there(database: BusinessDatabase, topics: RunningKafka) -> None:
-    alerts = ConsoleAlerts(database, topics.bootstrap, None, 1)
+    alerts = ConsoleAlerts(database, KafkaAccess(topics.bootstrap), None, 1)
     with pytest.raises(RefusedChangeError, match="not_there"):
         alerts.acknowledge(actor_of(database, "Tea Ltd"), APP, "0-73-0")
     assert alerts.acknowledgements(["0-73-0"]) == {}
 
 
 def test_without_kafka_nothing_is_acknowledged_anywhere(database: BusinessDatabase) -> None:
-    alerts = ConsoleAlerts(database, "127.0.0.1:9", None, 1)
+    alerts = ConsoleAlerts(database, KafkaAccess("127.0.0.1:9"), None, 1)
     actor = actor_of(database, "Coffee Ltd")
     with pytest.raises(RecordsUnavailableError):
         alerts.acknowledge(actor, APP, "0-74-0")
@@ -77,7 +78,7 @@ def test_without_kafka_nothing_is_acknowledged_anywhere(database: BusinessDataba
 def test_two_members_at_once_leave_one_acknowledgement(
     database: BusinessDatabase, topics: RunningKafka
 ) -> None:
-    alerts = ConsoleAlerts(database, topics.bootstrap, None, 1)
+    alerts = ConsoleAlerts(database, KafkaAccess(topics.bootstrap), None, 1)
     failed: list[Exception] = []
 
     def acknowledge(who: str) -> None:
@@ -112,7 +113,7 @@ def test_test_messages_are_limited_per_owner_and_again_allowed_after_an_hour(
         sent.append(f"{route.name} {message.alerts[0].appid}")
         return AttemptOutcome(delivered=False, reason="550 no such user")
 
-    alerts = ConsoleAlerts(database, "127.0.0.1:9", file, 1, deliver, lambda: now_s[0])
+    alerts = ConsoleAlerts(database, KafkaAccess("127.0.0.1:9"), file, 1, deliver, lambda: now_s[0])
     actor = actor_of(database, "Coffee Ltd")
     for _ in range(TESTS_MAX):
         assert alerts.test(actor, "all", [APP]) == (False, "550 no such user")
@@ -128,4 +129,4 @@ def test_routes_that_cannot_be_read_here_are_told_as_none(database: BusinessData
     file = tmp_path / "routes.toml"
     file.write_text('[routes.all]\nchannel = "wecom"\nurl = "env:NOT_SET_HERE"\n')
     for path in (file, tmp_path / "none.toml", None):
-        assert ConsoleAlerts(database, "127.0.0.1:9", path, 1).routes([APP]) is None
+        assert ConsoleAlerts(database, KafkaAccess("127.0.0.1:9"), path, 1).routes([APP]) is None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
+from kafka_access.access import KafkaAccess
 from metering.ledger import Entry
 from metering.rules import Rules
 from metering.topics import EVENTS
@@ -220,7 +221,7 @@ def test_a_letter_that_was_cut_is_retried_from_its_record_and_refused_once_that_
     published = run("retry", name, "--unset", "debug")
     assert published.returncode == 0, published.stderr
 
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         client.delete_records({TopicPartition(EVENTS, name.partition): name.offset + 1})
     gone = run("retry", name, "--unset", "debug", "--again")
     assert gone.returncode == 1

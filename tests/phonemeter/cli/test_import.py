@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 
+from kafka_access.access import KafkaAccess
 from metering.topics import EVENTS
 from phonemeter.history.fields import NAMES, TYPES
 from phonemeter.topic_reader import open_reader
@@ -172,7 +173,7 @@ def test_the_page_lists_every_field_and_no_other() -> None:
 
 def ids_in(kafka: str) -> list[str]:
     """The id of every event in Kafka."""
-    with open_reader(kafka) as reader:
+    with open_reader(KafkaAccess(kafka)) as reader:
         return [
             json.loads(record.value or b"")["id"]
             for partition, span in reader.spans(EVENTS).items()
@@ -196,7 +197,7 @@ def test_an_interrupted_import_says_how_to_go_on_and_every_fact_is_there_then(
         "PHONEMETER_PRODUCER_BUFFER_BYTES": "131072",
     }
     process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
-    with open_reader(topics.bootstrap) as reader:
+    with open_reader(KafkaAccess(topics.bootstrap)) as reader:
         blocking_until(lambda: any(span.end for span in reader.spans(EVENTS).values()))
     process.send_signal(signal.SIGINT)
     told, _ = process.communicate(timeout=WITHIN_S)

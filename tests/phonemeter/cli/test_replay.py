@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
+from kafka_access.access import KafkaAccess
 from metering import topics as names
 from metering.ledger import CALL_KINDS
 from metering.records import Record
@@ -114,7 +115,7 @@ def test_a_correction_that_the_rules_would_reject_is_told_with_its_line(
     del run
     from_tomorrow = tap(0, event_id="new", time_ms=2 * START_MS).value or b""
     correction = CorrectedEvent(7, APPS[0], "new", START_MS, from_tomorrow)
-    with open_reader(topics.bootstrap) as reader:
+    with open_reader(KafkaAccess(topics.bootstrap)) as reader:
         found = dry_run(reader, (Rules(), Rules()), [correction], now_ms=START_MS)
     assert [one.line for one in found.rejected_corrections] == [7]
     assert "is outside" in found.rejected_corrections[0].sentence
@@ -147,7 +148,7 @@ def test_late_facts_are_settled_by_the_other_rules_and_not_by_the_logs_settlemen
 
 def test_a_log_without_its_head_is_refused(topics: RunningKafka, run: Run) -> None:
     partition = next(at for at, offset, _ in records_of(topics.bootstrap, names.EVENTS) if offset == 20)
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         client.delete_records({TopicPartition(names.EVENTS, partition): 10})
     for wish in ("--dry-run", "--confirm"):
         refused = run(wish)
@@ -173,7 +174,7 @@ def published(kafka: str) -> int:
 def damage_state(kafka: str) -> None:
     """Take the accounts out of the state, which a worker would refuse to go on with."""
     producer = KafkaProducer(bootstrap_servers=kafka)
-    with open_reader(kafka) as reader:
+    with open_reader(KafkaAccess(kafka)) as reader:
         for partition, span in reader.spans(names.STATE).items():
             for batch in reader.batches(names.STATE, partition, span):
                 for one in batch:

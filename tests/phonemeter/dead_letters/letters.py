@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 from kafka import KafkaProducer
 
+from kafka_access.access import KafkaAccess
 from metering import dead_letters
 from metering.content_modes import Headers
 from metering.partition import meter
@@ -81,7 +82,7 @@ def bury(
             for key, value in records
         ]
         logs: defaultdict[int, list[Record]] = defaultdict(list)
-        with open_reader(kafka) as reader:
+        with open_reader(KafkaAccess(kafka)) as reader:
             for number, span in reader.spans(EVENTS).items():
                 for batch in reader.batches(EVENTS, number, span):
                     logs[number] += batch

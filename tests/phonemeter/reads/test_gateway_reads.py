@@ -17,6 +17,7 @@ from dashboards.http.errors import (
     LedgerAwayError,
     NothingFoundError,
 )
+from kafka_access.access import KafkaAccess
 from metering.times import parse_time
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.keys import KeyStore
@@ -153,8 +154,8 @@ async def test_an_explanation_that_fails_or_takes_too_long_is_told_so_and_its_pr
 
 def test_progress_that_is_away_is_a_sentence_and_comes_back(reader: Reader) -> None:
     with pytest.raises(ConnectionError, match="does not answer"):
-        KafkaProgress(f"127.0.0.1:{free_port()}").progress()
-    progress = KafkaProgress(reader.stack.settings.kafka)
+        KafkaProgress(KafkaAccess(f"127.0.0.1:{free_port()}")).progress()
+    progress = KafkaProgress(reader.stack.settings.kafka_access)
     first, second = progress.progress(), progress.progress()
     progress.close()
     third = progress.progress()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kafka_access.access import KafkaAccess
 from metering import topics as names
 from metering.ledger import CALL_KINDS
 from phonemeter.errors import UserError
@@ -37,10 +38,10 @@ def last_words(worker: WorkerProcess) -> str:
 def test_an_events_topic_that_is_made_anew_stops_the_worker(
     topics: RunningKafka, worker: WorkerProcess
 ) -> None:
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         client.delete_topics([names.EVENTS])
         blocking_until(lambda: names.EVENTS not in client.list_topics())
-    ensure_topics(topics.bootstrap, PARTITIONS)
+    ensure_topics(KafkaAccess(topics.bootstrap), PARTITIONS)
     publish(topics.bootstrap, [tap(100)])
     assert "the topic was recreated" in last_words(worker)
     assert len(ledger(topics.bootstrap)) == LINES
@@ -49,7 +50,7 @@ def test_an_events_topic_that_is_made_anew_stops_the_worker(
 def test_more_partitions_stop_the_worker_and_are_refused_at_every_start(
     topics: RunningKafka, worker: WorkerProcess
 ) -> None:
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         client.create_partitions({names.EVENTS: 2 * PARTITIONS})
     publish(topics.bootstrap, [tap(100 + number) for number in range(5)])
     assert "phone-events has 8 partitions, but phone-state has 4" in last_words(worker)
@@ -58,13 +59,13 @@ def test_more_partitions_stop_the_worker_and_are_refused_at_every_start(
         with pytest.raises(
             UserError, match=r"different numbers of partitions \(phone-events 8, phone-ledger 4"
         ):
-            ensure_topics(topics.bootstrap, setting)
+            ensure_topics(KafkaAccess(topics.bootstrap), setting)
 
 
 def test_more_partitions_of_all_topics_together_are_refused_as_well(
     topics: RunningKafka, worker: WorkerProcess
 ) -> None:
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         client.create_partitions({topic.name: 2 * PARTITIONS for topic in names.ALL})
     publish(topics.bootstrap, [tap(100 + number) for number in range(5)])
     assert "phone-events has 8 partitions, but the state was written when it had 4" in last_words(worker)
@@ -80,10 +81,10 @@ def test_a_topic_that_was_made_anew_and_filled_beyond_is_refused_until_a_replay_
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert worker.terminate() == 0
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         client.delete_topics([names.EVENTS])
         blocking_until(lambda: names.EVENTS not in client.list_topics())
-    ensure_topics(topics.bootstrap, PARTITIONS)
+    ensure_topics(KafkaAccess(topics.bootstrap), PARTITIONS)
     taps = [tap(1_000 + number, APPS[number % 3]) for number in range(100)]
     publish(topics.bootstrap, taps)
     worker.restart()

@@ -10,6 +10,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from kafka_access.access import KafkaAccess
 from metering.topics import ALL, EVENTS
 from phonemeter.errors import OperationError, UserError
 from phonemeter.kafka_admin import admin
@@ -48,7 +49,7 @@ def stored(bootstrap: str) -> list[bytes]:
 
 
 def partitions_of(bootstrap: str) -> dict[str, int]:
-    with admin(bootstrap) as client:
+    with admin(KafkaAccess(bootstrap)) as client:
         return {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics()}
 
 
@@ -62,7 +63,7 @@ async def test_acknowledged_records_survive_kill_and_stop_of_the_broker_and_dele
     kafka = Supervised(ServiceSpec("kafka", broker.prepare(), partial(listens, port), tmp_path / "kafka.log"))
     try:
         await kafka.start()
-        await asyncio.to_thread(ensure_topics, bootstrap, PARTITIONS)
+        await asyncio.to_thread(ensure_topics, KafkaAccess(bootstrap), PARTITIONS)
         await asyncio.to_thread(publish, bootstrap)
 
         killed = kafka.pid
@@ -72,7 +73,7 @@ async def test_acknowledged_records_survive_kill_and_stop_of_the_broker_and_dele
         assert await asyncio.to_thread(stored, bootstrap) == RECORDS
         assert kafka.restart_count == 1
 
-        with admin(bootstrap) as client:
+        with admin(KafkaAccess(bootstrap)) as client:
             client.delete_records({TopicPartition(EVENTS, 0): 100})
         begins = tmp_path / "data" / "log-start-offset-checkpoint"
         await until(lambda: f"{EVENTS} 0 100" in begins.read_text())
@@ -95,29 +96,29 @@ async def test_acknowledged_records_survive_kill_and_stop_of_the_broker_and_dele
 
 
 def test_every_topic_is_created_once_with_its_partitions_and_config(topics: RunningKafka) -> None:
-    ensure_topics(topics.bootstrap, PARTITIONS)
+    ensure_topics(KafkaAccess(topics.bootstrap), PARTITIONS)
     assert {name: partitions_of(topics.bootstrap)[name] for name in (topic.name for topic in ALL)} == {
         topic.name: PARTITIONS for topic in ALL
     }
 
 
 def test_missing_topics_are_added_to_those_that_are_there(topics: RunningKafka) -> None:
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         client.delete_topics([EVENTS])
         blocking_until(lambda: EVENTS not in client.list_topics())
-    ensure_topics(topics.bootstrap, PARTITIONS)
+    ensure_topics(KafkaAccess(topics.bootstrap), PARTITIONS)
     assert partitions_of(topics.bootstrap)[EVENTS] == PARTITIONS
 
 
 def test_another_partition_count_is_refused_naming_the_setting(topics: RunningKafka) -> None:
     with pytest.raises(UserError, match=r"phone-events has 4 partitions but PHONEMETER_PARTITIONS .* is 8"):
-        ensure_topics(topics.bootstrap, PARTITIONS * 2)
+        ensure_topics(KafkaAccess(topics.bootstrap), PARTITIONS * 2)
 
 
 def test_a_topic_in_producer_time_is_refused(topics: RunningKafka) -> None:
     timestamp_type = {"message.timestamp.type": "CreateTime"}
     asked = ConfigResource(ConfigResourceType.TOPIC, EVENTS, list(timestamp_type))
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, EVENTS, timestamp_type)])
         blocking_until(
             lambda: "LogAppendTime" not in str(client.describe_configs([asked], config_filter="all")),
@@ -125,14 +126,14 @@ def test_a_topic_in_producer_time_is_refused(topics: RunningKafka) -> None:
     with pytest.raises(
         UserError, match=r"phone-events has message.timestamp.type=CreateTime .* LogAppendTime"
     ):
-        ensure_topics(topics.bootstrap, PARTITIONS)
+        ensure_topics(KafkaAccess(topics.bootstrap), PARTITIONS)
 
 
 def test_a_broker_that_does_not_answer_is_named_with_its_setting(free_port: Callable[[], int]) -> None:
     port = free_port()
     with (
         pytest.raises(OperationError, match=rf"Kafka at {HOST}:{port} does not answer; .* PHONEMETER_KAFKA"),
-        admin(f"{HOST}:{port}"),
+        admin(KafkaAccess(f"{HOST}:{port}")),
     ):
         pass
 

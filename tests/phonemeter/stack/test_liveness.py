@@ -11,6 +11,7 @@ from threading import Thread
 
 import pytest
 
+from kafka_access.access import KafkaAccess
 from phonemeter.settings import Settings
 from phonemeter.stack import services
 from phonemeter.stack.liveness import Liveness
@@ -129,8 +130,8 @@ async def test_an_engine_is_alive_that_answers_over_both_of_its_protocols(
 async def test_a_kafka_is_alive_that_tells_its_brokers(
     kafka: RunningKafka, free_port: Callable[[], int]
 ) -> None:
-    assert await answers_metadata(kafka.bootstrap)
-    assert not await answers_metadata(f"127.0.0.1:{free_port()}")
+    assert await answers_metadata(KafkaAccess(kafka.bootstrap))
+    assert not await answers_metadata(KafkaAccess(f"127.0.0.1:{free_port()}"))
 
 
 @pytest.mark.parametrize("name", ["worker", "sink", "settler", "notifier", "wechat"])

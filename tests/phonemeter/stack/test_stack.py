@@ -187,7 +187,7 @@ def test_kafka_is_there_with_its_topics_and_dies_with_a_killed_stack(
     ) as process:
         assert process.stdout is not None
         kafka = int(process.stdout.readline())
-        with admin(settings.kafka) as client:
+        with admin(settings.kafka_access) as client:
             assert {topic.name for topic in ALL} <= set(client.list_topics())
         process.kill()
     blocking_until(lambda: not running(kafka))

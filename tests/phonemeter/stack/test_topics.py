@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
+from kafka_access.access import KafkaAccess
 from metering.preconditions import SINK_TOPICS, BrokerView, FoundTopic
 from metering.topics import ALERTS, ALL, EVENTS, LEDGER
 from phonemeter.errors import UserError
@@ -33,18 +34,20 @@ IS_GONE = "What was deleted before is gone: `phonemeter audit` says whether the 
 def configure(bootstrap: str, topic: str, **config: str) -> None:
     """Set some of a topic's configuration, and wait until the broker says so."""
     wanted = {name.replace("_", "."): value for name, value in config.items()}
-    with admin(bootstrap) as client:
+    with admin(KafkaAccess(bootstrap)) as client:
         client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, wanted)])
-    blocking_until(lambda: wanted.items() <= (broker_view(bootstrap).topics[topic].config or {}).items())
+    blocking_until(
+        lambda: wanted.items() <= (broker_view(KafkaAccess(bootstrap)).topics[topic].config or {}).items()
+    )
 
 
 def config_of(bootstrap: str, topic: str) -> Mapping[str, str]:
-    return broker_view(bootstrap).topics[topic].config or {}
+    return broker_view(KafkaAccess(bootstrap)).topics[topic].config or {}
 
 
 def test_both_clients_find_the_same(topics: RunningKafka) -> None:
-    seen = broker_view(topics.bootstrap)
-    assert seen == streams.ask(topics.bootstrap)
+    seen = broker_view(KafkaAccess(topics.bootstrap))
+    assert seen == streams.ask(KafkaAccess(topics.bootstrap))
     assert seen.cluster
     found = seen.topics
     assert found.keys() == {topic.name for topic in ALL}
@@ -52,16 +55,16 @@ def test_both_clients_find_the_same(topics: RunningKafka) -> None:
 
 
 def test_both_clients_find_that_a_topic_is_missing(topics: RunningKafka) -> None:
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         client.delete_topics([ALERTS])
         blocking_until(lambda: ALERTS not in client.list_topics())
-    found = broker_view(topics.bootstrap).topics
-    assert found.keys() == streams.ask(topics.bootstrap).topics.keys()
+    found = broker_view(KafkaAccess(topics.bootstrap)).topics
+    assert found.keys() == streams.ask(KafkaAccess(topics.bootstrap)).topics.keys()
     assert ALERTS not in found
 
 
 def test_topics_are_created_so_that_no_replica_takes_back_what_was_acknowledged(topics: RunningKafka) -> None:
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         asked = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in ALL]
         set_here = client.describe_configs(asked, config_filter="modified")["topic"]
     for topic in ALL:
@@ -72,15 +75,15 @@ def test_a_topic_is_mended_when_that_is_asked_for_and_keeps_the_rest(topics: Run
     configure(topics.bootstrap, EVENTS, message_timestamp_type="CreateTime", compression_type="zstd")
     configure(topics.bootstrap, LEDGER, retention_ms="604800000")
     with pytest.raises(UserError, match=r"CreateTime .* `phonemeter topics --fix` .* retention.ms=604800000"):
-        ensure_topics(topics.bootstrap, PARTITIONS)
-    done = ensure_topics(topics.bootstrap, PARTITIONS, fix=True)
+        ensure_topics(KafkaAccess(topics.bootstrap), PARTITIONS)
+    done = ensure_topics(KafkaAccess(topics.bootstrap), PARTITIONS, fix=True)
     assert done.changed == [
         f"Topic phone-events: message.timestamp.type was CreateTime and is LogAppendTime. {KEEPS_ITS_TIME}",
         f"Topic phone-ledger: retention.ms was 604800000 and is -1. {IS_GONE}",
     ]
     assert config_of(topics.bootstrap, EVENTS)["message.timestamp.type"] == "LogAppendTime"
     assert config_of(topics.bootstrap, EVENTS)["compression.type"] == "zstd"
-    assert ensure_topics(topics.bootstrap, PARTITIONS).changed == []
+    assert ensure_topics(KafkaAccess(topics.bootstrap), PARTITIONS).changed == []
 
 
 def test_where_there_are_three_replicas_two_have_to_acknowledge(
@@ -92,16 +95,16 @@ def test_where_there_are_three_replicas_two_have_to_acknowledge(
         return {name: replace(found, replicas=3) for name, found in found_topics(client).items()}
 
     monkeypatch.setattr("phonemeter.stack.kafka.topics.found_topics", with_three_replicas)
-    with admin(topics.bootstrap) as client:
+    with admin(KafkaAccess(topics.bootstrap)) as client:
         client.delete_topics([EVENTS])
         blocking_until(lambda: EVENTS not in client.list_topics())
-    told = ensure_topics(topics.bootstrap, PARTITIONS).advice
+    told = ensure_topics(KafkaAccess(topics.bootstrap), PARTITIONS).advice
     (advice,) = [one for one in told if one.startswith(f"Topic {LEDGER} ")]
     assert "has min.insync.replicas=1, and with 3 replicas it could be 2" in advice
     assert config_of(topics.bootstrap, EVENTS)["min.insync.replicas"] == "2"
     assert config_of(topics.bootstrap, LEDGER)["min.insync.replicas"] == "1"
 
-    done = ensure_topics(topics.bootstrap, PARTITIONS, fix=True)
+    done = ensure_topics(KafkaAccess(topics.bootstrap), PARTITIONS, fix=True)
     assert f"Topic {LEDGER}: min.insync.replicas was 1 and is 2." in done.changed
     assert config_of(topics.bootstrap, LEDGER)["min.insync.replicas"] == "2"
 
@@ -143,7 +146,7 @@ def test_a_sink_and_a_notifier_do_not_start_on_a_topic_that_forgets(
 
 
 def test_a_change_is_noticed_while_a_service_runs(topics: RunningKafka) -> None:
-    preconditions = Preconditions(SINK_TOPICS, lambda: broker_view(topics.bootstrap))
+    preconditions = Preconditions(SINK_TOPICS, lambda: broker_view(KafkaAccess(topics.bootstrap)))
     preconditions.require()
 
     def broken() -> list[str]:
@@ -162,7 +165,7 @@ async def test_the_worker_waits_for_a_kafka_that_is_not_up_yet_and_says_so(
     nobody = f"127.0.0.1:{free_port()}"
 
     def look() -> BrokerView:
-        return BrokerView({}, "up now") if waiting.waiting else streams.ask(nobody)
+        return BrokerView({}, "up now") if waiting.waiting else streams.ask(KafkaAccess(nobody))
 
     waiting = streams.Preconditions(look)
     await waiting.on_start()

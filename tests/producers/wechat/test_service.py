@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from kafka_access.access import KafkaAccess
 from metering.topics import EVENTS
 from phonemeter.topic_reader import open_reader
 from producers.wechat_sim.accounts import PushTarget
@@ -126,7 +127,7 @@ async def stand_in() -> AsyncIterator[tuple[SimulatedWechat, str]]:
 
 
 def published(kafka: str) -> list[dict[str, Any]]:
-    with open_reader(kafka) as reader:
+    with open_reader(KafkaAccess(kafka)) as reader:
         return [
             msgspec.json.decode(record.value or b"")
             for partition, span in reader.spans(EVENTS).items()

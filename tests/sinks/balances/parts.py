@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
+from kafka_access.access import KafkaAccess
 from metering.events import CAPABILITIES
 from metering.ledger import Entry, EntryKind
 from metering.times import DAY_MS, MINUTE_MS, shanghai_day
@@ -45,7 +46,7 @@ class NothingAwaited:
 @contextmanager
 def keeping(kafka: str, clickhouse: str, apps_max: int = 10_000) -> Iterator[BalanceKeeper]:
     """A keeper that follows the ledger in the block."""
-    places = KeeperPlaces(kafka, clickhouse, apps_max)
+    places = KeeperPlaces(KafkaAccess(kafka), clickhouse, apps_max)
     keeper = BalanceKeeper(places, NothingAwaited(), BalanceMetrics(CollectorRegistry()))
     with keeper.running():
         yield keeper
@@ -203,7 +204,9 @@ def desk(now_ms: int = NOW_MS, *, known: bool = True, shared: HoldSource | None 
     """
     metrics, source = BalanceMetrics(CollectorRegistry()), HeldInMemory()
     holding = HoldDesk(shared or source, lambda: now_ms)
-    keeper = BalanceKeeper(KeeperPlaces("127.0.0.1:1", "clickhouse://127.0.0.1:1/x", 100), holding, metrics)
+    keeper = BalanceKeeper(
+        KeeperPlaces(KafkaAccess("127.0.0.1:1"), "clickhouse://127.0.0.1:1/x", 100), holding, metrics
+    )
     memory = BalanceMemory(1, 100)
     memory.note_time(now_ms, of_clock=True)
     memory.confirm(0, now_ms)

@@ -25,6 +25,7 @@ import msgspec
 import pytest
 from kafka import KafkaProducer
 
+from kafka_access.access import KafkaAccess
 from metering.alerts import Alert
 from metering.topics import ALERTS, NOTIFIER_GROUP
 from phonemeter.kafka_admin import admin
@@ -235,7 +236,7 @@ class NotifierProcess:
 
 def forget_members(kafka: str) -> None:
     """Remove members that were killed, so that the group does not wait for them."""
-    with admin(kafka) as client:
+    with admin(KafkaAccess(kafka)) as client:
         remove_members(client, NOTIFIER_GROUP)
 
 

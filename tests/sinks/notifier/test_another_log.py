@@ -10,6 +10,7 @@ import pytest
 from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
+from kafka_access.access import KafkaAccess
 from metering.log_identity import Mark
 from metering.topics import ALERTS, NOTIFIER_GROUP
 from phonemeter.kafka_admin import admin
@@ -67,7 +68,7 @@ def notifier(
 
 
 def committed(kafka: str) -> OffsetAndMetadata:
-    with admin(kafka) as client:
+    with admin(KafkaAccess(kafka)) as client:
         return client.list_group_offsets({NOTIFIER_GROUP: [AT]})[NOTIFIER_GROUP][AT]
 
 
@@ -78,7 +79,7 @@ def commit(kafka: str, offset: int, mark: Mark) -> None:
 
 
 def put(kafka: str, commit: OffsetAndMetadata) -> None:
-    with admin(kafka) as client:
+    with admin(KafkaAccess(kafka)) as client:
         client.alter_group_offsets(NOTIFIER_GROUP, {AT: commit})
 
 
@@ -87,10 +88,10 @@ def mark_of(kafka: str) -> Mark:
 
 
 def make_anew(kafka: str) -> None:
-    with admin(kafka) as client:
+    with admin(KafkaAccess(kafka)) as client:
         client.delete_topics([ALERTS])
         blocking_until(lambda: ALERTS not in client.list_topics())
-    ensure_topics(kafka, PARTITIONS)
+    ensure_topics(KafkaAccess(kafka), PARTITIONS)
 
 
 def test_alerts_of_a_topic_that_was_made_anew_while_the_notifier_was_stopped_are_all_sent(
@@ -180,7 +181,7 @@ def test_where_the_head_was_deleted_the_rest_is_sent_and_the_loss_is_logged(
         commit(notifier.kafka, 3, Mark())
     # A worker that was killed publishes an alert again.
     notifier.publish(104, 103, 105)
-    with admin(notifier.kafka) as client:
+    with admin(KafkaAccess(notifier.kafka)) as client:
         client.delete_records({AT: 4})
     with notifier.running():
         notifier.expect(*FIRST_LOG, 105)
