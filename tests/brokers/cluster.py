@@ -15,6 +15,7 @@ from typing import Final
 
 from confluent_kafka import KafkaException
 
+from kafka_access.access import KafkaAccess
 from phonemeter.settings import load
 from phonemeter.stack.kafka.broker import java
 from phonemeter.stack.kafka.install import installed_libs
@@ -129,7 +130,7 @@ class Cluster:
     def whole(self) -> bool:
         """Return true if all nodes are brokers, and every replica is in sync."""
         try:
-            found = admin_client(self.open, "tests").list_topics(timeout=ANSWERS_S_MAX)
+            found = admin_client(KafkaAccess(self.open), "tests").list_topics(timeout=ANSWERS_S_MAX)
         except KafkaException:
             return False
         partitions = [one for topic in found.topics.values() for one in topic.partitions.values()]
