@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench import curves, emit, end_to_end, freshness, gateway, growth, peers, restart, route, scale_out, sink
+from bench import (
+    curves,
+    emit,
+    end_to_end,
+    freshness,
+    gateway,
+    growth,
+    peers,
+    rescale,
+    restart,
+    route,
+    scale_out,
+    sink,
+)
 from bench.figures import Figure, conditions, tell, write
 from bench.table import write_page
 
@@ -104,6 +117,7 @@ def _parts(size: Size, runs: int, peerbench: Path, note: Callable[[dict[str, Any
         "scale-out": lambda: scale_out.figures(size.few_taps, runs),
         "growth": lambda: growth.figures(size.growth_taps, size.taps, size.apps, runs),
         "restart": lambda: restart.figures(size.apps, size.ids, runs),
+        "rescale": lambda: rescale.figures(size.apps, size.ids, runs),
         "sink": lambda: sink.figures(size.sink_rows, runs),
         "emit": lambda: emit.figures(size.few_taps, runs),
         "gateway": lambda: gateway.figures(size.seconds, runs),

@@ -20,17 +20,23 @@ def partition_of(key: bytes, partitions: int) -> int:
     return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
-async def fill(kafka: str, topic: str, partition: int, content: Iterable[tuple[bytes | None, bytes]]) -> None:
-    """Fill a partition with keys and values as fast as it goes, compressed."""
+async def fill(
+    kafka: str,
+    topic: str,
+    partition: int,
+    content: Iterable[tuple[bytes | None, bytes]],
+    timestamp_ms: int | None = None,
+) -> None:
+    """Fill a partition with keys and values as fast as it goes, compressed, all of one time."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka, max_batch_size=BATCH_BYTES, compression_type="lz4")
     await producer.start()
     try:
         batch = producer.create_batch()
         for key, value in content:
-            if batch.append(key=key, value=value, timestamp=None) is None:
+            if batch.append(key=key, value=value, timestamp=timestamp_ms) is None:
                 await producer.send_batch(batch, topic, partition=partition)
                 batch = producer.create_batch()
-                batch.append(key=key, value=value, timestamp=None)
+                batch.append(key=key, value=value, timestamp=timestamp_ms)
         if batch.record_count():
             await producer.send_batch(batch, topic, partition=partition)
         await producer.flush()

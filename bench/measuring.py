@@ -135,12 +135,12 @@ async def cost_of_more(settings: Settings, programs: Sequence[Program], more: Se
     places = range(settings.partitions)
     kafka = settings.kafka
     async with reading(kafka, topics.LEDGER, places) as ledger, reading(kafka, topics.EVENTS, places) as log:
-        await _until_metered(ledger, await ends(log), programs)
+        await until_metered(ledger, await ends(log), programs)
         await asyncio.sleep(TAIL_S)
         before = {one.name: one.usage().cpu_s for one in programs}
         began_s = time.monotonic()
         await publish(kafka, settings.partitions, more)
-        await _until_metered(ledger, await ends(log), programs)
+        await until_metered(ledger, await ends(log), programs)
         wall_s = time.monotonic() - began_s
         # What is put off (storing the state, committing) belongs to these events as well.
         await asyncio.sleep(TAIL_S)
@@ -148,9 +148,14 @@ async def cost_of_more(settings: Settings, programs: Sequence[Program], more: Se
     return Cost(len(more), used, wall_s)
 
 
-async def _until_metered(
+async def until_metered(
     ledger: AIOKafkaConsumer, wanted: Mapping[int, int], programs: Sequence[Program]
 ) -> None:
+    """Wait until the ledger has the events up to these offsets.
+
+    Raises:
+        RuntimeError: it takes too long, or a program ended.
+    """
     deadline_s = time.monotonic() + LIMIT_S
     while await metered_up_to(ledger) != wanted:
         if time.monotonic() > deadline_s:

@@ -30,7 +30,9 @@ from metering.ledger import decode_rows
 from metering.partition_state import WorkingState
 from metering.records import Record
 from metering.rules import Rules
+from phonemeter.kafka_admin import admin
 from phonemeter.settings import Settings
+from phonemeter.stack.kafka.topics import alter, wait_until_seen
 from streams.batch_step import PartitionProgress, plan_batch
 from streams.state_log import StateLayout
 
@@ -78,7 +80,7 @@ class RestartCost(NamedTuple):
 def figures(apps: int, ids: int, runs: int) -> Iterator[Figure]:
     """Seconds from starting the process to its first ledger record, and its peak memory then and later."""
     with ProcessPoolExecutor(PROCESSES) as pool:
-        left = list(pool.map(left_of, range(PARTITIONS), repeat(apps), repeat(ids)))
+        left = list(pool.map(left_of, range(PARTITIONS), repeat(PARTITIONS), repeat(apps), repeat(ids)))
     state_mb = round(sum(len(key) + len(value) for one in left for key, value in one.state) / 1e6)
     tell(f"a state of {apps:,} apps and {ids:,} remembered ids was made: {state_mb} MB")
     found = [measure(left, apps) for _ in range(runs)]
@@ -106,7 +108,7 @@ def figures(apps: int, ids: int, runs: int) -> Iterator[Figure]:
 def measure(left: Sequence[PartitionSeed], apps: int) -> RestartCost:
     """One start, and some more taps after it."""
     with stack("kafka", clock="events") as (settings, _):
-        asyncio.run(_leave(settings, left))
+        asyncio.run(leave(settings, left))
         repeated = [event for one in left for event in one.remembered]
         new = _taps(appids_of(apps), TAPS_FIRST + TAPS_AFTER, "after")
         asyncio.run(publish(settings.kafka, PARTITIONS, chain(repeated, islice(new, TAPS_FIRST))))
@@ -116,16 +118,18 @@ def measure(left: Sequence[PartitionSeed], apps: int) -> RestartCost:
             used = worker.usage()
             asyncio.run(cost_of_more(settings, [worker], list(new)))
             peak_mb = worker.usage().peak_rss_mb
-        correct = asyncio.run(_is_correct(settings, len(repeated)))
+        # Exactly the repetitions are duplicates, and all new taps are charged.
+        lines = asyncio.run(line_kinds(settings))
+        correct = lines == {"duplicate": len(repeated), "charged": TAPS_FIRST + TAPS_AFTER, "other": 0}
     return RestartCost(took_s, used, peak_mb, correct)
 
 
-def left_of(partition: int, apps: int, ids: int) -> PartitionSeed:
+def left_of(partition: int, partitions: int, apps: int, ids: int) -> PartitionSeed:
     """The partition after all its apps have bought packs and its share of the ids was metered."""
     # Nothing here is garbage; looking for some in a heap of this size takes most of the time.
     gc.disable()
-    ours = [appid for appid in appids_of(apps) if partition_of(appid.encode(), PARTITIONS) == partition]
-    count = ids // PARTITIONS - len(ours) * len(PACKS)
+    ours = [appid for appid in appids_of(apps) if partition_of(appid.encode(), partitions) == partition]
+    count = ids // partitions - len(ours) * len(PACKS)
     traffic = chain(
         chain.from_iterable(purchases(appid, PACKS) for appid in ours),
         _taps(ours, count, f"before-{partition}"),
@@ -167,10 +171,15 @@ def _taps(appids: Sequence[str], count: int, seed: str) -> Iterator[Event]:
             yield tap(appid, chance.getrandbits(128))
 
 
-async def _leave(settings: Settings, left: Sequence[PartitionSeed]) -> None:
+async def leave(settings: Settings, left: Sequence[PartitionSeed]) -> None:
+    """Leave the partitions as a worker that ran for long has left them."""
+    # The state tells the last record and when it arrived, and the worker compares the log with that.
+    await asyncio.to_thread(_take_times_of, settings.kafka, "CreateTime")
     for one in left:
         await fill(settings.kafka, topics.STATE, one.partition, one.state)
-        await fill(settings.kafka, topics.EVENTS, one.partition, repeat((None, FILLER), one.next_offset))
+        records_before = chain(repeat((None, FILLER), one.next_offset - 1), one.remembered[-1:])
+        await fill(settings.kafka, topics.EVENTS, one.partition, records_before, RECORDED_AT_MS)
+    await asyncio.to_thread(_take_times_of, settings.kafka, "LogAppendTime")
     group = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka, group_id=topics.WORKER_GROUP, enable_auto_commit=False
     )
@@ -181,6 +190,14 @@ async def _leave(settings: Settings, left: Sequence[PartitionSeed]) -> None:
         await group.commit(places)
     finally:
         await group.stop()
+
+
+def _take_times_of(kafka: str, clock: str) -> None:
+    """Have the log take the times of its records from producers, or from the broker's clock again."""
+    setting = "message.timestamp.type"
+    with admin(kafka) as client:
+        alter(client, topics.EVENTS, {setting: clock})
+        wait_until_seen(client, {(topics.EVENTS, setting): clock})
 
 
 async def _first_record(settings: Settings, worker: Program) -> float:
@@ -195,14 +212,14 @@ async def _first_record(settings: Settings, worker: Program) -> float:
     raise RuntimeError(f"the worker metered nothing within {LIMIT_S:.0f} s; see {worker.log}")
 
 
-async def _is_correct(settings: Settings, repeated: int) -> bool:
-    """True if exactly the repetitions are duplicates and all new taps were charged."""
+async def line_kinds(settings: Settings) -> dict[str, int]:
+    """The ledger's lines: of charged calls, of duplicates, of anything else."""
     kinds = {"duplicate": 0, "charged": 0, "other": 0}
-    for partition in range(PARTITIONS):
+    for partition in range(settings.partitions):
         for one in await records(settings.kafka, topics.LEDGER, partition):
             record = decode_rows(one.value)
             for line in published(record.columns, record.rows):
                 charged = line.kind in CALLS and line.kind != "uncovered"
                 kinds["charged" if charged else line.kind if line.kind in kinds else "other"] += 1
     tell(f"lines after the restart: {kinds}")
-    return kinds == {"duplicate": repeated, "charged": TAPS_FIRST + TAPS_AFTER, "other": 0}
+    return kinds
