@@ -25,6 +25,7 @@ from bench.kafka_log import ends, fill, partition_of, publish, reading, records
 from bench.measuring import cost_of_more
 from bench.processes import Program, ResourceUsage, program, stack
 from bench.traffic import Event, appids_of, purchases, shares_of, tap
+from kafka_access.access import KafkaAccess
 from metering import topics
 from metering.ledger import decode_rows
 from metering.partition_state import WorkingState
@@ -174,12 +175,12 @@ def _taps(appids: Sequence[str], count: int, seed: str) -> Iterator[Event]:
 async def leave(settings: Settings, left: Sequence[PartitionSeed]) -> None:
     """Leave the partitions as a worker that ran for long has left them."""
     # The state tells the last record and when it arrived, and the worker compares the log with that.
-    await asyncio.to_thread(_take_times_of, settings.kafka, "CreateTime")
+    await asyncio.to_thread(_take_times_of, settings.kafka_access, "CreateTime")
     for one in left:
         await fill(settings.kafka, topics.STATE, one.partition, one.state)
         records_before = chain(repeat((None, FILLER), one.next_offset - 1), one.remembered[-1:])
         await fill(settings.kafka, topics.EVENTS, one.partition, records_before, RECORDED_AT_MS)
-    await asyncio.to_thread(_take_times_of, settings.kafka, "LogAppendTime")
+    await asyncio.to_thread(_take_times_of, settings.kafka_access, "LogAppendTime")
     group = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka, group_id=topics.WORKER_GROUP, enable_auto_commit=False
     )
@@ -192,7 +193,7 @@ async def leave(settings: Settings, left: Sequence[PartitionSeed]) -> None:
         await group.stop()
 
 
-def _take_times_of(kafka: str, clock: str) -> None:
+def _take_times_of(kafka: KafkaAccess, clock: str) -> None:
     """Have the log take the times of its records from producers, or from the broker's clock again."""
     setting = "message.timestamp.type"
     with admin(kafka) as client:
