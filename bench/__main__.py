@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench import (
+    console,
     curves,
     emit,
     end_to_end,
@@ -39,6 +40,8 @@ class Size:
     ids: int
     sink_rows: int
     curve_rows: int
+    page_taps: int
+    page_visits: int
     runs: int
 
 
@@ -51,6 +54,8 @@ QUICK: Final = Size(
     ids=400_000,
     sink_rows=200_000,
     curve_rows=1_000_000,
+    page_taps=400_000,
+    page_visits=20,
     runs=1,
 )
 FULL: Final = Size(
@@ -62,6 +67,8 @@ FULL: Final = Size(
     ids=10_000_000,
     sink_rows=1_000_000,
     curve_rows=100_000_000,
+    page_taps=1_000_000,
+    page_visits=50,
     runs=3,
 )
 
@@ -123,6 +130,7 @@ def _parts(size: Size, runs: int, peerbench: Path, note: Callable[[dict[str, Any
         "gateway": lambda: gateway.figures(size.seconds, runs),
         "route": lambda: route.figures(size.seconds, runs),
         "curves": lambda: curves.figures(size.curve_rows),
+        "console": lambda: console.figures(size.page_taps, size.page_visits),
     }
 
 

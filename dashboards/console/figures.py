@@ -49,11 +49,12 @@ class FigurePages:
     ) -> None:
         self._pool = pool
         self.reads = self._reads = LedgerReads(pool)
-        self._overviews = Overviews(self._reads)
+        background = self._reads.in_background()
+        self._overviews = Overviews(self._reads, background)
         self._changes = LedgerChanges(self._reads)
         streams = LiveStreams(self._changes)
         self._overview = overview.OverviewPage(self._overviews, streams)
-        self._usage = usage.AppUsagePage(self._reads, self._overviews, streams)
+        self._usage = usage.AppUsagePage(self._reads, background, self._overviews, streams)
         self._balance = balance.BalancePage(self._reads, self._overviews, causes)
         self._buying = BuyPages(self._reads, self._overviews, desk, facts, has_guide=guide is not None)
         self._guide = None if guide is None else GuidePages(self._overviews, guide)

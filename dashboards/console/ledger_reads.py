@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final, TypeVar
+from contextlib import nullcontext
+from typing import Final, Self, TypeVar
 
 from dashboards.console.problems import ConsoleProblem
 from dashboards.http.errors import LedgerAwayError, TooLongError, TooMuchError
@@ -19,11 +20,21 @@ T = TypeVar("T")
 
 
 class LedgerReads:
-    """Reads of the ledger for pages."""
+    """Reads of the ledger for pages.
 
-    def __init__(self, pool: ReadPool) -> None:
+    Args:
+        pool: of the threads.
+        turns: which a read waits for before it takes a thread; none if it need not.
+    """
+
+    def __init__(self, pool: ReadPool, turns: asyncio.Semaphore | None = None) -> None:
         self._pool = pool
+        self._turns = turns
         self._trouble = ""
+
+    def in_background(self) -> Self:
+        """The same reads for what no visitor waits for: one at a time, so that other threads stay free."""
+        return type(self)(self._pool, asyncio.Semaphore(1))
 
     async def read(self, read: Callable[[Ask], T]) -> T:
         """The answer of a read, without keeping others waiting.
@@ -32,7 +43,8 @@ class LedgerReads:
             ConsoleProblem: there is none.
         """
         try:
-            return await self._pool.run(read)
+            async with self._turns or nullcontext():
+                return await self._pool.run(read)
         except (LedgerAwayError, PoolFullError, TooLongError, TooMuchError) as error:
             log.warning("A page has no figures: %s", error or type(error).__name__)
             raise ConsoleProblem("unavailable") from error

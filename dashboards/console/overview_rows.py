@@ -5,8 +5,9 @@ from datetime import date, timedelta
 from typing import Any, Final, Literal, NamedTuple
 
 from dashboards.console.languages import marked
+from dashboards.reads.app_names import unique_names
 from dashboards.reads.apps import AppOutlook, CapabilityOutlook
-from dashboards.reads.differences import KnownDifference
+from dashboards.reads.differences import Differences
 from dashboards.reads.recent_use import RecentUse
 from metering.times import DAY_MS, parse_time
 
@@ -89,19 +90,19 @@ class OverviewRow(NamedTuple):
 def overview_rows(
     apps: Sequence[AppOutlook],
     use: RecentUse,
-    counts: Mapping[tuple[str, str], KnownDifference],
+    differences: Differences,
     today: date,
     now_ms: int,
 ) -> list[OverviewRow]:
     """The rows, the most urgent first; a capability that an app does not use has none."""
-    names = _names(apps)
+    names = unique_names({app.appid: app.name for app in apps})
     days = [today - timedelta(days=ago) for ago in reversed(range(RECENT_DAYS))]
     rows = []
     for app in apps:
         for capability, outlook in app.capabilities.items():
             if not _is_in_use(app, capability, outlook, use, days):
                 continue
-            count = counts.get((app.appid, capability))
+            difference = differences.get((app.appid, capability))
             rows.append(
                 OverviewRow(
                     app.appid,
@@ -114,8 +115,8 @@ def overview_rows(
                     _ms(outlook.lapses_at),
                     outlook.lapsing,
                     tuple(use.on(app.appid, capability, day) for day in days),
-                    _decision(app, outlook, count, now_ms),
-                    None if count is None else count.difference,
+                    _decision(app, outlook, difference, now_ms),
+                    difference,
                 )
             )
     return sorted_rows(rows, "today", descending=False)
@@ -147,7 +148,7 @@ _VALUES: Final[Mapping[SortKey, Callable[[OverviewRow], Any]]] = {
 
 
 def _decision(
-    app: AppOutlook, outlook: CapabilityOutlook, count: KnownDifference | None, now_ms: int
+    app: AppOutlook, outlook: CapabilityOutlook, difference: int | None, now_ms: int
 ) -> PendingDecision:
     alerts = set(outlook.alerts)
     run_out_ms, lapses_ms = _ms(outlook.run_out_at), _ms(outlook.lapses_at)
@@ -158,7 +159,7 @@ def _decision(
         (RUNS_OUT, run_out_ms is not None and run_out_ms < now_ms + RUN_OUT_DAYS * DAY_MS),
         (LAPSES, lapses_ms is not None and lapses_ms < now_ms + LAPSE_DAYS * DAY_MS),
         (BURNS, bool(alerts & {"minute_burn", "client_burn"})),
-        (DIFFERS, count is not None and count.difference != 0),
+        (DIFFERS, bool(difference)),
     )
     if app.exempt or app.migrated_to:
         found = found[-2:]
@@ -178,16 +179,6 @@ def _is_in_use(
     if used(capability, outlook):
         return True
     return capability == "quick" and not any(used(name, one) for name, one in app.capabilities.items())
-
-
-def _names(apps: Sequence[AppOutlook]) -> dict[str, str]:
-    named: dict[str, int] = {}
-    for app in apps:
-        named[app.name] = named.get(app.name, 0) + 1
-    return {
-        app.appid: app.name if named[app.name] == 1 and app.name else f"{app.name} {app.appid}".strip()
-        for app in apps
-    }
 
 
 def _ms(text: str | None) -> int | None:

@@ -4,20 +4,13 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from dashboards.console.ledger_reads import LedgerReads
-from dashboards.console.overview_rows import OverviewRow, overview_rows
+from dashboards.console.overview_facts import KnownApps, Overview, OverviewFacts, read_overview_facts
 from dashboards.console.problems import ConsoleProblem
-from dashboards.reads.apps import AppList, AppOutlook, read_open_alerts
-from dashboards.reads.asking import Ask
-from dashboards.reads.clock import ClockReading
-from dashboards.reads.differences import KnownDifference, read_differences
-from dashboards.reads.line_counts import read_line_counts
-from dashboards.reads.open_packs import read_open_packs
-from dashboards.reads.outlooks import outlooks_of, read_holdings
-from dashboards.reads.recent_use import RecentUse, read_recent_use
-from metering.times import parse_time, shanghai_date
+from dashboards.reads.app_names import read_app_names
+from dashboards.reads.differences import Differences, read_differences
 
 FRESH_MIN_S: Final = 3.0
 FRESH_MAX_S: Final = 15.0
@@ -30,42 +23,10 @@ EVERYTHING_PAUSE_S: Final = 60.0
 EVERYTHING_READS: Final = 20
 """All apps are read again after a minute, or after twenty times as long as it took."""
 
-T = TypeVar("T")
-
-
-class Overview(NamedTuple):
-    """All rows of an owner, as of a time at which the ledger had at least so many lines of the apps."""
-
-    as_of_ms: int
-    rows: list[OverviewRow]
-    lines: int
-
-
-class _Facts(NamedTuple):
-    """The facts that overviews are made of: of some apps, or of all."""
-
-    clock: ClockReading
-    apps: Mapping[str, AppOutlook]
-    use: RecentUse
-    counts: Mapping[tuple[str, str], KnownDifference]
-    lines: Mapping[str, int]
-    as_of_ms: int
-    read_at_s: float
-
-    def overview(self, owner: Sequence[str]) -> Overview:
-        """The overview of an owner's apps; names are made unique among these, never among others'."""
-        wanted = frozenset(owner)
-        apps = [app for appid, app in self.apps.items() if appid in wanted]
-        today = shanghai_date(self.clock.now_ms)
-        return Overview(
-            self.as_of_ms,
-            overview_rows(apps, self.use, self.counts, today, self.clock.now_ms),
-            sum(self.lines.get(appid, 0) for appid in wanted),
-        )
-
 
 class _Kept(NamedTuple):
     overview: Overview
+    known: KnownApps
     read_at_s: float
     fresh_s: float
 
@@ -75,12 +36,20 @@ class Overviews:
 
     One is read again if it is asked for when it is no longer fresh. Up to 5 minutes it is shown meanwhile, or
     what was read of all apps; the page says as of when it is.
+
+    Args:
+        reads: for a visitor who waits.
+        background: for all other reads.
+        monotonic_s: the clock.
     """
 
-    def __init__(self, reads: LedgerReads, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, reads: LedgerReads, background: LedgerReads, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._reads = reads
+        self._background = background
         self._monotonic_s = monotonic_s
-        self._everything: _Facts | None = None
+        self._everything: OverviewFacts | None = None
         self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
         self._under_way: dict[tuple[str, ...], asyncio.Task[Overview]] = {}
 
@@ -94,15 +63,33 @@ class Overviews:
         kept = self._kept.get(owner)
         if kept is not None and self._age_s(kept.read_at_s) < kept.fresh_s:
             return kept.overview
-        reading = self._reading(owner)
-        if kept is not None and self._age_s(kept.read_at_s) < SHOWN_S:
-            return kept.overview
-        everything = self._everything
-        if everything is not None and self._age_s(everything.read_at_s) < SHOWN_S:
-            overview = everything.overview(owner)
-            if overview.rows:
-                return overview
-        return await asyncio.shield(reading)
+        shown = self._shown(owner)
+        if shown is None:
+            return await asyncio.shield(self._reading(owner, self._reads))
+        self._reading(owner, self._background)
+        return shown
+
+    async def names(self, apps: Sequence[str]) -> Mapping[str, str]:
+        """The names of an owner's apps, at most minutes old, unique among these.
+
+        Raises:
+            ConsoleProblem: they can't be read.
+        """
+        known = self._known(apps)
+        if known is not None:
+            return known.names
+        return {app.appid: app.name for app in await self._reads.read(lambda ask: read_app_names(ask, apps))}
+
+    async def differences(self, apps: Sequence[str], appid: str) -> Differences:
+        """The differences to the platform's count, at most minutes old: of one of an owner's apps at least.
+
+        Raises:
+            ConsoleProblem: they can't be read.
+        """
+        known = self._known(apps)
+        if known is not None:
+            return known.differences
+        return await self._reads.read(lambda ask: read_differences(ask, (appid,)))
 
     async def newest(self, apps: Sequence[str], lines: int) -> Overview:
         """The overview of an owner's apps that has at least so many lines of the ledger.
@@ -119,7 +106,7 @@ class Overviews:
                 return kept.overview
             if kept is not None and (left_s := kept.fresh_s - self._age_s(kept.read_at_s)) > 0:
                 await asyncio.sleep(left_s)
-            found = await asyncio.shield(self._reading(owner))
+            found = await asyncio.shield(self._reading(owner, self._background))
             if owner not in self._kept:
                 return found
 
@@ -128,7 +115,7 @@ class Overviews:
         while True:
             began_s = self._monotonic_s()
             try:
-                self._everything = await self._facts(None)
+                self._everything = await read_overview_facts(self._background, None, self._monotonic_s)
             except ConsoleProblem:
                 # The reads have logged it. Where one answer can't hold all apps, owners wait for theirs.
                 self._everything = None
@@ -138,10 +125,32 @@ class Overviews:
     def _age_s(self, read_at_s: float) -> float:
         return self._monotonic_s() - read_at_s
 
-    def _reading(self, owner: tuple[str, ...]) -> asyncio.Task[Overview]:
+    def _shown(self, owner: tuple[str, ...]) -> Overview | None:
+        kept = self._kept.get(owner)
+        if kept is not None and self._age_s(kept.read_at_s) < SHOWN_S:
+            return kept.overview
+        everything = self._recent_everything()
+        overview = None if everything is None else everything.overview(owner)
+        return overview if overview is not None and overview.rows else None
+
+    def _known(self, apps: Sequence[str]) -> KnownApps | None:
+        owner = tuple(sorted(apps))
+        kept = self._kept.get(owner)
+        if kept is not None and self._age_s(kept.read_at_s) < SHOWN_S:
+            return kept.known
+        everything = self._recent_everything()
+        known = None if everything is None else everything.known(owner)
+        return known if known is not None and known.names else None
+
+    def _recent_everything(self) -> OverviewFacts | None:
+        everything = self._everything
+        is_recent = everything is not None and self._age_s(everything.read_at_s) < SHOWN_S
+        return everything if is_recent else None
+
+    def _reading(self, owner: tuple[str, ...], reads: LedgerReads) -> asyncio.Task[Overview]:
         under_way = self._under_way.get(owner)
         if under_way is None:
-            under_way = self._under_way[owner] = asyncio.create_task(self._read(owner))
+            under_way = self._under_way[owner] = asyncio.create_task(self._read(owner, reads))
             under_way.add_done_callback(lambda task: self._forget(owner, task))
         return under_way
 
@@ -151,46 +160,16 @@ class Overviews:
         if not task.cancelled():
             task.exception()
 
-    async def _read(self, owner: tuple[str, ...]) -> Overview:
+    async def _read(self, owner: tuple[str, ...], reads: LedgerReads) -> Overview:
         began_s = self._monotonic_s()
-        facts = await self._facts(owner)
+        facts = await read_overview_facts(reads, owner, self._monotonic_s)
         found = facts.overview(owner)
         if not found.rows:
             # Kept, it would send a visitor back to the first run after the first event.
             return found
         fresh_s = min(FRESH_MAX_S, max(FRESH_MIN_S, FRESH_READS * (facts.read_at_s - began_s)))
-        self._kept[owner] = _Kept(found, facts.read_at_s, fresh_s)
+        self._kept[owner] = _Kept(found, facts.known(owner), facts.read_at_s, fresh_s)
         self._kept.move_to_end(owner)
         while len(self._kept) > OWNERS_MAX:
             self._kept.popitem(last=False)
         return found
-
-    async def _facts(self, apps: Sequence[str] | None) -> _Facts:
-        # Before everything else: what arrives meanwhile is a change.
-        lines = await self._reads.read(lambda ask: read_line_counts(ask, apps))
-        clock = await self._reads.clock()
-        # One after the other would take their sum; each has a thread of its own. In the background nobody
-        # waits, and the other threads are left to visitors.
-        turns = asyncio.Semaphore(1 if apps is None else 5)
-
-        async def read(one: Callable[[Ask], T]) -> T:
-            async with turns:
-                return await self._reads.read(one)
-
-        holdings, packs, use, alerts, counts = await asyncio.gather(
-            read(lambda ask: read_holdings(ask, apps)),
-            read(lambda ask: read_open_packs(ask, apps)),
-            read(lambda ask: read_recent_use(ask, apps, clock.now_ms)),
-            read(lambda ask: read_open_alerts(ask, apps)),
-            read(lambda ask: read_differences(ask, apps)),
-        )
-        listed: AppList = await asyncio.to_thread(outlooks_of, clock, holdings, packs, use, alerts)
-        return _Facts(
-            clock,
-            {app.appid: app for app in listed.apps},
-            use,
-            counts,
-            lines,
-            parse_time(listed.as_of),
-            self._monotonic_s(),
-        )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from dashboards.console.languages import marked
-from dashboards.reads.balance import FoundBalance
+from dashboards.reads.outlooks import HeldQuota
 from dashboards.reads.packs import BoughtPack
 from metering.money import cost_of_first
 from metering.times import DAY_MS, parse_time
@@ -82,28 +82,20 @@ class Quota(NamedTuple):
     ended_packs: list[ShownPack]
 
 
-def quota_of(
-    found: FoundBalance,
-    capability: str,
-    packs: Sequence[BoughtPack],
-    lapsing: Mapping[str, int],
-    now_ms: int,
-) -> Quota:
-    """The quota of one capability, from the balance of its app and its packs."""
-    held = found.balance.capabilities[capability]
-    trial_size = found.trial_sizes[capability]
+def quota_of(held: HeldQuota, packs: Sequence[BoughtPack], lapsing: Mapping[str, int], now_ms: int) -> Quota:
+    """The quota of one capability, from what is held of it and its packs."""
     shown = [_shown(pack, lapsing.get(pack.pack_id, 0), now_ms) for pack in packs]
     is_open = {"active", "pending"}
     return Quota(
-        total=trial_size + sum(pack.calls - pack.refunded for pack in packs),
-        used=trial_size - held.trial_remaining + sum(one.used for one in shown),
+        total=held.trial_size + sum(pack.calls - pack.refunded for pack in packs),
+        used=held.trial_size - held.trial_remaining + sum(one.used for one in shown),
         left=held.calls_left,
         pending=held.packs_pending,
         expired=held.packs_expired,
         lapsed=sum(pack.lapsed for pack in packs),
         trial_left=held.trial_remaining,
-        trial_size=trial_size,
-        trial_shared=found.balance.trial_shared,
+        trial_size=held.trial_size,
+        trial_shared=bool(held.trial_shared),
         open_packs=[one for one in shown if one.pack.status in is_open],
         ended_packs=[one for one in reversed(shown) if one.pack.status not in is_open],
     )

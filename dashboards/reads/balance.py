@@ -51,11 +51,10 @@ class AppBalance(Struct, frozen=True, kw_only=True):
 
 
 class FoundBalance(NamedTuple):
-    """A balance, when the clock alone changes it next (None if never), and trial sizes by capability."""
+    """A balance, and when the clock alone changes it next: None if never."""
 
     balance: AppBalance
     changes_ms: int | None
-    trial_sizes: dict[str, int]
 
 
 def find_balance(ask: Ask, appid: str) -> FoundBalance | None:
@@ -88,7 +87,7 @@ def find_balance(ask: Ask, appid: str) -> FoundBalance | None:
             for capability, left, _, trial, _, active, pending, expired in balances
         },
     )
-    return FoundBalance(found, packs.changes_ms, {row[0]: row[2] for row in balances})
+    return FoundBalance(found, packs.changes_ms)
 
 
 def _balance_of(pack: BoughtPack) -> PackBalance:

@@ -3,9 +3,8 @@
 from datetime import date, timedelta
 from typing import Final, NamedTuple
 
-from dashboards.reads.asking import Ask
-from dashboards.reads.forecast import find_forecast
 from dashboards.reads.recent_use import EPOCH
+from metering.forecast import Pace, Projection
 from metering.times import DAY_MS, shanghai_day, shanghai_midnight
 
 DAYS_AHEAD: Final = 150
@@ -25,17 +24,12 @@ class ExpectedUse(NamedTuple):
     lapsing: dict[str, int]
 
 
-def read_expected(ask: Ask, appid: str, capability: str) -> ExpectedUse:
-    """The forecast of one capability of an app, for some months; empty where there is none."""
-    found = find_forecast(ask, appid)
-    if found is None:
-        return ExpectedUse(None, {}, {})
-    foretold = found.capabilities[capability]
-    today = shanghai_day(found.as_of_ms)
+def expected_use(pace: Pace, foretold: Projection, now_ms: int) -> ExpectedUse:
+    """The forecast of one capability for some months."""
+    today = shanghai_day(now_ms)
     calls = {
-        EPOCH + timedelta(days=day): foretold.pace.of_day(day) / 1_000_000
-        for day in range(today, today + DAYS_AHEAD)
+        EPOCH + timedelta(days=day): pace.of_day(day) / 1_000_000 for day in range(today, today + DAYS_AHEAD)
     }
-    gone = (found.as_of_ms - shanghai_midnight(found.as_of_ms)) / DAY_MS
+    gone = (now_ms - shanghai_midnight(now_ms)) / DAY_MS
     calls[EPOCH + timedelta(days=today)] *= 1 - gone
     return ExpectedUse(foretold.run_out_ms, calls, {pack.pack_id: pack.lapsing for pack in foretold.packs})

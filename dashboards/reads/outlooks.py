@@ -4,7 +4,8 @@ The view `forecasts` says the same in SQL and is for analysts; with hundreds of 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from dashboards.reads.apps import AppList, AppOutlook, CapabilityOutlook, read_open_alerts
 from dashboards.reads.asking import Ask, iso_or_none
@@ -21,8 +22,8 @@ ROWS_MAX: Final = 200_000
 
 _HOLDINGS: Final = """
 SELECT
-    appid, name, exempt, changes_from, migrated_to, migrated_from,
-    capability, trial_remaining, trial_shared, calls_left, packs_pending, next_expires_at
+    appid, name, exempt, changes_from, migrated_to, migrated_from, capability, calls_left,
+    trial_size, trial_remaining, trial_shared, packs_pending, packs_expired, next_expires_at
 FROM balances_now
 LEFT JOIN (SELECT appid, migrated_to, migrated_from FROM lineage) AS line USING (appid)
 LEFT JOIN (SELECT appid, name, exempt FROM apps WHERE {chosen}) AS known USING (appid)
@@ -32,9 +33,31 @@ ORDER BY appid, capability
 LIMIT %(most)s
 """
 
-_Row = tuple[Any, ...]
-Holdings = dict[str, list[_Row]]
-"""By app, a row of each capability."""
+
+class HeldQuota(NamedTuple):
+    """The balance of one capability of an app, beside what the app is registered as."""
+
+    appid: str
+    name: str
+    exempt: bool
+    changes_from: datetime | None
+    migrated_to: str
+    migrated_from: Sequence[str]
+    capability: str
+    calls_left: int
+    trial_size: int
+    trial_remaining: int
+    trial_shared: bool
+    packs_pending: int
+    packs_expired: int
+    next_expires_at: datetime | None
+
+
+Holdings = dict[str, list[HeldQuota]]
+"""By app, that of each capability."""
+
+OpenAlerts = Mapping[tuple[str, str], list[str]]
+"""By app and capability, the reasons of open alerts."""
 
 
 def read_outlooks(ask: Ask, apps: Sequence[str] | None = None) -> AppList:
@@ -54,55 +77,68 @@ def read_holdings(ask: Ask, apps: Sequence[str] | None) -> Holdings:
     chosen, given = chosen_apps(apps)
     found: Holdings = {}
     for row in ask(_HOLDINGS.format(chosen=chosen), {**given, "most": ROWS_MAX}):
-        found.setdefault(row[0], []).append(row)
+        found.setdefault(row[0], []).append(HeldQuota(*row))
     return found
 
 
 def outlooks_of(
-    clock: ClockReading,
-    holdings: Holdings,
-    packs: OpenPacks,
-    use: RecentUse,
-    alerts: Mapping[tuple[str, str], list[str]],
+    clock: ClockReading, holdings: Holdings, packs: OpenPacks, use: RecentUse, alerts: OpenAlerts
 ) -> AppList:
     """The list of what was read."""
     listed = []
-    for appid, rows in holdings.items():
-        foretold = _foretold(appid, rows, packs, use, clock.now_ms)
-        _, name, exempt, changes_from, to, since, *_ = rows[0]
-        app = AppOutlook(appid, name, bool(exempt), iso_or_none(changes_from), to, list(since))
-        for row in rows:
-            of = row[6]
-            app.capabilities[of] = _outlook(row, foretold[of], alerts.get((appid, of), []))
+    for appid, held in holdings.items():
+        foretold = foretold_of(held, packs, use, clock.now_ms)
         run_out_ms = min(
             (one.run_out_ms for one in foretold.values() if one.run_out_ms is not None), default=None
         )
-        listed.append((run_out_ms is None, run_out_ms or 0, appid, app))
+        listed.append((run_out_ms is None, run_out_ms or 0, appid, outlook_of(held, foretold, alerts)))
     listed.sort(key=lambda one: one[:3])
     return AppList(format_time(clock.now_ms), clock.runs_on, [app for *_, app in listed[:APPS_MAX]])
 
 
-def _foretold(
-    appid: str, rows: Sequence[_Row], packs: OpenPacks, use: RecentUse, now_ms: int
+def foretold_of(
+    held: Sequence[HeldQuota], packs: OpenPacks, use: RecentUse, now_ms: int
 ) -> dict[str, Projection]:
+    """The projections of an app by capability, from what it holds of each."""
+    appid = held[0].appid
     paces = use.paces(appid, shanghai_day(now_ms) - 1)
     found: dict[str, Projection] = {}
-    for names, trial in quotas([row[6:9] for row in rows]):
-        held = {name: packs.get((appid, name), []) for name in names}
-        found |= project({name: paces[name] for name in names}, trial, held, now_ms)
+    for names, trial in quotas([(one.capability, one.trial_remaining, one.trial_shared) for one in held]):
+        open_packs = {name: packs.get((appid, name), []) for name in names}
+        found |= project({name: paces[name] for name in names}, trial, open_packs, now_ms)
     return found
 
 
-def _outlook(row: _Row, foretold: Projection, alerts: list[str]) -> CapabilityOutlook:
-    *_, left, pending, next_expires_at = row
+def outlook_of(
+    held: Sequence[HeldQuota], foretold: Mapping[str, Projection], alerts: OpenAlerts
+) -> AppOutlook:
+    """The outlook of an app, from what it holds of each capability."""
+    first = held[0]
+    return AppOutlook(
+        first.appid,
+        first.name,
+        bool(first.exempt),
+        iso_or_none(first.changes_from),
+        first.migrated_to,
+        list(first.migrated_from),
+        {
+            one.capability: _outlook(
+                one, foretold[one.capability], alerts.get((one.appid, one.capability), [])
+            )
+            for one in held
+        },
+    )
+
+
+def _outlook(held: HeldQuota, foretold: Projection, alerts: list[str]) -> CapabilityOutlook:
     lapses_ms, calls = min(
         ((pack.expires_at_ms, pack.lapsing) for pack in foretold.packs if pack.lapsing > 0), default=(None, 0)
     )
     return CapabilityOutlook(
-        left,
-        pending,
+        held.calls_left,
+        held.packs_pending,
         None if foretold.run_out_ms is None else format_time(foretold.run_out_ms),
-        iso_or_none(next_expires_at),
+        iso_or_none(held.next_expires_at),
         None if lapses_ms is None else format_time(lapses_ms),
         calls,
         alerts,

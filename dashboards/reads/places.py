@@ -1,5 +1,6 @@
 """The use of one capability of an app by scene or by store, beside that of the time before."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Final, Literal, NamedTuple
 
@@ -9,17 +10,18 @@ Place = Literal["scene", "store"]
 
 _PLACES: Final = """
 SELECT
-    toString({place}) AS of_place,
+    if(grouping(of_store) = 1, 'scene', 'store') AS by,
+    if(by = 'scene', of_scene, of_store) AS of_place,
     sumIf(used.succeeded, day >= toDate(%(first)s)) AS calls,
     sumIf(used.succeeded, day < toDate(%(first)s)) AS calls_before,
     sumIf(used.uncovered, day >= toDate(%(first)s)) AS bare,
     sumIf(used.amount_micro_yuan, day >= toDate(%(first)s)) AS cost
-FROM usage_daily AS used
+FROM (SELECT *, toString(scene) AS of_scene, toString(store) AS of_store FROM usage_daily) AS used
 WHERE appid = %(appid)s AND used.capability = %(of)s AND day >= toDate(%(before)s) AND day < toDate(%(end)s)
-GROUP BY of_place
+GROUP BY GROUPING SETS ((of_scene), (of_store))
 HAVING calls != 0 OR calls_before != 0
-ORDER BY calls DESC, of_place
-LIMIT %(most)s
+ORDER BY by, calls DESC, of_place
+LIMIT %(most)s BY by
 """
 
 
@@ -51,8 +53,8 @@ class PlacesQuestion(NamedTuple):
     end: date
 
 
-def read_places(ask: Ask, question: PlacesQuestion, place: Place, most: int) -> list[PlaceUse]:
-    """The places with the most calls, the busiest first."""
+def read_places(ask: Ask, question: PlacesQuestion, most: int) -> Mapping[Place, list[PlaceUse]]:
+    """The scenes and the stores with the most calls, the busiest first: so many of each."""
     given = {
         "appid": question.appid,
         "of": question.capability,
@@ -61,4 +63,7 @@ def read_places(ask: Ask, question: PlacesQuestion, place: Place, most: int) -> 
         "end": question.end.isoformat(),
         "most": most,
     }
-    return [PlaceUse(*row) for row in ask(_PLACES.format(place=place), given)]
+    found: dict[Place, list[PlaceUse]] = {"scene": [], "store": []}
+    for by, *use in ask(_PLACES, given):
+        found[by].append(PlaceUse(*use))
+    return found

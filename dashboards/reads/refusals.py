@@ -11,27 +11,22 @@ _WITHIN: Final = """
     AND time < toDateTime64(%(end)s, 3, 'Asia/Shanghai')
 """
 
-_IS_SETTLED: Final = f"""
-SELECT count() > 0 FROM ledger WHERE {_WITHIN} AND kind = 'uncovered' AND reason = 'settled'
-"""  # noqa: S608 - our own condition
-
 # Of calls that no settlement has moved, the lines alone tell what is uncovered. The view finds out which
 # calls a settlement moved, and reads all corrections for that.
 _UNSETTLED: Final = f"""
-SELECT 'uncovered', toString(why), toInt64(0), toInt64(count())
+SELECT toString(why), toInt64(countIf(left > 0)), max(moved)
 FROM
 (
-    SELECT anyIf(reason, calls > 0) AS why
+    SELECT anyIf(reason, calls > 0) AS why, sum(calls) AS left, max(reason = 'settled') AS moved
     FROM ledger
     WHERE {_WITHIN} AND kind = 'uncovered'
     GROUP BY time, event_id
-    HAVING sum(calls) > 0
 )
 GROUP BY why
 """  # noqa: S608 - our own condition
 
 _UNCOVERED: Final = """
-SELECT 'uncovered', toString(reason), toInt64(0), toInt64(count())
+SELECT toString(reason), toInt64(count())
 FROM uncovered
 WHERE appid = %(appid)s AND uncovered.capability = %(of)s
     AND toDate(time, 'Asia/Shanghai') >= toDate(%(first)s) AND toDate(time, 'Asia/Shanghai') < toDate(%(end)s)
@@ -66,12 +61,12 @@ class RefusalCount(NamedTuple):
 def read_refusals(ask: Ask, appid: str, capability: str, first: date, end: date) -> list[RefusalCount]:
     """The reasons of some days, those of uncovered calls first, the most frequent first."""
     given = {"appid": appid, "of": capability, "first": first.isoformat(), "end": end.isoformat()}
-    is_settled = ask(_IS_SETTLED, given)[0][0]
-    uncovered, refused = (
-        sorted(
-            (RefusalCount(*row) for row in ask(query, given)),
-            key=lambda one: (-one.times, one.reason, one.errno),
-        )
-        for query in (_UNCOVERED if is_settled else _UNSETTLED, _REFUSED)
-    )
-    return uncovered + refused
+    lines = ask(_UNSETTLED, given)
+    if any(moved for *_, moved in lines):
+        lines = [(*row, 0) for row in ask(_UNCOVERED, given)]
+    uncovered = [RefusalCount("uncovered", reason, 0, times) for reason, times, _ in lines if times]
+    refused = [RefusalCount(*row) for row in ask(_REFUSED, given)]
+    return [
+        *sorted(uncovered, key=lambda one: (-one.times, one.reason)),
+        *sorted(refused, key=lambda one: (-one.times, one.reason, one.errno)),
+    ]

@@ -62,14 +62,14 @@ class BalancePage:
         now_ms = (await self._reads.clock()).now_ms
         today, first = shanghai_date(now_ms), window_of(choice, now_ms).first
         end = today + timedelta(days=AHEAD_DAYS[choice.name])
-        history, ahead, revisions, corrections, counts = await asyncio.gather(
+        names, history, ahead, revisions, corrections, counts = await asyncio.gather(
+            self._overviews.names(visit.apps),
             self._reads.read(lambda ask: read_balance_history(ask, appid, capability, first, today)),
             self._reads.read(lambda ask: read_balance_ahead(ask, appid, capability, end)),
             self._reads.read(lambda ask: read_revisions(ask, appid, capability, ROWS_SHOWN)),
             self._reads.read(lambda ask: read_corrections(ask, appid, ROWS_SHOWN)),
             self._reads.read(lambda ask: read_agreements(ask, appid, capability, ROWS_SHOWN)),
         )
-        rows = (await self._overviews.of(visit.apps)).rows
         points = balance_points(history, ahead)
         values: dict[str, Any] = {
             "appid": appid,
@@ -87,7 +87,7 @@ class BalancePage:
             "first": first,
             "late_reasons": LATE_REASONS,
             "left": history[-1].left if history else None,
-            "name": next((row.name for row in rows if row.appid == appid), appid),
+            "name": names.get(appid, appid),
             "points": points,
             "quota_names": QUOTA_NAMES,
             "revision_names": REVISION_NAMES,

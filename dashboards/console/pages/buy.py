@@ -16,7 +16,7 @@ from dashboards.console.facts import FactDesk, RefusedFactError
 from dashboards.console.languages import marked
 from dashboards.console.ledger_reads import LedgerReads
 from dashboards.console.order_desk import OrderDesk, order_address
-from dashboards.console.overview_rows import CAPABILITY_NAMES, OverviewRow
+from dashboards.console.overview_rows import CAPABILITY_NAMES
 from dashboards.console.overviews import Overviews
 from dashboards.console.pack_form import (
     MISTAKES,
@@ -29,15 +29,14 @@ from dashboards.console.pack_form import (
 from dashboards.console.page_guard import ConsolePage
 from dashboards.console.problems import ConsoleProblem
 from dashboards.console.visit import Visit
-from dashboards.reads.apps import AppSummary, read_apps
 from dashboards.reads.asking import Ask
-from dashboards.reads.balance import CapabilityHolding, find_balance
 from dashboards.reads.clock import read_clock
 from dashboards.reads.forecast import find_holdings
+from dashboards.reads.outlooks import HeldQuota, read_holdings
 from dashboards.reads.reference import read_reference_bound
 from metering.catalogue import Offer
 from metering.events import CAPABILITIES, Capability
-from metering.forecast import pace_of
+from metering.forecast import PackForecast, pace_of, project
 from metering.pack_advice import Holding, OfferOutlook, PackAdvice, pack_advice
 from metering.reference_use import calls_in_words, use_for_reference
 from metering.rules import TRIAL_CALLS
@@ -61,15 +60,15 @@ class BuyFigures(NamedTuple):
 
     Attributes:
         now_ms: as of when.
-        app: as registered; None if there is no event of it.
-        held: what is left; None for the same reason.
+        held: what is left, and as what the app is registered; None if there is no event of it.
+        lapses: the next pack of which calls will lapse, if any.
         advice: on the packs on sale.
         bound: which the average use of a month does not exceed.
     """
 
     now_ms: int
-    app: AppSummary | None
-    held: CapabilityHolding | None
+    held: HeldQuota | None
+    lapses: PackForecast | None
     advice: PackAdvice
     bound: int
 
@@ -179,7 +178,7 @@ class BuyPages:
         status: int = 200,
     ) -> Response:
         appid = visit.request.path_params["appid"]
-        found, overview = await asyncio.gather(
+        found, names = await asyncio.gather(
             self._reads.read(
                 partial(
                     _figures,
@@ -189,14 +188,12 @@ class BuyPages:
                     billing_start_ms=self._desk.billing_start_ms,
                 )
             ),
-            self._overviews.of(visit.apps),
+            self._overviews.names(visit.apps),
         )
-        names = {row.appid: row.name for row in overview.rows}
         chosen = _chosen(visit, found.advice)
         days = _days(visit, found.advice, chosen)
         values: dict[str, Any] = {
             "advice": found.advice,
-            "app": found.app,
             "appid": appid,
             "apps": sorted(((one, names.get(one, one)) for one in visit.apps), key=lambda one: one[1]),
             "capability": capability,
@@ -209,13 +206,13 @@ class BuyPages:
             "held": found.held,
             "here_with": partial(address, appid),
             "is_recorded": is_recorded,
+            "lapses": found.lapses,
             "may_buy": visit.member.may("buy"),
             "mistake": mistake,
             "name": names.get(appid, appid),
             "once": secrets.token_hex(16),
             "price_pattern": PRICE_PATTERN,
             "reference": use_for_reference(found.bound, visit.language),
-            "row": _row(overview.rows, appid, capability),
             "sentences": advice_sentences(found.advice, visit.wording, found.now_ms),
             "typed": {name: visit.value(name) for name in MISTAKES},
             "unit_places": UNIT_PLACES,
@@ -238,11 +235,13 @@ def _figures(
     now_ms = read_clock(ask).now_ms
     holdings = find_holdings(ask, appid)
     holding = NEW_APP if holdings is None else holdings.by_capability[capability]
-    balance = None if holdings is None else find_balance(ask, appid)
+    held = {one.capability: one for one in read_holdings(ask, (appid,)).get(appid, [])}
+    foretold = project(holding.paces, holding.trial, holding.packs, now_ms)[capability]
+    lapsing = (pack for pack in foretold.packs if pack.lapsing)
     return BuyFigures(
         now_ms,
-        next(iter(read_apps(ask, (appid,), search="", after="", most=1)), None),
-        None if balance is None else balance.balance.capabilities[capability],
+        held.get(capability),
+        min(lapsing, key=lambda pack: pack.expires_at_ms, default=None),
         pack_advice(holding, capability, catalogue, now_ms, billing_start_ms),
         read_reference_bound(ask, appid, capability, now_ms),
     )
@@ -276,7 +275,3 @@ def _cards(advice: PackAdvice, days: int) -> list[OfferOutlook]:
     """The packs of a validity, the smallest first."""
     shown = [one for one in advice.offers if one.offer.validity_days == days]
     return sorted(shown, key=lambda one: one.offer.calls)
-
-
-def _row(rows: Sequence[OverviewRow], appid: str, capability: str) -> OverviewRow | None:
-    return next((row for row in rows if (row.appid, row.capability) == (appid, capability)), None)

@@ -31,14 +31,14 @@ class GuidePages:
     async def _show(self, visit: Visit) -> Response:
         appid = visit.request.path_params["appid"]
         owner_id = visit.member.membership.owner_id
-        overview, ticks = await asyncio.gather(
-            self._overviews.of(visit.apps), asyncio.to_thread(self._guide.ticks, owner_id, appid)
+        names, ticks = await asyncio.gather(
+            self._overviews.names(visit.apps), asyncio.to_thread(self._guide.ticks, owner_id, appid)
         )
         values = {
             "appid": appid,
             "begin_again": BEGIN_AGAIN,
             "may_buy": visit.member.may("buy"),
-            "name": next((row.name for row in overview.rows if row.appid == appid), appid),
+            "name": names.get(appid, appid),
             "next_step": next_step(ticks),
             "steps": GUIDE_STEPS,
             "ticks": ticks,

@@ -118,7 +118,7 @@ class ChargeNoticePages:
         is_sent = sent in visit.apps
         notices, names, recorded = await asyncio.gather(
             self._reads.read(lambda ask: read_notices(ask, visit.apps, LISTED_MAX)),
-            self._names(visit),
+            self._overviews.names(visit.apps),
             self._recorded(visit, sent) if is_sent else _none(),
         )
         values = {
@@ -185,7 +185,8 @@ class ChargeNoticePages:
     ) -> Response:
         appid = visit.request.path_params["appid"]
         found, names = await asyncio.gather(
-            self._reads.read(partial(_figures, appid=appid, capability=capability)), self._names(visit)
+            self._reads.read(partial(_figures, appid=appid, capability=capability)),
+            self._overviews.names(visit.apps),
         )
         prices = read_prices(fields)
         terms = prices.terms(found.bound, _name(found)) if isinstance(prices, NoticePrices) else None
@@ -208,9 +209,6 @@ class ChargeNoticePages:
             "wrong": wrong,
         }
         return visit.page("charge_notice.html", values, 422 if wrong else status)
-
-    async def _names(self, visit: Visit) -> dict[str, str]:
-        return {row.appid: row.name for row in (await self._overviews.of(visit.apps)).rows}
 
     async def _recorded(self, visit: Visit, appid: str) -> Sequence[RecordedFact]:
         owner_id = visit.member.membership.owner_id

@@ -25,7 +25,7 @@ from dashboards.console.setting_fields import FieldMistakeError, long_value
 from dashboards.console.setting_work import SettingWork, first_app, named_app
 from dashboards.console.visit import Visit
 from dashboards.reads.asking import Ask
-from dashboards.reads.balance import find_balance
+from dashboards.reads.outlooks import read_holdings
 from dashboards.reads.packs import read_packs
 from dashboards.reads.routing import PolicyInForce, read_policies
 from dashboards.reads.sign_ups import read_sign_ups
@@ -154,10 +154,11 @@ def _with(policy: RoutingPolicy, changes: dict[str, Any]) -> RoutingPolicy:
 
 
 def _quota(ask: Ask, appid: str, capability: Capability, now_ms: int) -> Quota | None:
-    found = find_balance(ask, appid)
-    if found is None:
+    holdings = read_holdings(ask, (appid,)).get(appid, ())
+    held = next((one for one in holdings if one.capability == capability), None)
+    if held is None:
         return None
-    return quota_of(found, capability, read_packs(ask, appid, capability=capability).packs, {}, now_ms)
+    return quota_of(held, read_packs(ask, appid, capability=capability).packs, {}, now_ms)
 
 
 def _recent(ask: Ask, appid: str, capability: Capability, now_ms: int, *, is_exempt: bool) -> RecentSignUps:

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from dashboards.console.live_streams import LiveContent, LiveStreams
+from dashboards.console.overview_facts import Overview
 from dashboards.console.overview_rows import (
     CAPABILITY_NAMES,
     RECENT_DAYS,
@@ -15,7 +16,7 @@ from dashboards.console.overview_rows import (
     matching_rows,
     sorted_rows,
 )
-from dashboards.console.overviews import Overview, Overviews
+from dashboards.console.overviews import Overviews
 from dashboards.console.sparkline import sparkline
 from dashboards.console.visit import Visit
 

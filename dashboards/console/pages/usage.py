@@ -3,26 +3,26 @@
 import asyncio
 from datetime import timedelta
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from starlette.responses import Response, StreamingResponse
 
+from dashboards.console.app_figures import read_app_figures
 from dashboards.console.ledger_reads import LedgerReads
 from dashboards.console.live_streams import LiveContent, LiveStreams
-from dashboards.console.overview_rows import CAPABILITY_NAMES, OverviewRow
+from dashboards.console.overview_rows import CAPABILITY_NAMES
 from dashboards.console.overviews import Overviews
 from dashboards.console.problems import ConsoleProblem
-from dashboards.console.quotas import STATUS_NAMES, Quota, quota_of
+from dashboards.console.quotas import STATUS_NAMES
 from dashboards.console.refusal_texts import refusal_text
 from dashboards.console.usage_csv import usage_csv
 from dashboards.console.usage_curve import read_curve_rows, usage_curve
 from dashboards.console.usage_window import WINDOWS, WindowChoice, chosen_window, window_of
 from dashboards.console.visit import Visit
-from dashboards.reads.balance import find_balance
-from dashboards.reads.expected import ExpectedUse, read_expected
+from dashboards.reads.clock import read_clock
 from dashboards.reads.line_counts import read_line_counts
-from dashboards.reads.packs import read_packs
 from dashboards.reads.places import PlacesQuestion, read_places
 from dashboards.reads.refusals import read_refusals
 from dashboards.reads.usage import Grouping, UsageQuestion
@@ -40,10 +40,20 @@ def address(appid: str, capability: str, window: WindowChoice, file: str = "", *
 
 
 class AppUsagePage:
-    """The usage of an app."""
+    """The usage of an app.
 
-    def __init__(self, reads: LedgerReads, overviews: Overviews, streams: LiveStreams) -> None:
+    Args:
+        reads: for a visitor who waits.
+        background: for pages that are open.
+        overviews: by which apps have names.
+        streams: of what has changed.
+    """
+
+    def __init__(
+        self, reads: LedgerReads, background: LedgerReads, overviews: Overviews, streams: LiveStreams
+    ) -> None:
         self._reads = reads
+        self._background = background
         self._overviews = overviews
         self._streams = streams
 
@@ -61,37 +71,37 @@ class AppUsagePage:
 
     async def show(self, visit: Visit) -> Response:
         """The page."""
-        return visit.page("usage.html", await self._values(visit))
+        return visit.page("usage.html", await self._values(visit, self._reads))
 
     async def live(self, visit: Visit) -> Response:
         """The stream of the same content."""
         appid, _, _ = _asked(visit)
 
         async def content(_lines: int) -> LiveContent:
-            values = await self._values(visit)
+            values = await self._values(visit, self._background)
             return LiveContent(visit.content("usage.html", values), values["lines"])
 
         return self._streams.answer(visit, (appid,), content)
 
-    async def _values(self, visit: Visit) -> dict[str, Any]:
+    async def _values(self, visit: Visit, reads: LedgerReads) -> dict[str, Any]:
         appid, capability, choice = _asked(visit)
         # Before the figures: what arrives in between is sent once more.
-        lines = (await self._reads.read(lambda ask: read_line_counts(ask, (appid,)))).get(appid, 0)
-        rows = (await self._overviews.of(visit.apps)).rows
-        window = window_of(choice, (await self._reads.clock()).now_ms)
-        places = PlacesQuestion(appid, capability, window.before, window.first, window.end)
-        (quota, expected), used, scenes, stores, refusals = await asyncio.gather(
-            self._quota(appid, capability, window.now_ms),
-            self._reads.read(lambda ask: read_curve_rows(ask, appid, capability, window)),
-            self._reads.read(lambda ask: read_places(ask, places, "scene", PLACES_SHOWN + 1)),
-            self._reads.read(lambda ask: read_places(ask, places, "store", PLACES_SHOWN + 1)),
-            self._reads.read(lambda ask: read_refusals(ask, appid, capability, window.first, window.end)),
+        lines, clock = await reads.read(lambda ask: (read_line_counts(ask, (appid,)), read_clock(ask)))
+        window = window_of(choice, clock.now_ms)
+        question = PlacesQuestion(appid, capability, window.before, window.first, window.end)
+        differences = self._overviews.differences(visit.apps, appid)
+        names, figures, used, places, refusals = await asyncio.gather(
+            self._overviews.names(visit.apps),
+            read_app_figures(reads, clock, appid, capability, differences),
+            reads.read(lambda ask: read_curve_rows(ask, appid, capability, window)),
+            reads.read(lambda ask: read_places(ask, question, PLACES_SHOWN + 1)),
+            reads.read(lambda ask: read_refusals(ask, appid, capability, window.first, window.end)),
         )
-        curve = usage_curve(window, used, expected.calls)
+        curve = usage_curve(window, used, figures.expected.calls)
         here = partial(address, appid)
         return {
             "appid": appid,
-            "apps": _apps(rows),
+            "apps": sorted(((one, names.get(one, one)) for one in visit.apps), key=itemgetter(1)),
             "capability": capability,
             "capability_names": CAPABILITY_NAMES,
             "choice": choice,
@@ -99,30 +109,20 @@ class AppUsagePage:
             "files": [(by, here(capability, choice, "/calls.csv", by=by)) for by in ("", *GROUPINGS)],
             "here_with": here,
             "last_day": window.end - timedelta(days=1),
-            "lines": lines,
-            "live_address": here(capability, choice, "/live", lines=str(lines)),
-            "name": next((row.name for row in rows if row.appid == appid), appid),
-            "places": {"scene": scenes[:PLACES_SHOWN], "store": stores[:PLACES_SHOWN]},
-            "places_cut": {"scene": len(scenes) > PLACES_SHOWN, "store": len(stores) > PLACES_SHOWN},
-            "quota": quota,
+            "lines": lines.get(appid, 0),
+            "live_address": here(capability, choice, "/live", lines=str(lines.get(appid, 0))),
+            "name": names.get(appid, appid),
+            "places": {place: found[:PLACES_SHOWN] for place, found in places.items()},
+            "places_cut": {place: len(found) > PLACES_SHOWN for place, found in places.items()},
+            "quota": figures.quota,
             "refusals": [(refusal, refusal_text(refusal)) for refusal in refusals],
-            "run_out_at_ms": expected.run_out_at_ms,
-            "row": _row(rows, appid, capability),
+            "run_out_at_ms": figures.expected.run_out_at_ms,
+            "row": figures.row,
             "status_names": STATUS_NAMES,
             "ended_shown": ENDED_PACKS_SHOWN,
             "window": window,
             "windows": WINDOWS,
         }
-
-    async def _quota(self, appid: str, capability: str, now_ms: int) -> tuple[Quota | None, ExpectedUse]:
-        found, packs, expected = await asyncio.gather(
-            self._reads.read(lambda ask: find_balance(ask, appid)),
-            self._reads.read(lambda ask: read_packs(ask, appid, capability=capability).packs),
-            self._reads.read(lambda ask: read_expected(ask, appid, capability)),
-        )
-        if found is None:
-            return None, expected
-        return quota_of(found, capability, packs, expected.lapsing, now_ms), expected
 
     async def file(self, visit: Visit) -> Response:
         """The use in the window as CSV: in all, by scene, by store or by both."""
@@ -146,12 +146,3 @@ def _asked(visit: Visit) -> tuple[str, str, WindowChoice]:
     if capability not in CAPABILITY_NAMES:
         raise ConsoleProblem("not_found")
     return visit.request.path_params["appid"], capability, chosen_window(query.get("window", ""))
-
-
-def _apps(rows: list[OverviewRow]) -> list[tuple[str, str]]:
-    """The apps to choose from, by name."""
-    return sorted({row.appid: row.name for row in rows}.items(), key=lambda one: one[1])
-
-
-def _row(rows: list[OverviewRow], appid: str, capability: str) -> OverviewRow | None:
-    return next((row for row in rows if (row.appid, row.capability) == (appid, capability)), None)

@@ -12,9 +12,16 @@ import pytest
 import pytest_asyncio
 
 from dashboards.console.usage_window import WINDOWS
+from dashboards.reads.asking import Ask
 from dashboards.reads.balance import find_balance
-from dashboards.reads.expected import read_expected
+from dashboards.reads.clock import read_clock
+from dashboards.reads.expected import expected_use
+from dashboards.reads.open_packs import open_packs_of, read_open_packs
+from dashboards.reads.outlooks import foretold_of, read_holdings
+from dashboards.reads.packs import read_packs
+from dashboards.reads.recent_use import read_recent_use
 from metering.ledger import CALL_KINDS
+from metering.times import shanghai_day
 from sinks.connection import connect
 from tests.dashboards.conftest import Ledger
 from tests.dashboards.console.figures import GATEWAY, console_with_figures
@@ -143,7 +150,15 @@ def test_the_days_ahead_are_those_that_the_view_of_the_forecast_expects(ledger: 
             " ORDER BY day LIMIT 100",
             {"appid": APP},
         )
-        calls = read_expected(lambda query, given=None: client.execute(query, given), APP, "quick").calls
+        ask: Ask = lambda query, given=None: client.execute(query, given)  # noqa: E731 - as reads take it
+        now_ms = read_clock(ask).now_ms
+        use = read_recent_use(ask, (APP,), now_ms)
+        packs = open_packs_of(APP, read_packs(ask, APP).packs)
+        held = read_holdings(ask, (APP,))[APP]
+        projection = foretold_of(held, packs, use, now_ms)["quick"]
+        calls = expected_use(use.paces(APP, shanghai_day(now_ms) - 1)["quick"], projection, now_ms).calls
+        assert packs
+        assert packs == read_open_packs(ask, (APP,))
     assert foretold
     assert [calls[day] for day, _ in foretold] == pytest.approx([count for _, count in foretold], abs=0.001)
 

@@ -13,7 +13,6 @@ from dashboards.console.overview_rows import (
 )
 from dashboards.console.sparkline import sparkline
 from dashboards.reads.apps import AppOutlook, CapabilityOutlook
-from dashboards.reads.differences import KnownDifference
 from dashboards.reads.recent_use import EPOCH, RecentUse
 from metering.times import DAY_MS, format_time, shanghai_midnight
 
@@ -39,12 +38,12 @@ def outlook(
 def rows(
     *apps: AppOutlook,
     use: dict[tuple[str, str], dict[date, int]] | None = None,
-    counts: dict[tuple[str, str], KnownDifference] | None = None,
+    differences: dict[tuple[str, str], int] | None = None,
 ) -> list[OverviewRow]:
     calls = {
         key: {(day - EPOCH).days: count for day, count in days.items()} for key, days in (use or {}).items()
     }
-    return overview_rows(apps, RecentUse(calls, calls, {}), counts or {}, TODAY, NOW_MS)
+    return overview_rows(apps, RecentUse(calls, calls, {}), differences or {}, TODAY, NOW_MS)
 
 
 def app(appid: str, quick: CapabilityOutlook, name: str = "", *, exempt: bool = False) -> AppOutlook:
@@ -83,8 +82,8 @@ def test_what_needs_a_decision_comes_first_and_then_what_runs_out_first() -> Non
 
 
 def test_a_difference_to_wechats_count_needs_a_decision_and_agreement_does_not() -> None:
-    counts = {("wx1", "quick"): KnownDifference(NOW_MS, 3), ("wx2", "quick"): KnownDifference(NOW_MS, 0)}
-    found = rows(app("wx1", outlook()), app("wx2", outlook()), app("wx3", outlook()), counts=counts)
+    differences = {("wx1", "quick"): 3, ("wx2", "quick"): 0}
+    found = rows(app("wx1", outlook()), app("wx2", outlook()), app("wx3", outlook()), differences=differences)
     assert {row.appid: (row.decision.name, row.difference) for row in found} == {
         "wx1": ("differs", 3),
         "wx2": ("nothing", 0),

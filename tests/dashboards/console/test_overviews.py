@@ -1,6 +1,7 @@
 """Overviews are kept: a visitor waits once, sees figures that are seconds old, and never those of another."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -39,14 +40,19 @@ class ScriptedLedger:
             return [("wx1", self.lines)]
         if "FROM clock" in query:
             return [(from_ms(NOW_MS), "wall")]
+        assert parameters is not None
+        apps = parameters.get("appids", ("wx1", "wx2"))
+        if "FROM agreement" in query:
+            return [(appid, "quick", 4) for appid in apps]
+        if query.startswith("SELECT appid, name"):
+            return [(appid, self.name or appid, 0) for appid in apps]
         if "FROM balances_now" not in query or not self.has_apps:
             return []
         self.reads += 1
-        assert parameters is not None
         self.asked_for_all = "appids" not in parameters
         return [
-            (appid, self.name or appid, 0, None, "", [], "quick", 0, 0, self.left, 0, None)
-            for appid in parameters.get("appids", ("wx1", "wx2"))
+            (appid, self.name or appid, 0, None, "", [], "quick", self.left, 0, 0, 0, 0, 0, None)
+            for appid in apps
         ]
 
     def close(self) -> None:
@@ -69,7 +75,7 @@ def parts() -> Iterator[tuple[Overviews, ScriptedLedger, Clock, LedgerReads]]:
     connect: Callable[[], ScriptedLedger] = lambda: ledger  # noqa: E731 - a connection for each thread
     pool = ReadPool(connect, 2, 50, 30.0)
     reads = LedgerReads(pool)
-    yield Overviews(reads, clock), ledger, clock, reads
+    yield Overviews(reads, reads.in_background(), clock), ledger, clock, reads
     pool.close()
 
 
@@ -191,3 +197,46 @@ async def test_who_looks_on_gets_the_newest_and_never_more_often_than_may_be(par
     assert [row.left for row in (await overviews.newest(["wx1"], 8)).rows] == [7]
     found = await overviews.newest(["wx1"], 9)
     assert ([row.left for row in found.rows], found.lines) == ([5], 9)
+
+
+async def test_names_and_differences_of_an_owner_are_known_from_what_was_read_and_else_asked_for_alone(
+    parts: Parts,
+) -> None:
+    overviews, ledger, clock, _ = parts
+    assert await overviews.names(["wx1", "wx2"]) == {"wx1": "wx1", "wx2": "wx2"}
+    assert await overviews.differences(["wx1", "wx2"], "wx1") == {("wx1", "quick"): 4}
+    assert ledger.reads == 0
+    ledger.name = "Tea"
+    await overviews.of(["wx1", "wx2"])
+    ledger.away = True
+    assert await overviews.names(["wx2", "wx1"]) == {"wx1": "Tea wx1", "wx2": "Tea wx2"}
+    assert await overviews.differences(["wx1", "wx2"], "wx1") == {("wx1", "quick"): 4, ("wx2", "quick"): 4}
+    clock.now_s = SHOWN_S
+    with pytest.raises(ConsoleProblem):
+        await overviews.names(["wx1", "wx2"])
+
+
+async def test_names_of_an_owner_are_known_from_what_was_read_of_all_apps(parts: Parts) -> None:
+    overviews, ledger, _, _ = parts
+    ledger.name = "Tea"
+    working = asyncio.create_task(overviews.run())
+    await until(lambda: overviews._everything is not None)
+    ledger.away = True
+    assert await overviews.names(["wx2"]) == {"wx2": "Tea"}
+    assert await overviews.differences(["wx2"], "wx2") == {("wx2", "quick"): 4}
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+
+
+async def test_what_nobody_waits_for_leaves_a_thread_to_visitors() -> None:
+    going_on = threading.Event()
+    pool = ReadPool(ScriptedLedger, 2, 50, 30.0)
+    reads = LedgerReads(pool)
+    background = reads.in_background()
+    waiting = [asyncio.create_task(background.read(lambda _: going_on.wait())) for _ in range(3)]
+    await until(lambda: pool.open == 1)
+    assert (await reads.clock()).now_ms == NOW_MS
+    assert not any(one.done() for one in waiting)
+    going_on.set()
+    assert await asyncio.gather(*waiting) == [True] * 3
+    pool.close()

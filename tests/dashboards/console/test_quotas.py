@@ -1,7 +1,7 @@
 """Quotas of a capability: the parts add up to the total, and what will lapse has its price."""
 
 from dashboards.console.quotas import Quota, quota_of
-from dashboards.reads.balance import AppBalance, CapabilityHolding, FoundBalance
+from dashboards.reads.outlooks import HeldQuota
 from dashboards.reads.packs import BoughtPack, PackStatus
 from metering.times import DAY_MS, format_time
 
@@ -41,18 +41,23 @@ def quota(*packs: BoughtPack, lapsing: dict[str, int] | None = None) -> Quota:
     def of(status: PackStatus) -> int:
         return sum(one.remaining for one in packs if one.status == status)
 
-    held = CapabilityHolding(400 + of("active"), 400, of("active"), of("pending"), of("expired"), list(packs))
-    balance = AppBalance(
+    held = HeldQuota(
         appid="wx1",
-        as_of="",
-        runs_on="wall",
+        name="",
+        exempt=False,
+        changes_from=None,
+        migrated_to="",
+        migrated_from=[],
+        capability="quick",
+        calls_left=400 + of("active"),
         trial_size=1_000,
         trial_remaining=400,
         trial_shared=True,
-        unsettled_from=None,
-        capabilities={"quick": held},
+        packs_pending=of("pending"),
+        packs_expired=of("expired"),
+        next_expires_at=None,
     )
-    return quota_of(FoundBalance(balance, None, {"quick": 1_000}), "quick", packs, lapsing or {}, NOW_MS)
+    return quota_of(held, packs, lapsing or {}, NOW_MS)
 
 
 def test_used_left_pending_expired_and_lapsed_calls_are_the_total() -> None:
