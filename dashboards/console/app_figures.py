@@ -18,7 +18,7 @@ from dashboards.reads.recent_use import read_recent_use
 from metering.times import shanghai_date, shanghai_day
 
 
-class AppFigures(NamedTuple):
+class CapabilityFigures(NamedTuple):
     """The figures of one capability.
 
     Attributes:
@@ -34,7 +34,7 @@ class AppFigures(NamedTuple):
 
 async def read_app_figures(
     reads: LedgerReads, clock: ClockReading, appid: str, capability: str, differences: Awaitable[Differences]
-) -> AppFigures:
+) -> CapabilityFigures:
     """Read the figures of an app; differences to the platform's count, which take long to find, are given."""
     apps = (appid,)
     holdings, packs, use, alerts, found = await asyncio.gather(
@@ -46,14 +46,14 @@ async def read_app_figures(
     )
     held = {one.capability: one for one in holdings.get(appid, [])}
     if not held:
-        return AppFigures(None, ExpectedUse(None, {}, {}), None)
+        return CapabilityFigures(None, ExpectedUse(None, {}, {}), None)
     foretold = foretold_of(list(held.values()), open_packs_of(appid, packs), use, clock.now_ms)
     pace = use.paces(appid, shanghai_day(clock.now_ms) - 1)[capability]
     expected = expected_use(pace, foretold[capability], clock.now_ms)
     own = [pack for pack in packs if pack.capability == capability]
     app = outlook_of(list(held.values()), foretold, alerts)
     rows = overview_rows([app], use, found, shanghai_date(clock.now_ms), clock.now_ms)
-    return AppFigures(
+    return CapabilityFigures(
         quota_of(held[capability], own, expected.lapsing, clock.now_ms),
         expected,
         next((row for row in rows if row.capability == capability), None),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest_asyncio
 
-from dashboards.console.app_figures import AppFigures, read_app_figures
+from dashboards.console.app_figures import CapabilityFigures, read_app_figures
 from dashboards.console.ledger_reads import LedgerReads
 from dashboards.console.overview_facts import read_overview_facts
 from dashboards.http.pool import ReadPool
@@ -37,7 +37,9 @@ async def reads(simulated: Ledger) -> AsyncIterator[LedgerReads]:
     pool.close()
 
 
-async def figures_of(reads: LedgerReads, appid: str, capability: str, differences: Differences) -> AppFigures:
+async def figures_of(
+    reads: LedgerReads, appid: str, capability: str, differences: Differences
+) -> CapabilityFigures:
     async def given() -> Differences:
         return differences
 
