@@ -1,12 +1,15 @@
 """The alert as published on `phone-alerts` for the notifier: a ledger entry of kind `alert` or `recovery`."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
 
 from metering.ledger import Entry
 from metering.times import format_time
+
+RECIPIENT: Final = "recipient."
+"""Beginning of the names of routes that owners have set up; no name in a routes file has a dot."""
 
 
 class Alert(Struct, frozen=True, kw_only=True):

@@ -162,7 +162,9 @@ def clickhouse_problems(away_s: float, why: str) -> Iterator[Problem]:
         yield Problem("reachable", f"ClickHouse has accepted nothing for {_time(away_s)}: {why.rstrip('.')}.")
 
 
-def delivery_problems(refusal: str, waiting_s: float, dead: int, disabled: int) -> Iterator[Problem]:
+def delivery_problems(
+    refusal: str, waiting_s: float, dead: int, disabled: int, recipients_refusal: str = ""
+) -> Iterator[Problem]:
     """Find problems in the delivery of alerts.
 
     Args:
@@ -170,7 +172,13 @@ def delivery_problems(refusal: str, waiting_s: float, dead: int, disabled: int) 
         waiting_s: wait of the oldest alert that could be delivered.
         dead: number of deliveries that were given up and that nobody has acknowledged.
         disabled: number of routes that their receivers disabled.
+        recipients_refusal: the reason that the recipients of owners cannot be read; empty if they can.
     """
+    if recipients_refusal:
+        yield Problem(
+            "delivered",
+            f"Recipients of owners can't be read, and the previous ones are in effect: {recipients_refusal}",
+        )
     if refusal:
         yield Problem(
             "delivered", f"The routes file is refused, and the previous routes are in effect: {refusal}"

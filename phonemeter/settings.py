@@ -127,6 +127,11 @@ class Settings(
             self.business_database or f"sqlite:///{self.data_dir.absolute() / 'business' / 'business.sqlite'}"
         )
 
+    @property
+    def runs_notifier(self) -> bool:
+        """True if somebody may have set up whom alerts reach."""
+        return self.console_recipients or self.alert_routes is not None
+
     def replaced(self, **changes: object) -> Self:
         """A copy with some settings changed, validated like any other."""
         return type(self)(**{**self.model_dump(), **changes})

@@ -48,6 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("PHONEMETER_")]:
         if name != "PHONEMETER_HYPOTHESIS_PROFILE":
             del os.environ[name]
+    # A stack in a test has a notifier where the test is about one: it would cost each a process.
+    os.environ["PHONEMETER_CONSOLE_RECIPIENTS"] = "false"
     # What a shell starts in the background is deaf to Ctrl-C; they must hear it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""The desk for alerts: owners see where they go, try a route, acknowledge one."""
+"""The desk for alerts: owners see where they go, and acknowledge one."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -69,14 +69,6 @@ class AlertDesk(Protocol):
 
     def routes(self, apps: Sequence[str]) -> Sequence[ShownRoute] | None:
         """The routes that alerts of these apps take; None if no file of routes can be read here."""
-
-    def test(self, actor: Actor, route: str, apps: Sequence[str]) -> RouteTest:
-        """Send a test message through one of these routes at once.
-
-        Raises:
-            RefusedChangeError: there is no such route for these apps (`not_there`), or too many tests were
-                made (`too_many`).
-        """
 
     def acknowledge(self, actor: Actor, appid: str, alert_id: str) -> None:
         """Acknowledge an alert of an app of the actor's owner: its deliveries end on every route.

@@ -15,6 +15,10 @@ Refused = Literal[
     "operator",
     # There are as many as there may be.
     "too_many",
+    # The owner has a recipient with this target already.
+    "known_recipient",
+    # Nothing can be sent to the recipient: no mail server is set up.
+    "no_mail_server",
     # The key is revoked or expired.
     "key_ended",
     # The order is not in a state that allows it.

@@ -79,6 +79,11 @@ class ConsoleSettings(BaseSettings):
         description="Let orders be paid by a button, without money, to try them out; only where console_host "
         "is 127.0.0.1.",
     )
+    console_recipients: bool = Field(
+        True,  # noqa: FBT003 - a field's default
+        description="Let owners set up whom alerts of their apps reach; the notifier reads it from the "
+        "business database, and `phonemeter up` starts it.",
+    )
     console_access_log: bool = Field(
         True,  # noqa: FBT003 - a field's default
         description="Log a line per request of the console: id, status and time; never a secret.",

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select
 
 from dashboards.console.errors import RefusedChangeError
 from dashboards.console.invoice_titles import TitleText
@@ -12,7 +12,8 @@ from dashboards.console.members import Actor
 from phonemeter.business.audit_trail import note
 from phonemeter.business.console_transaction import console_transaction
 from phonemeter.business.database import BusinessDatabase
-from phonemeter.business.tables import INVOICE_TITLES, OWNERS
+from phonemeter.business.owners import lock_owner
+from phonemeter.business.tables import INVOICE_TITLES
 from producers.clock import wall_clock_ms
 
 
@@ -88,12 +89,3 @@ def found_title(connection: Connection, owner_id: str, title_id: str) -> TitleTe
     if row is None:
         raise RefusedChangeError("not_there")
     return TitleText(row.kind, row.name, row.tax_number)
-
-
-def lock_owner(connection: Connection, owner_id: str) -> None:
-    """Have all others wait who change invoices of the owner, until the transaction ends.
-
-    A change of nothing does that in PostgreSQL and in SQLite alike.
-    """
-    unchanged = update(OWNERS).where(OWNERS.c.owner_id == owner_id).values(name=OWNERS.c.name)
-    connection.execute(unchanged)

@@ -29,7 +29,8 @@ from phonemeter.business.invoice_rows import (
     listed_invoices,
     orders_of,
 )
-from phonemeter.business.invoice_titles import found_title, lock_owner
+from phonemeter.business.invoice_titles import found_title
+from phonemeter.business.owners import lock_owner
 from phonemeter.business.tables import INVOICE_ORDERS, INVOICES, ORDERS
 from producers.clock import wall_clock_ms
 

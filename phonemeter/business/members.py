@@ -22,7 +22,7 @@ from phonemeter.business import audit_trail
 from phonemeter.business.audit_trail import COMMAND_LINE, note
 from phonemeter.business.console_transaction import console_transaction
 from phonemeter.business.database import BusinessDatabase
-from phonemeter.business.owners import found_owner
+from phonemeter.business.owners import found_owner, lock_owner
 from phonemeter.business.tables import MEMBERS, MEMBERSHIPS, OWNERS, PASSWORD_LINKS, SESSIONS
 from phonemeter.errors import UserError
 from producers.clock import wall_clock_ms
@@ -61,7 +61,7 @@ class BusinessMembers:
         """Add a member; one that signs in for others already is not this owner's to add."""
         _refuse_operator(role)
         with console_transaction(self._database) as connection:
-            _lock(connection, actor.owner_id)
+            lock_owner(connection, actor.owner_id)
             if _member_id(connection, email) is not None:
                 raise RefusedChangeError("email_taken")
             of_owner = MEMBERSHIPS.c.owner_id == actor.owner_id
@@ -77,7 +77,7 @@ class BusinessMembers:
         """Change a role."""
         _refuse_operator(role)
         with console_transaction(self._database) as connection:
-            _lock(connection, actor.owner_id)
+            lock_owner(connection, actor.owner_id)
             email = _member_here(connection, actor, member_id)
             if role != "owner":
                 _keep_an_owner(connection, actor.owner_id, without=member_id)
@@ -88,7 +88,7 @@ class BusinessMembers:
     def remove(self, actor: Actor, member_id: str) -> None:
         """End a membership; a member without any is forgotten."""
         with console_transaction(self._database) as connection:
-            _lock(connection, actor.owner_id)
+            lock_owner(connection, actor.owner_id)
             email = _member_here(connection, actor, member_id)
             _keep_an_owner(connection, actor.owner_id, without=member_id)
             here = (MEMBERSHIPS.c.member_id == member_id) & (MEMBERSHIPS.c.owner_id == actor.owner_id)
@@ -205,15 +205,6 @@ def _refuse_operator(role: Role) -> None:
     """Refuse to give a role that only the command line gives."""
     if role == "operator":
         raise RefusedChangeError("operator")
-
-
-def _lock(connection: Connection, owner_id: str) -> None:
-    """Let changes to the members of an owner come one after the other.
-
-    By a statement that writes: SQLite begins a transaction only with one.
-    """
-    of_owner = OWNERS.c.owner_id == owner_id
-    connection.execute(update(OWNERS).where(of_owner).values(name=OWNERS.c.name))
 
 
 def _member_id(connection: Connection, email: str) -> str | None:

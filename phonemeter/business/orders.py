@@ -39,7 +39,8 @@ from phonemeter.business.order_rows import (
     steps_of,
 )
 from phonemeter.business.outbox import put
-from phonemeter.business.tables import ORDERS, OWNERS, PAYMENTS
+from phonemeter.business.owners import lock_owner
+from phonemeter.business.tables import ORDERS, PAYMENTS
 from producers.clock import wall_clock_ms
 
 ONCE_CHARACTERS_MAX: Final = 63
@@ -71,7 +72,7 @@ class BusinessOrders:
         """Create an order, one per `once`."""
         key = f"{actor.owner_id}:{once[:ONCE_CHARACTERS_MAX]}"
         with console_transaction(self._database) as connection:
-            _lock_owner(connection, actor.owner_id)
+            lock_owner(connection, actor.owner_id)
             earlier = read_orders(connection, select(ORDERS).where(ORDERS.c.once == key))
             if earlier:
                 return earlier[0]
@@ -274,9 +275,3 @@ def _take_payment(
     }
     paid = changed_order(connection, order, who, "paid", changes, notice.transaction_id)
     put(connection, order.owner_id, event_of(purchase_fact(paid, notice.paid_at_ms), now_ms), order.order_id)
-
-
-def _lock_owner(connection: Connection, owner_id: str) -> None:
-    """Let new orders of an owner come one after the other, by a statement that writes."""
-    of_owner = OWNERS.c.owner_id == owner_id
-    connection.execute(update(OWNERS).where(of_owner).values(name=OWNERS.c.name))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from dashboards.console.members import Actor
 from phonemeter.business.audit_trail import COMMAND_LINE, note
@@ -90,6 +90,15 @@ def apps_of(connection: Connection, owner_id: str) -> tuple[str, ...]:
     """The apps of an owner."""
     chosen = select(OWNER_APPS.c.appid).where(OWNER_APPS.c.owner_id == owner_id).order_by(OWNER_APPS.c.appid)
     return tuple(connection.execute(chosen).scalars())
+
+
+def lock_owner(connection: Connection, owner_id: str) -> None:
+    """Let such changes to the records of an owner come one after the other.
+
+    By a statement that writes: SQLite begins a transaction only with one.
+    """
+    of_owner = OWNERS.c.owner_id == owner_id
+    connection.execute(update(OWNERS).where(of_owner).values(name=OWNERS.c.name))
 
 
 def _add_apps(connection: Connection, owner_id: str, apps: Sequence[str]) -> None:

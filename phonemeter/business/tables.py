@@ -221,6 +221,32 @@ GUIDE_TICKS: Final = Table(
     Column("at_ms", BigInteger, nullable=False),
 )
 """Steps of the guide to buying at WeChat that an owner's members have done for an app."""
+
+ALERT_RECIPIENTS: Final = Table(
+    "alert_recipients",
+    METADATA,
+    Column("recipient_id", String(16), primary_key=True),
+    Column("owner_id", String(16), ForeignKey("owners.owner_id"), nullable=False, index=True),
+    Column("name", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("target", String(254), nullable=False),
+    Column("secret", String(128), nullable=False),
+    Column("language", String(8), nullable=False),
+    Column("severities", JSON, nullable=False),
+    Column("added_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("owner_id", "kind", "target", name="one_recipient_per_target"),
+)
+"""Recipients of alerts that owners set up; `target` and `secret` are secrets."""
+
+QUIET_HOURS: Final = Table(
+    "quiet_hours",
+    METADATA,
+    Column("owner_id", String(16), ForeignKey("owners.owner_id"), primary_key=True),
+    Column("begins", String(5), nullable=False),
+    Column("ends", String(5), nullable=False),
+)
+"""The daily hours, of Asia/Shanghai, in which an owner's recipients get urgent alerts only."""
+
 INVOICE_TITLES: Final = Table(
     "invoice_titles",
     METADATA,

@@ -50,11 +50,18 @@ def settler() -> None:
 def notifier() -> None:
     """Run the notifier: it delivers each alert to its routes, once per route.
 
-    The setting alert_routes names the routes file; without it alerts are read and not delivered.
+    The setting alert_routes names the routes file. Owners set up recipients in the console besides, unless
+    console_recipients is false. Without any, alerts are read and not delivered.
     """
     settings = load()
     log_lines.configure(settings.log_format, "notifier")
-    import_module("sinks.notifier.service").run(settings)
+    service = import_module("sinks.notifier.service")
+    if not settings.console_recipients:
+        service.run(settings)
+        return
+    with import_module("phonemeter.business.database").BusinessDatabase(settings.business_url) as database:
+        reader = import_module("phonemeter.business.recipient_routes").RecipientRouteReader
+        service.run(settings, read_recipients=reader(database, settings.alert_mail))
 
 
 def wechat() -> None:

@@ -7,6 +7,7 @@ from dashboards.console.owner_settings import OwnerSettingPages
 from dashboards.http.pool import ReadPool
 from phonemeter.business.console_alerts import ConsoleAlerts
 from phonemeter.business.database import BusinessDatabase
+from phonemeter.business.recipients import BusinessRecipients
 from phonemeter.reads.connection import ReadOnlyConnection
 from phonemeter.settings import Settings
 
@@ -20,7 +21,8 @@ def setting_pages(settings: Settings, facts: FactDesk, database: BusinessDatabas
         settings.reads_waiting_max,
         settings.reads_answer_s,
     )
-    alerts = ConsoleAlerts(
-        database, settings.kafka_access, settings.alert_routes, settings.notifier_timeout_s
-    )
-    return OwnerSettingPages(pool, facts, alerts, settings.rules())
+    alerts = ConsoleAlerts(database, settings.kafka_access, settings.alert_routes)
+    recipients = None
+    if settings.console_recipients:
+        recipients = BusinessRecipients(database, settings.alert_mail, settings.notifier_timeout_s)
+    return OwnerSettingPages(pool, facts, alerts, recipients, settings.rules())

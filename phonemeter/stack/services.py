@@ -47,9 +47,9 @@ PORTS: Final[dict[ServiceName, tuple[str, ...]]] = {
 
 
 def service_names(settings: Settings) -> tuple[ServiceName, ...]:
-    """The services for these settings; no notifier without a routes file, and nothing of WeChat unasked."""
+    """The services for these settings; without a notifier where nobody is told, and of WeChat as asked."""
     unasked: dict[ServiceName, bool] = {
-        "notifier": settings.alert_routes is None,
+        "notifier": not settings.runs_notifier,
         "wechat-sim": not settings.wechat_sim,
         "wechat": settings.wechat_apps is None,
     }

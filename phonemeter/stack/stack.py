@@ -59,7 +59,7 @@ class Endpoints:
             sink_metrics=f"http://127.0.0.1:{settings.sink_metrics_port}/metrics",
             settler_metrics=f"http://127.0.0.1:{settings.settler_port}/metrics",
             notifier_metrics=f"http://127.0.0.1:{settings.notifier_port}/metrics"
-            if settings.alert_routes
+            if settings.runs_notifier
             else None,
             wechat_metrics=f"http://127.0.0.1:{settings.wechat_port}/metrics"
             if settings.wechat_apps

@@ -75,7 +75,7 @@ def route_alert(
     if routes and requests and late_ms > ages.past_ms_max:
         # The delivery first: a reader of only one of the two must not find an alert that waits.
         pairs = [
-            (_not_sent(request, routes.routes[request.route].channel, late_ms, now_ms), request)
+            (_not_sent(request, routes.by_name[request.route].channel, late_ms, now_ms), request)
             for request in requests
         ]
         return RoutedAlert("not_sent", position, tuple(chain.from_iterable(pairs)))

@@ -42,7 +42,7 @@ class Attempts:
     def start(self, delivery: Delivery, requests: Sequence[DeliveryRequest], routes: Routes | None) -> None:
         """Start an attempt in the background; `collect` fetches its outcome."""
         self.under_way[delivery.id] = delivery
-        route = routes.routes.get(delivery.route) if routes else None
+        route = routes.by_name.get(delivery.route) if routes else None
         if routes is None or route is None or len(requests) != len(delivery.alerts):
             unknown = AttemptOutcome(delivered=False, reason="the route or the alert is not known any more")
             self._finished.put(FinishedAttempt(delivery, unknown, 0.0))

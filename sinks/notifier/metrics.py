@@ -25,9 +25,14 @@ MetricName = Literal[
     "phonemeter_notifier_attempt_seconds",
     # Gauge: alerts that are to be delivered and are not yet, those held for quiet hours and digests included.
     "phonemeter_notifier_open",
-    # Gauge: messages that were given up and are not acknowledged.
+    # Gauge: messages that were given up and are not acknowledged; those to recipients of owners do not count.
     "phonemeter_notifier_dead",
-    # Gauge: seconds since the oldest undelivered alert could have been delivered; held ones do not count.
+    # Gauge: the same for messages to recipients of owners, who see and mend them in the console.
+    "phonemeter_notifier_recipients_dead",
+    # Gauge: recipients of owners in effect.
+    "phonemeter_notifier_recipients",
+    # Gauge: seconds since the oldest undelivered alert could have been delivered; held ones do not count, and
+    # neither do those to recipients of owners.
     "phonemeter_notifier_oldest_waiting_seconds",
     # Gauge: routes that their receivers have disabled.
     "phonemeter_notifier_disabled_routes",
@@ -72,6 +77,10 @@ class Metrics:
         )
         self._open = self._gauge("phonemeter_notifier_open", "Alerts that are not delivered yet")
         self._dead = self._gauge("phonemeter_notifier_dead", "Messages that were given up")
+        self._recipients_dead = self._gauge(
+            "phonemeter_notifier_recipients_dead", "Messages to recipients of owners that were given up"
+        )
+        self.recipients = self._gauge("phonemeter_notifier_recipients", "Recipients of owners in effect")
         self._disabled_routes = self._gauge(
             "phonemeter_notifier_disabled_routes", "Routes that their receivers have disabled"
         )
@@ -93,13 +102,14 @@ class Metrics:
         self._counts = counts
         self._open.set(counts.open)
         self._dead.set(counts.dead)
+        self._recipients_dead.set(counts.dead_recipients)
         self._disabled_routes.set(counts.disabled)
 
-    def problems(self, refusal: str) -> Iterator[Problem]:
-        """Find problems of health; `refusal` is why the routes file is refused, or empty."""
+    def problems(self, refusal: str, recipients_refusal: str = "") -> Iterator[Problem]:
+        """Find problems of health, with the reasons why the routes file and the recipients can't be used."""
         yield from self.unreadable.problems(HealthLimits())
         yield from delivery_problems(
-            refusal, self._oldest_waiting_s(), self._counts.dead, self._counts.disabled
+            refusal, self._oldest_waiting_s(), self._counts.dead, self._counts.disabled, recipients_refusal
         )
 
     def _oldest_waiting_s(self) -> float:

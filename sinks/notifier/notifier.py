@@ -82,10 +82,11 @@ class Notifier:
 
     def turn(self) -> None:
         """Make one round."""
-        routes = self._config.routes()
         partitions = self._owned.delivery_partitions
         busy = self._attempts.under_way or any(one.has_unread for one in partitions.values())
         records = self._owned.fetch(BUSY_S if busy else IDLE_S)
+        # After the wait: who was set up before an alert gets it.
+        routes = self._config.routes()
         self._read_deliveries([one for one in records if one.topic == DELIVERIES], routes)
         self._alerts.read(
             [one for one in records if one.topic != DELIVERIES], self._owned.alert_partitions, routes

@@ -132,10 +132,11 @@ class OwnedPartition:
         yield from planning.interrupted_attempts(deliveries, frozenset(under_way), limits, now_ms)
         if routes is None:
             return
-        yield from planning.deliveries_to_give_up(deliveries, routes.routes, now_ms)
+        by_name = routes.by_name
+        yield from planning.deliveries_to_give_up(deliveries, by_name, now_ms)
         per_route = Counter(delivery.route for delivery in under_way.values())
         for delivery in planning.attempts_to_begin(
-            deliveries, routes.routes, per_route, self._last_began_ms, now_ms
+            deliveries, by_name, per_route, self._last_began_ms, now_ms
         ):
             if delivery.id not in under_way:
                 yield delivery

@@ -1,11 +1,12 @@
 """The next steps for the deliveries of an owned partition, decided from their state and the time. Pure."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
+from metering.alerts import RECIPIENT
 from metering.times import DAY_MS, SECOND_MS
 from sinks.notifier.deliveries import Deliveries
 from sinks.notifier.records import (
@@ -39,6 +40,9 @@ HELD_DELAY_MS: Final = 2 * SECOND_MS
 STALE_AFTER_MS: Final = 3 * SECOND_MS
 """Age at which the record of an attempt no longer lets it begin: its notifier may be a zombie."""
 
+UNKNOWN_RECIPIENT_MS: Final = 60 * SECOND_MS
+"""Time for which a delivery to an unknown recipient waits: another notifier may know it already."""
+
 RETENTION_MS: Final = 400 * DAY_MS
 """Age at which records of finished deliveries are removed: an alert so old is not published again."""
 
@@ -67,28 +71,33 @@ def attempts_to_begin(
     now_ms: int,
 ) -> Iterator[Delivery]:
     """The attempts to begin now, given the attempts under way and the last beginning of one, by route."""
-    room = {
-        name: CONCURRENT_ATTEMPTS_MAX.get(route.channel, 1) - under_way.get(name, 0)
-        for name, route in routes.items()
-        if name not in deliveries.disabled_routes
-        and now_ms - last_began_ms.get(name, 0) >= MESSAGE_INTERVAL_MS.get(route.channel, 0)
-    }
+    began = Counter(under_way)
     for delivery in _due_attempts(deliveries, routes, now_ms):
-        if room.get(delivery.route, 0) > 0:
-            room[delivery.route] -= 1
+        name, route = delivery.route, routes.get(delivery.route)
+        if (
+            route is not None
+            and name not in deliveries.disabled_routes
+            and now_ms - last_began_ms.get(name, 0) >= MESSAGE_INTERVAL_MS.get(route.channel, 0)
+            and began[name] < CONCURRENT_ATTEMPTS_MAX.get(route.channel, 1)
+        ):
+            began[name] += 1
             yield delivery
 
 
 def deliveries_to_give_up(
     deliveries: Deliveries, routes: Mapping[str, Route], now_ms: int
 ) -> Iterator[Delivery]:
-    """The due deliveries whose route was disabled or is no longer in the file."""
+    """The due deliveries whose route was disabled, or is no longer there."""
     for delivery in _due_attempts(deliveries, routes, now_ms):
         disabled = deliveries.disabled_routes.get(delivery.route)
         if disabled is not None:
             reason = f"the route is disabled: {disabled.reason}"
-        elif delivery.route not in routes:
+        elif delivery.route in routes:
+            continue
+        elif not delivery.route.startswith(RECIPIENT):
             reason = "the routes file has no such route any more"
+        elif now_ms - delivery.due_ms >= UNKNOWN_RECIPIENT_MS:
+            reason = "the owner has no such recipient any more"
         else:
             continue
         yield msgspec.structs.replace(delivery, state="dead", attempt=delivery.attempt - 1, reason=reason)

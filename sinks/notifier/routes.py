@@ -1,9 +1,15 @@
-"""Routes: the receivers of alerts, with filters, times and language. Pure; `routes_file.py` reads them."""
+"""Routes: the receivers of alerts, with filters, times and language. Pure.
 
-from collections.abc import Mapping
+`routes_file.py` reads those of the file; owners of apps have recipients besides (`recipients.py`).
+"""
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from metering.alert_severity import Severity, severity_of
@@ -47,12 +53,39 @@ class Route(Struct, frozen=True, kw_only=True):
         return f"Route({self.name!r}, {self.channel!r})"
 
 
+class RecipientRoutes(Struct, frozen=True):
+    """The recipients of all owners: their routes by name, and by app the names of those of its owner."""
+
+    routes: Mapping[str, Route] = {}
+    by_app: Mapping[str, tuple[str, ...]] = {}
+
+    def of_app(self, appid: str) -> Iterator[Route]:
+        """The recipients of the owner of an app."""
+        return (self.routes[name] for name in self.by_app.get(appid, ()))
+
+
 class Routes(Struct, frozen=True):
-    """The content of the file: apps and routes by name, and the `files` of secrets that it refers to."""
+    """The content of the file, and the recipients of owners.
+
+    Attributes:
+        apps, routes: of the file, by name.
+        files: the files of secrets that it refers to.
+        recipients: those of owners, each for alerts of its owner's apps only.
+    """
 
     apps: Mapping[str, App] = {}
     routes: Mapping[str, Route] = {}
     files: tuple[Path, ...] = ()
+    recipients: RecipientRoutes = RecipientRoutes()
+
+    @property
+    def by_name(self) -> Mapping[str, Route]:
+        """The routes of the file and of owners."""
+        return ChainMap({}, self.routes, self.recipients.routes)  # type: ignore[arg-type] # nothing is written
+
+    def with_recipients(self, recipients: RecipientRoutes) -> "Routes":
+        """The same with other recipients."""
+        return msgspec.structs.replace(self, recipients=recipients)
 
     def app(self, appid: str) -> App:
         """The app with an appid; one without name and owner if the file does not have it."""
@@ -72,7 +105,7 @@ class Routes(Struct, frozen=True):
     def requests(self, alert: Alert, now_ms: int) -> list[DeliveryRequest]:
         """The delivery requests of an alert, one for each route that wants it."""
         found = []
-        for route in self.routes.values():
+        for route in chain(self.routes.values(), self.recipients.of_app(alert.appid)):
             if self.wants(route, alert):
                 at_ms = due_ms(now_ms, severity_of(alert), route.quiet, route.digest)
                 found.append(

@@ -15,10 +15,12 @@ from sinks.metrics_server import serve_metrics
 from sinks.notifier.alert_routing import Ages
 from sinks.notifier.channels import Deliver, deliverer
 from sinks.notifier.current_routes import CurrentRoutes
+from sinks.notifier.errors import RoutesError
 from sinks.notifier.kafka_log import AlertsSource, DeliveriesPublisher
 from sinks.notifier.metrics import Metrics
 from sinks.notifier.notifier import Notifier, NotifierConfig
 from sinks.notifier.planning import AttemptLimits
+from sinks.notifier.recipients import CurrentRecipients, ReadRecipients, joined
 from sinks.notifier.schedule import Policy
 from sinks.notifier.settings import NotifierSettings
 from sinks.preconditions import Preconditions, broker_view
@@ -33,6 +35,7 @@ def run(
     stop: threading.Event | None = None,
     around: Callable[[Deliver], Deliver] = lambda deliver: deliver,
     publisher_of: Callable[[KafkaAccess], DeliveriesPublisher] = DeliveriesPublisher,
+    read_recipients: ReadRecipients | None = None,
 ) -> None:
     """Deliver alerts until SIGTERM or SIGINT; then record the outcomes of attempts under way.
 
@@ -41,6 +44,7 @@ def run(
         stop: ends the service from within the process when it is set; signals are not handled then.
         around: wraps the function that makes an attempt, for tests that end the process there.
         publisher_of: makes the publisher, for the same tests.
+        read_recipients: reads the recipients of owners; without it only the file has receivers.
 
     Raises:
         SinkError: the routes file can't be used, a topic is not configured as required, or the metrics'
@@ -49,7 +53,8 @@ def run(
     stopping = stop or threading.Event()
     metrics = Metrics()
     routes = CurrentRoutes(settings.alert_routes, metrics)
-    if settings.alert_routes is None:
+    followed: list[CurrentRecipients] = []
+    if settings.alert_routes is None and read_recipients is None:
         log.info("No routes file is set (PHONEMETER_ALERT_ROUTES): alerts are read and not delivered.")
     limits = AttemptLimits(
         Policy(settings.notifier_retry_first_ms, settings.notifier_retry_for_s * SECOND_MS),
@@ -69,7 +74,22 @@ def run(
             )
         )
         preconditions = Preconditions(NOTIFIER_TOPICS, partial(broker_view, settings.kafka_access))
-        metrics.health.judge_by(preconditions, lambda: metrics.problems(routes.refusal))
+        metrics.health.judge_by(
+            preconditions, lambda: metrics.problems(routes.refusal, *(one.refusal for one in followed))
+        )
+        recipients = None
+        if read_recipients is not None:
+            recipients = wait_for_server(
+                "Recipients",
+                partial(CurrentRecipients, read_recipients, metrics),
+                RoutesError,
+                stopping,
+                metrics.health,
+            )
+            if recipients is None:
+                return
+            followed.append(recipients)
+            closing.enter_context(recipients.followed())
         source = wait_for_server(
             "Kafka",
             lambda: _source(settings.kafka_access, preconditions),
@@ -87,9 +107,10 @@ def run(
             return
         closing.callback(publisher.close)
         closing.enter_context(preconditions.watched())
+        in_effect = joined(routes, recipients)
         log.info(
             "The notifier is ready with %d routes; metrics on http://%s:%d/metrics.",
-            len(found.routes) if (found := routes()) else 0,
+            len(found.by_name) if (found := in_effect()) else 0,
             settings.listen_host,
             settings.notifier_port,
         )
@@ -97,7 +118,7 @@ def run(
             source,
             publisher,
             NotifierConfig(
-                routes,
+                in_effect,
                 limits,
                 Ages(settings.notifier_alert_age_max_s * SECOND_MS, settings.notifier_past_max_s * SECOND_MS),
                 around(deliverer(settings.notifier_timeout_s)),

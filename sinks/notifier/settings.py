@@ -15,6 +15,14 @@ class NotifierSettings(ServiceSettings):
         description="File that says which alerts go where (docs/how-to/alerts.md); "
         "without one none are delivered.",
     )
+    alert_mail: str = Field(
+        "",
+        max_length=1_000,
+        description="Mail server through which alerts reach the e-mail addresses that owners enter in the "
+        "console; without one they can't enter any.",
+        repr=False,
+        json_schema_extra={"secret": True, "expected": "mailtos://USER:PASSWORD@HOST?from=SENDER@HOST"},
+    )
     notifier_timeout_s: int = Field(
         15, ge=1, le=60, description="How long one attempt to deliver an alert may take, from end to end."
     )

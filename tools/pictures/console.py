@@ -32,6 +32,7 @@ from phonemeter.business.console_records import console_records
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.members import MemberRegister
 from phonemeter.business.owners import OwnerStore
+from phonemeter.business.recipients import BusinessRecipients
 from phonemeter.reads.connection import ReadOnlyConnection
 from phonemeter.settings import load
 from tools import chromium
@@ -159,7 +160,8 @@ async def _console(url: str, directory: Path, apps: Sequence[str]) -> AsyncItera
         metrics = Metrics()
         for name, text in (("routes.toml", ROUTES), *SECRETS.items()):
             (directory / name).write_text(text, encoding="utf-8")
-        alerts = ConsoleAlerts(database, settings.kafka_access, directory / "routes.toml", ANSWER_S)
+        alerts = ConsoleAlerts(database, settings.kafka_access, directory / "routes.toml")
+        recipients = BusinessRecipients(database, "", ANSWER_S)
         pages = all_pages(
             chosen, records, metrics, Passwords(hasher),
             [
@@ -167,7 +169,7 @@ async def _console(url: str, directory: Path, apps: Sequence[str]) -> AsyncItera
                     pool, records.keys, records.orders, records.facts,
                     "https://events.coast.example", guide=records.guide,
                 ),
-                OwnerSettingPages(pool, records.facts, alerts, settings.rules()),
+                OwnerSettingPages(pool, records.facts, alerts, recipients, settings.rules()),
             ],
         )  # fmt: skip
         try:

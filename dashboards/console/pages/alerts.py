@@ -7,12 +7,13 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from dashboards.console.alert_desk import AlertAcknowledgement, AlertDesk, RouteTest
+from dashboards.console.alert_desk import AlertAcknowledgement, AlertDesk
 from dashboards.console.errors import RefusedChangeError
 from dashboards.console.languages import marked
 from dashboards.console.overview_rows import CAPABILITY_NAMES
 from dashboards.console.page_guard import ConsolePage
 from dashboards.console.problems import ConsoleProblem
+from dashboards.console.recipients import KIND_TITLES, RecipientDesk, RecipientSettings
 from dashboards.console.setting_work import SettingWork
 from dashboards.console.visit import VALUE_CHARACTERS_MAX, Visit
 from dashboards.http.cursors import read_cursor, write_cursor
@@ -67,9 +68,6 @@ CHANNEL_TITLES: Final[Mapping[str, str]] = {
     "email": marked("E-mail"),
 }
 
-NO_ROUTE: Final = marked("There is no such route.")
-TOO_MANY: Final = marked("Too many test messages were sent. Wait an hour.")
-
 
 class AlertQuestion(NamedTuple):
     """A question to the list: of which app, what and in which state; empty for all."""
@@ -97,9 +95,10 @@ class ListedAlert(NamedTuple):
 class AlertPages:
     """The list, and what its forms are sent to."""
 
-    def __init__(self, work: SettingWork, desk: AlertDesk) -> None:
+    def __init__(self, work: SettingWork, desk: AlertDesk, recipients: RecipientDesk | None) -> None:
         self._work = work
         self._desk = desk
+        self._recipients = recipients
 
     @property
     def pages(self) -> list[ConsolePage]:
@@ -107,46 +106,14 @@ class AlertPages:
         return [
             ConsolePage(PATH, self._show, title=marked("Alerts")),
             ConsolePage(f"{PATH}/acknowledge", self._acknowledge, "settings", "POST"),
-            ConsolePage(f"{PATH}/test", self._test, "settings", "POST"),
         ]
 
     async def _show(self, visit: Visit) -> Response:
-        return await self._page(visit)
-
-    async def _acknowledge(self, visit: Visit) -> Response:
-        appid, alert_id = visit.value("app"), visit.value("alert")[:ALERT_CHARACTERS_MAX]
-        if appid not in visit.apps:
-            raise ConsoleProblem("not_found")
-        if not await self._work.reads.read(lambda ask: is_alert_of(ask, (appid,), alert_id)):
-            raise ConsoleProblem("not_found")
-        try:
-            await asyncio.to_thread(self._desk.acknowledge, visit.member.actor, appid, alert_id)
-        except RefusedChangeError:
-            raise ConsoleProblem("not_found") from None
-        # The filters of the list from which it was sent are kept.
-        return visit.redirect(PATH, **{name: value for name, value in _asked_in_form(visit).items() if value})
-
-    async def _test(self, visit: Visit) -> Response:
-        route = visit.value("route")
-        try:
-            outcome = await asyncio.to_thread(self._desk.test, visit.member.actor, route, visit.apps)
-        except RefusedChangeError as error:
-            text = TOO_MANY if error.reason == "too_many" else NO_ROUTE
-            return await self._page(visit, visit.wording.text(text), status=409)
-        return await self._page(visit, tested=(route, outcome))
-
-    async def _page(
-        self,
-        visit: Visit,
-        mistake: str = "",
-        tested: tuple[str, RouteTest] | None = None,
-        status: int = 200,
-    ) -> Response:
         if not visit.apps:
             return visit.redirect("/first-run")
         asked, place = _asked(visit)
         chosen = (asked.app,) if asked.app else visit.apps
-        apps, found, routes = await asyncio.gather(
+        apps, found, routes, settings = await asyncio.gather(
             self._work.apps(visit),
             self._work.reads.read(
                 lambda ask: read_owner_alerts(
@@ -154,6 +121,7 @@ class AlertPages:
                 )
             ),
             asyncio.to_thread(self._desk.routes, visit.apps),
+            self._recipient_settings(visit),
         )
         shown = found[:ROWS_A_PAGE]
         here = await asyncio.to_thread(self._desk.acknowledgements, [one.alert.id for one in shown])
@@ -167,7 +135,8 @@ class AlertPages:
             "delivery_titles": DELIVERY_TITLES,
             "is_first": place == BEFORE_ALL,
             "may_change": visit.member.may("settings"),
-            "mistake": mistake,
+            "may_set": visit.member.may("settings") and self._recipients is not None,
+            "kind_titles": KIND_TITLES,
             "older": asked.address(cursor=more) if more else "",
             "path": PATH,
             "reason_titles": REASON_TITLES,
@@ -175,9 +144,28 @@ class AlertPages:
             "severity_levels": SEVERITY_LEVELS,
             "severity_titles": SEVERITY_TITLES,
             "state_titles": STATE_TITLES,
-            "tested": tested,
+            "route_names": {one.route: one.text.name for one in settings.recipients},
+            "settings": settings,
         }
-        return visit.page("alerts.html", values, status)
+        return visit.page("alerts.html", values)
+
+    async def _recipient_settings(self, visit: Visit) -> RecipientSettings:
+        if self._recipients is None:
+            return RecipientSettings()
+        return await asyncio.to_thread(self._recipients.settings_of, visit.member.membership.owner_id)
+
+    async def _acknowledge(self, visit: Visit) -> Response:
+        appid, alert_id = visit.value("app"), visit.value("alert")[:ALERT_CHARACTERS_MAX]
+        if appid not in visit.apps:
+            raise ConsoleProblem("not_found")
+        if not await self._work.reads.read(lambda ask: is_alert_of(ask, (appid,), alert_id)):
+            raise ConsoleProblem("not_found")
+        try:
+            await asyncio.to_thread(self._desk.acknowledge, visit.member.actor, appid, alert_id)
+        except RefusedChangeError:
+            raise ConsoleProblem("not_found") from None
+        # The filters of the list from which it was sent are kept.
+        return visit.redirect(PATH, **{name: value for name, value in _asked_in_form(visit).items() if value})
 
 
 def _listed(

@@ -35,6 +35,7 @@ from dashboards.reads.asking import Ask
 from dashboards.reads.charge_notices import AskedNotice, read_notices
 from dashboards.reads.clock import read_clock
 from dashboards.reads.reference import read_reference_bound
+from metering.alerts import RECIPIENT
 from metering.charge_notices import NoticeTerms, notice_headline, notice_lines
 from metering.events import CAPABILITIES, Capability
 from metering.money import yuan_text
@@ -128,6 +129,7 @@ class ChargeNoticePages:
             "listed_max": LISTED_MAX,
             "names": names,
             "price": price_range,
+            "recipient": RECIPIENT,
             "rows": [*_on_the_way(recorded, notices), *(NoticeRow(one) for one in notices)],
             "is_cut": len(notices) == LISTED_MAX,
             "is_sent": is_sent,

@@ -22,6 +22,7 @@ from phonemeter.business.guide import BusinessGuide
 from phonemeter.business.keys import KeyStore
 from phonemeter.business.orders import BusinessOrders
 from phonemeter.business.owners import OwnerStore
+from phonemeter.business.recipients import BusinessRecipients
 from phonemeter.reads.connection import ReadOnlyConnection
 from tests.dashboards.conftest import Ledger
 from tests.dashboards.console.parts import BILLING_START_MS, ServedConsole, served_console
@@ -34,7 +35,7 @@ ANSWER_S = 60.0
 
 @asynccontextmanager
 async def console_with_figures(
-    directory: Path, ledger: Ledger, routes: Path | None = None
+    directory: Path, ledger: Ledger, routes: Path | None = None, mail_server: str = ""
 ) -> AsyncIterator[ServedConsole]:
     """A console in the block: owner `a` has the simulated apps in addition, the owner `new` has none."""
     kept = ledger.entries
@@ -52,7 +53,8 @@ async def console_with_figures(
         settings = OwnerSettingPages(
             pool,
             facts,
-            ConsoleAlerts(database, KafkaAccess("127.0.0.1:9"), routes, 1),
+            ConsoleAlerts(database, KafkaAccess("127.0.0.1:9"), routes),
+            BusinessRecipients(database, mail_server, ANSWER_S),
             Rules(),
             takes_hold_s=0,
         )

@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,15 @@ from phonemeter.business.owners import OwnerStore
 from tests.dashboards.conftest import Ledger
 from tests.dashboards.console.figures import console_with_figures
 from tests.dashboards.console.parts import OTHER_APP, Browser, Seen, ServedConsole, email_of
-from tests.sinks.notifier.parts import SECRET, Receiver
+from tests.ports import free_port
+from tests.sinks.notifier.parts import SECRET, Mailbox, Receiver, mail_server
 from tools.pictures.half_year import DAYS, START_MS
 
 APP = "wx92717bd84024b977"
 NOW_MS = START_MS + DAYS * DAY_MS
 CARD = f"/member-card/{APP}"
 LEVELS = f"/alerts/levels/{APP}"
+WECOM = "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key="
 POLICY = {
     "capability": "quick",
     "mode": "balance",
@@ -65,11 +67,18 @@ def routes(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Path
     return file
 
 
+@pytest.fixture(scope="module")
+def mailbox() -> Iterator[Mailbox]:
+    with mail_server(free_port()) as running:
+        yield running
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def console(
-    ledger: Ledger, tmp_path_factory: pytest.TempPathFactory, routes: Path
+    ledger: Ledger, tmp_path_factory: pytest.TempPathFactory, routes: Path, mailbox: Mailbox
 ) -> AsyncIterator[ServedConsole]:
-    async with console_with_figures(tmp_path_factory.mktemp("console"), ledger, routes) as served:
+    directory = tmp_path_factory.mktemp("console")
+    async with console_with_figures(directory, ledger, routes, mailbox.address) as served:
         yield served
 
 
@@ -239,9 +248,9 @@ async def test_owners_and_operators_change_settings_and_the_others_see_them(
         for path in (CARD, LEVELS, "/alerts"):
             page = await browser.get(path)
             assert page.status == 200
-            assert ("保存</button>" in page.text or "发送测试</button>" in page.text) == may
+            assert ("保存</button>" in page.text or "接收人与免打扰时段</a>" in page.text) == may
         token = (await browser.get("/account")).form_token
-        for path in (CARD, LEVELS, "/alerts/acknowledge", "/alerts/test"):
+        for path in (CARD, LEVELS, "/alerts/acknowledge", "/alerts/recipients"):
             answer = await browser.post(path, {"form_token": token})
             assert (answer.status == 403 and answer.title == "你的角色没有此权限") != may, path
 
@@ -348,32 +357,79 @@ async def test_where_alerts_go_is_shown_for_the_owners_apps_without_addresses(
     page = await owner.get("/alerts")
     assert "每天 09:30 汇总发送" in page.text
     assert "22:00 至 08:00 免打扰，紧急告警立即发送" in page.text
-    assert re.findall(r'<th scope="row">(\w+)</th>', page.text) == ["everyone", "east"]
+    assert re.findall(r'<th scope="row">(\w+)<span', page.text) == ["everyone", "east"]
     async with console.browser(email_of("owner", "b")) as other:
         shown = await other.get("/alerts")
-    assert re.findall(r'<th scope="row">(\w+)</th>', shown.text) == ["everyone", "west"]
+    assert re.findall(r'<th scope="row">(\w+)<span', shown.text) == ["everyone", "west"]
     for text in (page.text, shown.text):
         assert receiver.url not in text
         assert "whsec" not in text
 
 
-async def test_a_test_message_goes_through_an_own_route_at_once_and_not_without_end(
-    console: ServedConsole, receiver: Receiver
+async def test_an_owner_sets_up_who_gets_alerts_and_a_test_reaches_nobody_else(
+    console: ServedConsole, receiver: Receiver, mailbox: Mailbox
 ) -> None:
+    others, path = len(receiver.requests), "/alerts/recipients"
     async with console.browser(email_of("owner")) as browser:
-        before = len(receiver.requests)
-        answer = await browser.send("/alerts", "/alerts/test", route="east")
-        assert "east 已收到测试消息" in answer.text
-        assert receiver.verified()[before]["type"] == "phone.alert.test"
-        for route in ("west", "nowhere", ""):
-            refused = await browser.send("/alerts", "/alerts/test", route=route)
-            assert (refused.status, refused.mistake) == (409, "没有这个通知路由。")
+        empty = await browser.get(path)
+        assert "尚未设置接收人" in empty.text
+        form = await browser.get(f"{path}/new?kind=wecom")
+        assert re.search(r'pattern="(https://[^"]*)"', form.text) is not None
+        fields: dict[str, str | Sequence[str]] = {
+            "name": "店长",
+            "language": "zh",
+            "severity": ["urgent", "warning"],
+        }
+        wecom = {**fields, "kind": "wecom", "address": f"{WECOM}693a91f6-7xxx"}
+        refused = await browser.send(path, path, **{**wecom, "address": receiver.url})
+        assert (refused.status, refused.mistake) == (422, f"请复制机器人显示的完整地址，它以 {WECOM} 开头。")
+        assert 'value="店长"' in refused.text
+        for name, value in (("severity", []), ("name", "13800138000")):
+            assert (await browser.send(path, path, **{**wecom, name: value})).status == 422
+        assert (await browser.send(path, path, **{**wecom, "kind": "webhook"})).status == 404
+        assert "693a91f6" not in (await browser.send(path, path, **wecom)).text
+        assert (await browser.send(path, path, **wecom)).mistake == "该地址已是接收人。"
+        mail = {**fields, "name": "老板", "kind": "email", "address": "boss@coffee.example"}
+        saved = await browser.send(path, path, **mail)
+        assert (saved.status, "已保存，数秒内生效。" in saved.text) == (200, True)
+        listed = await browser.get(path)
+        assert re.findall(r'<th scope="row">(\w+)</th>', listed.text) == ["店长", "老板"]
+        assert "<code>…7xxx</code>" in listed.text
+        recipient = re.findall(rf'href="{path}/([0-9a-f]+)"', listed.text)[1]
+        tested = await browser.send(path, f"{path}/{recipient}/test")
+        assert "老板 已收到测试消息" in tested.text
+        assert mailbox.receivers() == ["boss@coffee.example"]
+        assert len(receiver.requests) == others
+        changed = await browser.send(
+            path, f"{path}/{recipient}", name="老板娘", language="en", severity="info"
+        )
+        assert "老板娘" in changed.text
+        assert (await browser.send(path, f"{path}/quiet", begins="22:00", ends="22:00")).status == 422
+        await browser.send(path, f"{path}/quiet", begins="23:00", ends="07:30")
+        shown = (await browser.get("/alerts")).text
+        assert "23:00 至 07:30 免打扰，紧急告警立即发送" in shown
+        assert re.findall(r'<th scope="row">(\w+)<', shown)[-4:] == ["店长", "老板娘", "everyone", "east"]
+        async with console.browser(email_of("owner", "b")) as other:
+            assert "老板娘" not in (await other.get("/alerts")).text + (await other.get(path)).text
+            token = (await other.get("/account")).form_token
+            for way in ("", "/test", "/remove"):
+                sent = {"form_token": token, "name": "x", "severity": "info"}
+                answer = await other.post(f"{path}/{recipient}{way}", sent)
+                assert answer.status in {404, 409}, way
+            assert (await other.get(f"{path}/{recipient}")).status == 404
         for _ in range(9):
-            await browser.send("/alerts", "/alerts/test", route="everyone")
-        last = await browser.send("/alerts", "/alerts/test", route="everyone")
+            await browser.send(path, f"{path}/{recipient}/test")
+        last = await browser.send(path, f"{path}/{recipient}/test")
         assert (last.status, last.mistake) == (409, "测试消息发送过多，请一小时后再试。")
-        assert len(receiver.requests) == before + 10
-        assert "发送了测试消息" in (await browser.get("/activity")).text
+        assert len(mailbox.mails) == 10
+        assert "老板娘" not in (await browser.send(path, f"{path}/{recipient}/remove")).text
+        trail = (await browser.get("/activity")).text
+        for deed in (
+            "添加了告警接收人 店长 (wecom)",
+            "设置了告警免打扰时段： 23:00–07:30",
+            "移除了告警接收人 老板娘",
+        ):
+            assert deed in trail
 
 
 async def test_without_kafka_nothing_is_acknowledged(owner: Browser) -> None:

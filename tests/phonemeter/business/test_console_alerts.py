@@ -10,16 +10,13 @@ from dashboards.console.errors import RecordsUnavailableError, RefusedChangeErro
 from dashboards.console.members import Actor
 from kafka_access.access import KafkaAccess
 from metering.topics import DELIVERIES
-from phonemeter.business.console_alerts import TESTS_MAX, TESTS_WINDOW_S, ConsoleAlerts
+from phonemeter.business.console_alerts import ConsoleAlerts
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.members import BusinessMembers
 from phonemeter.business.owners import OwnerStore
 from phonemeter.cli.alerts_log import read_deliveries
 from phonemeter.kafka_admin import partition_count
 from phonemeter.topic_reader import open_reader
-from sinks.notifier.channels import Message
-from sinks.notifier.planning import AttemptOutcome
-from sinks.notifier.routes import Route
 from tests.conftest import RunningKafka
 
 APP = "wx8ff4154a2448e576"
@@ -42,7 +39,7 @@ def actor_of(database: BusinessDatabase, name: str, who: str = "li@coffee.exampl
 def test_the_first_acknowledgement_stays_and_is_in_every_partition_of_the_notifiers_log(
     database: BusinessDatabase, topics: RunningKafka
 ) -> None:
-    alerts = ConsoleAlerts(database, KafkaAccess(topics.bootstrap), None, 1)
+    alerts = ConsoleAlerts(database, KafkaAccess(topics.bootstrap), None)
     actor = actor_of(database, "Coffee Ltd")
     alerts.acknowledge(actor, APP, "0-71-0")
     alerts.acknowledge(actor._replace(who="wang@coffee.example"), APP, "0-71-0")
@@ -59,14 +56,14 @@ def test_the_first_acknowledgement_stays_and_is_in_every_partition_of_the_notifi
 
 
 def test_an_app_of_another_owner_is_not_there(database: BusinessDatabase, topics: RunningKafka) -> None:
-    alerts = ConsoleAlerts(database, KafkaAccess(topics.bootstrap), None, 1)
+    alerts = ConsoleAlerts(database, KafkaAccess(topics.bootstrap), None)
     with pytest.raises(RefusedChangeError, match="not_there"):
         alerts.acknowledge(actor_of(database, "Tea Ltd"), APP, "0-73-0")
     assert alerts.acknowledgements(["0-73-0"]) == {}
 
 
 def test_without_kafka_nothing_is_acknowledged_anywhere(database: BusinessDatabase) -> None:
-    alerts = ConsoleAlerts(database, KafkaAccess("127.0.0.1:9"), None, 1)
+    alerts = ConsoleAlerts(database, KafkaAccess("127.0.0.1:9"), None)
     actor = actor_of(database, "Coffee Ltd")
     with pytest.raises(RecordsUnavailableError):
         alerts.acknowledge(actor, APP, "0-74-0")
@@ -78,7 +75,7 @@ def test_without_kafka_nothing_is_acknowledged_anywhere(database: BusinessDataba
 def test_two_members_at_once_leave_one_acknowledgement(
     database: BusinessDatabase, topics: RunningKafka
 ) -> None:
-    alerts = ConsoleAlerts(database, KafkaAccess(topics.bootstrap), None, 1)
+    alerts = ConsoleAlerts(database, KafkaAccess(topics.bootstrap), None)
     failed: list[Exception] = []
 
     def acknowledge(who: str) -> None:
@@ -100,33 +97,8 @@ def test_two_members_at_once_leave_one_acknowledgement(
     assert authors == [alerts.acknowledgements(["0-75-0"])["0-75-0"].who]
 
 
-def test_test_messages_are_limited_per_owner_and_again_allowed_after_an_hour(
-    database: BusinessDatabase, tmp_path: Path
-) -> None:
-    file = tmp_path / "routes.toml"
-    file.write_text('[routes.all]\nchannel = "email"\nurl = "file:mail"\n')
-    (tmp_path / "mail").write_text("mailtos://u:p@mail.example?to=li@coffee.example&from=a@coffee.example")
-    sent: list[str] = []
-    now_s = [0.0]
-
-    def deliver(route: Route, message: Message, _now_ms: int) -> AttemptOutcome:
-        sent.append(f"{route.name} {message.alerts[0].appid}")
-        return AttemptOutcome(delivered=False, reason="550 no such user")
-
-    alerts = ConsoleAlerts(database, KafkaAccess("127.0.0.1:9"), file, 1, deliver, lambda: now_s[0])
-    actor = actor_of(database, "Coffee Ltd")
-    for _ in range(TESTS_MAX):
-        assert alerts.test(actor, "all", [APP]) == (False, "550 no such user")
-    with pytest.raises(RefusedChangeError, match="too_many"):
-        alerts.test(actor, "all", [APP])
-    alerts.test(actor_of(database, "Tea Ltd"), "all", [OTHER])
-    now_s[0] = TESTS_WINDOW_S
-    alerts.test(actor, "all", [APP])
-    assert sent == [f"all {APP}"] * TESTS_MAX + [f"all {OTHER}", f"all {APP}"]
-
-
 def test_routes_that_cannot_be_read_here_are_told_as_none(database: BusinessDatabase, tmp_path: Path) -> None:
     file = tmp_path / "routes.toml"
     file.write_text('[routes.all]\nchannel = "wecom"\nurl = "env:NOT_SET_HERE"\n')
     for path in (file, tmp_path / "none.toml", None):
-        assert ConsoleAlerts(database, KafkaAccess("127.0.0.1:9"), path, 1).routes([APP]) is None
+        assert ConsoleAlerts(database, KafkaAccess("127.0.0.1:9"), path).routes([APP]) is None

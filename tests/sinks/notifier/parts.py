@@ -17,18 +17,23 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import Message as Mail
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import msgspec
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Message as MailHandler
 from kafka import KafkaProducer
 
 from kafka_access.access import KafkaAccess
 from metering.alerts import Alert
 from metering.topics import ALERTS, NOTIFIER_GROUP
 from phonemeter.kafka_admin import admin
+from sinks.notifier.recipients import ReadRecipients
 from sinks.notifier.service import run
 from sinks.notifier.settings import NotifierSettings
 from tests.groups import remove_members
@@ -146,6 +151,34 @@ def has_signature(request: Request, secret: str) -> bool:
     return any(hmac.compare_digest(f"v1,{expected}", one) for one in given)
 
 
+class Mailbox(MailHandler):
+    """The mails that a mail server took; its `address` lacks the receiver."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.address = address
+        self.mails: list[Mail] = []
+
+    def handle_message(self, message: Mail) -> None:
+        self.mails.append(message_from_bytes(message.as_bytes()))
+
+    def receivers(self) -> list[str]:
+        """Whom the mails were sent to, in order."""
+        return [str(mail["X-RcptTo"]) for mail in self.mails]
+
+
+@contextmanager
+def mail_server(port: int) -> Iterator[Mailbox]:
+    """A mail server on loopback in the block."""
+    mailbox = Mailbox(f"mailto://{HOST}:{port}?from=phonemeter@example.com")
+    server = Controller(mailbox, hostname=HOST, port=port)
+    server.start()
+    try:
+        yield mailbox
+    finally:
+        server.stop()
+
+
 def alert(offset: int = 7, *, partition: int = 0, line: int = 0, **changes: Any) -> Alert:  # noqa: ANN401 - fields of an alert
     """An alert of the level of 10 %, with changes."""
     given: dict[str, Any] = {
@@ -242,7 +275,12 @@ def forget_members(kafka: str) -> None:
 
 @contextmanager
 def notifier_thread(
-    monkeypatch: pytest.MonkeyPatch, kafka: str, routes: Path, port: int, **settings: str
+    monkeypatch: pytest.MonkeyPatch,
+    kafka: str,
+    routes: Path | None,
+    port: int,
+    read_recipients: ReadRecipients | None = None,
+    **settings: str,
 ) -> Iterator[None]:
     """The notifier as a thread: it starts faster than a process, and can't be killed."""
     monkeypatch.setenv(SECRET_VARIABLE, SECRET)
@@ -251,7 +289,8 @@ def notifier_thread(
     notifier_settings = NotifierSettings.model_validate(
         {"kafka": kafka, "alert_routes": routes, "notifier_port": port, **given}
     )
-    thread = threading.Thread(target=run, args=(notifier_settings, stop), daemon=True)
+    recipients = {"read_recipients": read_recipients}
+    thread = threading.Thread(target=run, args=(notifier_settings, stop), kwargs=recipients, daemon=True)
     thread.start()
     try:
         yield

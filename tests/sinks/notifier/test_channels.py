@@ -9,14 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from email import message_from_bytes
 from email.header import decode_header, make_header
 from email.message import Message as Mail
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.handlers import Message as MailHandler
 from apprise.plugins.base import NotifyBase
 from apprise.plugins.dingtalk import NotifyDingTalk
 from apprise.plugins.feishu import NotifyFeishu
@@ -28,7 +25,7 @@ from sinks.notifier import http, robots
 from sinks.notifier.channels import Message, deliverer, is_safe, plugin_of
 from sinks.notifier.robots import RobotRequest, read_answer, request_to
 from sinks.notifier.routes import App, ChannelName, Language, Route
-from tests.sinks.notifier.parts import HOST, Answer, Receiver, alert
+from tests.sinks.notifier.parts import HOST, Answer, Receiver, alert, mail_server
 
 NOW_MS = 1_792_231_503_120
 NAME = App(name="会员中心", owner="east")
@@ -164,28 +161,12 @@ def test_a_full_digest_fits_into_a_robots_message(
     assert text.endswith(left_out)
 
 
-class Mailbox(MailHandler):
-    """Keeps the mails that arrive."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mails: list[Mail] = []
-
-    def handle_message(self, message: Mail) -> None:
-        self.mails.append(message_from_bytes(message.as_bytes()))
-
-
 def mailed(message: Message, port: int, language: Language, options: str = "") -> tuple[str, Mail]:
     """Deliver a message to a mail server on a port; returns the address, and the mail that arrived."""
-    mailbox = Mailbox()
-    server = Controller(mailbox, hostname=HOST, port=port)
-    server.start()
-    try:
-        address = f"mailto://{HOST}:{port}?from=phonemeter@example.com&to=owner@example.com{options}"
+    with mail_server(port) as mailbox:
+        address = f"{mailbox.address}&to=owner@example.com{options}"
         route = Route(name="mail", channel="email", address=address, language=language)
         outcome = deliverer(5)(route, message, NOW_MS)
-    finally:
-        server.stop()
     assert outcome.delivered, outcome
     (mail,) = mailbox.mails
     return address, mail
