@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final, Literal
 
 from kafka.net.sasl import get_sasl_mechanism
@@ -87,11 +87,11 @@ def take_steps(
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     passed("resolve", ", ".join(_resolved(host, int(port))))
-    with _connected(host, int(port), timeout_s) as opened:
+    with ExitStack() as open_ones:
+        connection: socket.socket = open_ones.enter_context(_connected(host, int(port), timeout_s))
         passed("connect", address)
-        connection = opened
         if access.tls is not None:
-            connection = _with_tls(access, opened, host, address)
+            connection = open_ones.enter_context(_with_tls(access, connection, host, address))
             passed("tls", f"{connection.version()}, {_certificate_in_words(connection)}")
         if not asking:
             return
@@ -133,7 +133,6 @@ def _with_tls(access: KafkaAccess, opened: socket.socket, host: str, address: st
         raise AssertionError
     context = access.tls.context()
     try:
-        # The socket is closed with the one that it takes over.
         return context.wrap_socket(opened, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         raise ConnectionStepError("tls", _refused_certificate(access, error, host, address)) from None

@@ -24,6 +24,8 @@ SESSION_TIMEOUT_MS: Final = 6_000
 HEARTBEAT_MS: Final = 2_000
 METADATA_AGE_MS: Final = 5_000
 """Time within which a topic that is created or recreated is noticed."""
+LOOKUP_PAUSE_S: Final = 0.2
+"""Pause before each question for the coordinator of a group but the first."""
 
 _DAMAGED_AT: Final = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\) at offset (\d+)")
 """The damaged offset in kafka-python's message; the error has no other attribute that names it."""
@@ -96,7 +98,7 @@ def consumer(kafka: KafkaAccess, **own: Any) -> KafkaConsumer:  # noqa: ANN401 -
         KafkaError: no broker lets us in.
     """
     require_kafka(kafka)
-    return KafkaConsumer(
+    reader = KafkaConsumer(
         **kafka_python_options(kafka),
         enable_auto_commit=False,
         auto_offset_reset="none",
@@ -109,6 +111,28 @@ def consumer(kafka: KafkaAccess, **own: Any) -> KafkaConsumer:  # noqa: ANN401 -
         metadata_max_age_ms=METADATA_AGE_MS,
         **own,
     )
+    _pace_lookups(reader)
+    return reader
+
+
+def _pace_lookups(reader: KafkaConsumer) -> None:
+    """Have the consumer pause between questions for its coordinator.
+
+    While the other brokers still name one that is dead, kafka-python 3.0.12 asks again without a pause: it
+    takes a whole core and logs hundreds of lines a second, for as long as the cluster has no controller.
+    """
+    coordinator = reader._coordinator  # noqa: SLF001 - there is no public way, and the version is pinned
+    ask, sleep = coordinator._send_group_coordinator_request, reader._net.sleep  # noqa: SLF001 - as above
+    asked_before = False
+
+    async def ask_after_pause() -> Any:  # noqa: ANN401 - kafka-python has no types
+        nonlocal asked_before
+        if asked_before:
+            await sleep(LOOKUP_PAUSE_S)
+        asked_before = True
+        return await ask()
+
+    coordinator._send_group_coordinator_request = ask_after_pause  # noqa: SLF001 - as above
 
 
 def require_kafka(kafka: KafkaAccess) -> None:

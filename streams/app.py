@@ -46,6 +46,8 @@ def create_app(settings: WorkerSettings, logging_config: Mapping[str, Any] | Non
 
     `logging_config` is one for `logging.config.dictConfig`, in place of Faust's own.
     """
+    # Every look at the log logs in anew, and aiokafka tells each time.
+    logging.getLogger("aiokafka.conn").setLevel(logging.WARNING)
     app = RecordBatchApp(
         topics.WORKER_GROUP,
         **faust_options(settings.kafka_access),

@@ -31,6 +31,9 @@ from metering.log_identity import NO_OFFSET, FoundRecord, PartitionView, fingerp
 from streams.admin_client import TIMEOUT_S, admin_client, error_text
 from streams.lenient_records import LenientRecords
 
+DESCRIBED_S_MAX: Final = 5.0
+"""Time limit for the topic's id. Meanwhile no checkpoint of a partition is made."""
+
 _READ_UNCOMMITTED: Final = 0
 """Reads open transactions too: another log may have one where a committed record was."""
 
@@ -78,13 +81,16 @@ class LogViewer:
 
     def _topic_id(self) -> str:
         self._admin = self._admin or admin_client(self._kafka, "phonemeter-worker-looking")
-        asked = self._admin.describe_topics(TopicCollection([topics.EVENTS]), request_timeout=TIMEOUT_S)
+        asked = self._admin.describe_topics(TopicCollection([topics.EVENTS]), request_timeout=DESCRIBED_S_MAX)
         try:
-            return str(asked[topics.EVENTS].result(timeout=2 * TIMEOUT_S).topic_id)
+            return str(asked[topics.EVENTS].result(timeout=2 * DESCRIBED_S_MAX).topic_id)
         except KafkaException as error:
-            raise RequestTimedOutError(error_text(error.args[0])) from None
+            why = error_text(error.args[0])
         except TimeoutError:
-            raise RequestTimedOutError(f"the brokers do not describe {topics.EVENTS}") from None
+            why = f"the brokers do not describe {topics.EVENTS}"
+        # librdkafka goes on asking the same broker for minutes after it died; a new client asks another.
+        self._admin = None
+        raise RequestTimedOutError(why)
 
 
 async def ends_of(kafka: KafkaAccess, topic: str, partitions: Collection[int]) -> dict[int, int]:

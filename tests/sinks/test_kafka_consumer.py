@@ -1,5 +1,6 @@
 """Errors of kafka-python that a service survives, and the metadata of a commit."""
 
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from metering.topics import LEDGER
 from phonemeter.errors import OperationError
 from phonemeter.kafka_admin import admin
 from sinks.kafka_consumer import (
+    LOOKUP_PAUSE_S,
     CommitMetadata,
     LibraryError,
     decode_metadata,
@@ -57,6 +59,30 @@ def test_a_group_that_is_joined_again_for_longer_than_a_poll_gives_its_partition
         blocking_until(lambda: coordinator._join_task.is_done)
         came.clear()
         blocking_until(is_given)
+    finally:
+        source.close()
+
+
+def test_a_coordinator_that_is_named_but_dead_is_asked_for_at_a_limited_pace(topics: RunningKafka) -> None:
+    source = LedgerSource(KafkaAccess(topics.bootstrap))
+    try:
+        coordinator = source._consumer._coordinator
+        answers: list[object] = []
+        take = coordinator._handle_find_coordinator_response
+
+        def take_and_count(response: object) -> object:
+            answers.append(response)
+            return take(response)
+
+        coordinator._handle_find_coordinator_response = take_and_count
+        # As of a broker that refuses connections while the others still name it.
+        coordinator.coordinator_unknown = lambda: True
+        while len(answers) < 2:
+            source.poll(0.5)
+        began, before_s = len(answers), time.monotonic()
+        source.poll(1.0)
+        # Without a pause they are hundreds.
+        assert len(answers) - began <= 1 + (time.monotonic() - before_s) / LOOKUP_PAUSE_S
     finally:
         source.close()
 
