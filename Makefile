@@ -14,6 +14,7 @@ ARGS ?=
 PROCESSES ?= 2
 SEED ?= 1
 MINUTES ?= 5
+BROKERS ?= 1
 PEERBENCH ?= ../shared/peerbench
 
 uv_on_path := $(shell command -v uv >/dev/null 2>&1 && uv --version 2>/dev/null | cut -d ' ' -f 2)
@@ -43,9 +44,9 @@ test-fast: $(SYNCED) ## Run the tests that need no broker, no engine and no sear
 	@$(RUN) pytest --numprocesses $(PROCESSES) -m 'not stack and not slow' $(ARGS)
 
 .PHONY: torture
-torture: $(SYNCED) ## Kill, freeze and starve everything for MINUTES, by SEED, and compare line by line
+torture: $(SYNCED) ## Kill, freeze and starve everything for MINUTES, by SEED, with BROKERS=1 or 3, and compare line by line
 	@$(RUN) python -m tests.simulation --first $(SEED)000000 --minutes 1
-	@$(RUN) python -m tests.torture --seed $(SEED) --minutes $(MINUTES) $(ARGS)
+	@$(RUN) python -m tests.torture --seed $(SEED) --minutes $(MINUTES) --brokers $(BROKERS) $(ARGS)
 
 .PHONY: mutants
 mutants: $(SYNCED) ## Make mistakes in rules, worker and sinks for MINUTES, by SEED; some test must notice each

@@ -14,8 +14,17 @@ from types import MappingProxyType
 from typing import Final
 
 from confluent_kafka import KafkaException
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePattern,
+    ResourceType,
+)
 
 from kafka_access.access import KafkaAccess
+from phonemeter.kafka_admin import admin
 from phonemeter.settings import load
 from phonemeter.stack.kafka.broker import java
 from phonemeter.stack.kafka.install import installed_libs
@@ -91,6 +100,21 @@ class Cluster:
         """The bootstrap servers without login or TLS, with all rights."""
         return ",".join(f"{HOST}:{node.ports.open}" for node in self.nodes)
 
+    def settings_of(self, account: str) -> dict[str, str]:
+        """The settings of phonemeter with which an account logs in, without their prefix."""
+        return {
+            "kafka": self.secure,
+            "kafka_security": "sasl_tls",
+            "kafka_ca_file": str(self.authority.file),
+            "kafka_user": account,
+            "kafka_password": self.accounts[account],
+        }
+
+    def allow(self, account: str, *rights: tuple[ResourceType, str, ACLOperation]) -> None:
+        """Give an account rights on all resources of a kind whose name begins so, or on the one cluster."""
+        with admin(KafkaAccess(self.open)) as client:
+            client.create_acls([_right(account, *right) for right in rights])
+
     def format(self, node: Node) -> None:
         """Format the directory of a node that has none, with the accounts that log in by SCRAM."""
         accounts = [
@@ -153,6 +177,14 @@ def running(
         yield cluster
     finally:
         cluster.kill()
+
+
+def _right(account: str, kind: ResourceType, name: str, operation: ACLOperation) -> ACL:
+    whole = (
+        ACLResourcePatternType.LITERAL if kind is ResourceType.CLUSTER else ACLResourcePatternType.PREFIXED
+    )
+    pattern = ResourcePattern(kind, name, whole)
+    return ACL(f"User:{account}", "*", operation, ACLPermissionType.ALLOW, pattern)
 
 
 def _environ() -> dict[str, str]:

@@ -22,12 +22,14 @@ from rich.table import Table
 from phonemeter.audit.auditor import audit
 from phonemeter.settings import load as load_settings
 from tests.simulation import mutations
-from tests.torture import faults
+from tests.torture import cluster_faults, faults
 from tests.torture.faults import Scene
 from tests.torture.http_load import HttpLoad
 from tests.torture.load import Load
 from tests.torture.rig import Rig
 from tests.torture.verdict import Count, Verdict, judge
+
+ALL_FAULTS = {**faults.ALL, **cluster_faults.ALL}
 
 RECOVERS_S_MAX = 300.0
 STORED_S_MAX = 240.0
@@ -71,7 +73,7 @@ class Torture:
 
     def _inject(self, name: str, mark: str) -> None:
         outcome = self.outcomes[name]
-        outcome.fired += faults.ALL[name](self._scene)
+        outcome.fired += ALL_FAULTS[name](self._scene)
         ended_s = time.monotonic()
         if self._probed(mark):
             outcome.recovered_s.append(time.monotonic() - ended_s)
@@ -105,8 +107,9 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="phonemeter-torture-"))
     seconds = 60 * options.minutes
     try:
-        with Rig(directory, options.mutation) as rig:
-            load = Load(rig.kafka, options.seed, options.rate, max(options.minutes, 5.0))
+        with Rig(directory, options.mutation, options.brokers) as rig:
+            minutes = max(options.minutes, 5.0)
+            load = Load(rig.kafka, options.seed, options.rate, minutes, rig.kafka_settings)
             chance = random.Random(options.seed)  # noqa: S311 - a seed that replays is the point
             http = HttpLoad(rig.gateway_port, rig.key)
             scene = Scene(rig, load, http, chance, min(faults.AWAY_S_MAX, seconds * faults.AWAY_SHARE))
@@ -159,19 +162,31 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--rate", type=int, default=150, help="events per second (default: %(default)s)")
     parser.add_argument(
-        "--faults", nargs="+", choices=sorted(faults.ALL), default=sorted(faults.ALL), metavar="FAULT"
+        "--brokers",
+        type=int,
+        choices=(1, 3),
+        default=1,
+        help="three: a cluster, with faults that take several (default: %(default)s)",
     )
+    parser.add_argument("--faults", nargs="+", choices=sorted(ALL_FAULTS), metavar="FAULT")
     parser.add_argument(
         "--mutation", choices=["", *(each.name for each in mutations.ALL)], default="", help="a planted bug"
     )
     parser.add_argument("--keep", action="store_true", help="keep data and logs")
-    return parser.parse_args()
+    options = parser.parse_args()
+    possible = ALL_FAULTS if options.brokers > 1 else faults.ALL
+    options.faults = options.faults or sorted(possible)
+    if not possible.keys() >= set(options.faults):
+        parser.error("these faults take --brokers 3")
+    return options
 
 
 def _show(
     console: Console, outcomes: dict[str, Outcome], verdict: Verdict, options: argparse.Namespace
 ) -> None:
-    table = Table(title=f"seed {options.seed}, {options.minutes:g} minutes, {options.rate} events/s")
+    brokers = f"{options.brokers} broker{'s' if options.brokers > 1 else ''}"
+    title = f"seed {options.seed}, {options.minutes:g} minutes, {options.rate} events/s, {brokers}"
+    table = Table(title=title)
     table.add_column("fault")
     for column in ("fired", "recovered in, median s", "max s", "lost", "doubled"):
         table.add_column(column, justify="right")

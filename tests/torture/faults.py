@@ -48,6 +48,9 @@ class Scene:
     def running_worker(self) -> Program:
         return self.chance.choice([worker for worker in self.rig.workers if worker.wanted])
 
+    def any_broker(self) -> Program:
+        return self.chance.choice(self.rig.brokers)
+
     def running_sink(self) -> Program:
         return self.chance.choice([sink for sink in self.rig.sinks if sink.wanted])
 
@@ -71,7 +74,7 @@ def kill_engine(scene: Scene) -> int:
 
 
 def kill_broker(scene: Scene) -> int:
-    return _kill(scene.rig.broker)
+    return _kill(scene.any_broker())
 
 
 def kill_gateway(scene: Scene) -> int:
@@ -79,13 +82,14 @@ def kill_gateway(scene: Scene) -> int:
 
 
 def _freeze(scene: Scene, program: Program) -> int:
-    with _frozen(program):
+    with frozen(program):
         scene.rig.rest(scene.chance.uniform(*FREEZE_S))
     return 1
 
 
 @contextmanager
-def _frozen(program: Program) -> Iterator[None]:
+def frozen(program: Program) -> Iterator[None]:
+    """Suspend a program meanwhile."""
     program.send(signal.SIGSTOP)
     try:
         yield
@@ -106,8 +110,9 @@ def freeze_gateway(scene: Scene) -> int:
 
 
 def restart_broker(scene: Scene) -> int:
-    scene.rig.broker.end()
-    scene.rig.broker.start()
+    broker = scene.any_broker()
+    broker.end()
+    broker.start()
     return 1
 
 
@@ -119,11 +124,11 @@ def stop_engine(scene: Scene) -> int:
 
 
 def inject_several(scene: Scene) -> int:
-    """Kill worker, sink, engine and gateway, and freeze a worker, while the broker is down or just back."""
-    rig, chance = scene.rig, scene.chance
-    frozen = scene.running_worker()
-    rig.broker.kill(stay_away=True)
-    with _frozen(frozen):
+    """Kill worker, sink, engine and gateway, and freeze a worker, while a broker is down or just back."""
+    rig, chance, broker = scene.rig, scene.chance, scene.any_broker()
+    worker = scene.running_worker()
+    broker.kill(stay_away=True)
+    with frozen(worker):
         kills: list[Callable[[Scene], int]] = [kill_worker, kill_sink, kill_engine, kill_gateway]
         chance.shuffle(kills)
         back_after = chance.randrange(len(kills))
@@ -131,7 +136,7 @@ def inject_several(scene: Scene) -> int:
             rig.rest(chance.uniform(0.2, 3.0))
             kill(scene)
             if number == back_after:
-                rig.broker.start()
+                broker.start()
         rig.rest(chance.uniform(0.0, SESSION_S + 2))
     return 1
 
@@ -211,10 +216,14 @@ def lose_end(scene: Scene) -> int:
     rig, before = scene.rig, scene.rig.read_logs()
     with _all_metered(scene) as away:
         partition = max((len(known), number) for number, known in rig.log.offsets().items())[1]
-        rig.broker.kill(stay_away=True)
-        cut(rig.kafka_data, EVENTS, partition, scene.chance.uniform(0.02, 0.2))
+        for broker in rig.brokers:
+            broker.kill(stay_away=True)
+        share = scene.chance.uniform(0.02, 0.2)
+        for data in rig.kafka_data:
+            cut(data, EVENTS, partition, share)
         rig.log.forget()
-        rig.broker.start()
+        for broker in rig.brokers:
+            broker.start()
         if away:
             _refill(scene)
     return _wait_for_refusal_and_replay(scene, before)

@@ -5,9 +5,11 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 from kafka import KafkaProducer
@@ -57,13 +59,20 @@ class Probe:
 
 
 class Load:
-    """Publishes from `start` to `stop`, also while the broker is down.
+    """Publishes from `start` to `stop`, also while the broker is down, with settings of `access` if any.
 
     Only its own thread waits for the broker; a call for probes returns at once.
     """
 
-    def __init__(self, kafka: str, seed: int, rate_per_s: int, minutes: float) -> None:
-        self._settings = ProducerSettings(kafka=kafka, producer_delivery_timeout_s=30)
+    def __init__(
+        self,
+        kafka: str,
+        seed: int,
+        rate_per_s: int,
+        minutes: float,
+        access: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self._settings = ProducerSettings(**{"kafka": kafka, **access, "producer_delivery_timeout_s": 30})
         self._events = _traffic(seed, max(1_000.0, rate_per_s * 60 * minutes))
         self._kafka = kafka
         self._rate_per_s = rate_per_s

@@ -13,17 +13,19 @@ from typing import Self
 import msgspec
 from clickhouse_driver.errors import Error
 from confluent_kafka import KafkaException
+from kafka.admin import ACLOperation, ResourceType
 
 from kafka_access.access import KafkaAccess
 from metering.topics import EVENTS
 from phonemeter.kafka_admin import admin
-from phonemeter.settings import load
+from phonemeter.settings import load, variable
 from phonemeter.stack.kafka.broker import Broker
 from phonemeter.stack.kafka.topics import ensure_topics
 from phonemeter.stack.launch import child_command
 from phonemeter.stack.probes import http_get
 from producers.gateway.api_keys import ApiKey
 from sinks.entry_columns import shorten_ids
+from tests.brokers.cluster import Cluster
 from tests.ports import free_port
 from tests.producers.gateway.parts import key_with
 from tests.torture import verdict
@@ -37,31 +39,45 @@ PARTITIONS = 4
 WORKERS = 3
 SINKS = 2
 LOOK_S = 0.1
+ACCOUNT = "phonemeter"
+RIGHTS = (
+    (ResourceType.TOPIC, "phone-", ACLOperation.ALL),
+    (ResourceType.GROUP, "phonemeter-", ACLOperation.ALL),
+    (ResourceType.CLUSTER, "kafka-cluster", ACLOperation.IDEMPOTENT_WRITE),
+    (ResourceType.CLUSTER, "kafka-cluster", ACLOperation.DESCRIBE),
+)
+"""Rights of the one account of all services."""
+
 ANSWERS = (OSError, EOFError, Error, KafkaException)
 COMMAND_S_MAX = 120
 STARTS_S_MAX = 240
 
 
 class Rig:
-    """Broker, engine behind a proxy, gateway, three workers of which two run, two sinks of which one runs."""
+    """Brokers, engine behind a proxy, gateway, three workers of which two run, two sinks of which one runs.
 
-    def __init__(self, directory: Path, mutation: str) -> None:
-        settings = load()
+    One broker is as the stack has it; several are a cluster with replicas, logins and rights.
+    """
+
+    def __init__(self, directory: Path, mutation: str, brokers: int = 1) -> None:
         self.directory = directory
         self.deliveries = directory / "deliveries"
-        self.kafka_port = free_port()
         self.engine_port, self.engine_http_port = free_port(), free_port()
-        self.kafka = f"{HOST}:{self.kafka_port}"
         self.proxy = Proxy(self.engine_port)
         self.disk = Disk(directory / "engine" / "disk")
         (directory / "logs").mkdir(parents=True)
+        self.cluster = Cluster(directory / "kafka", brokers, {ACCOUNT: "a-password"}) if brokers > 1 else None
+        if self.cluster is None:
+            self.kafka = self._prepare_one_broker()
+            self.kafka_settings = {"kafka": self.kafka}
+        else:
+            # For those who watch; services log in.
+            self.kafka = self.cluster.open
+            self.kafka_settings = self.cluster.settings_of(ACCOUNT)
+            self.brokers = [node.program for node in self.cluster.nodes]
+            self.kafka_data = [node.data for node in self.cluster.nodes]
         self.log = Log(self.kafka)
-        self.kafka_data = directory / "kafka" / "data"
         self._running = contextlib.ExitStack()
-        broker = Broker(
-            directory / "kafka", settings.cache_dir, self.kafka_port, free_port(), settings.kafka_heap_mb
-        )
-        self.broker = self._program("broker", broker.prepare(), {})
         engine = ["-m", "phonemeter.engine", "--data", str(self.disk.path / "data")]
         ports = ["--native-port", str(self.engine_port), "--http-port", str(self.engine_http_port)]
         self.engine = self._program("engine", (sys.executable, *engine, *ports), {})
@@ -73,7 +89,7 @@ class Rig:
 
     @property
     def programs(self) -> list[Program]:
-        return [self.broker, self.engine, *self.workers, *self.sinks, self.gateway]
+        return [*self.brokers, self.engine, *self.workers, *self.sinks, self.gateway]
 
     @property
     def clickhouse(self) -> str:
@@ -154,17 +170,20 @@ class Rig:
 
     def refusal(self, since: dict[str, int]) -> str:
         """The first sentence since then with which a worker stopped and named a command that helps."""
-        for worker in self.workers:
-            said = _content(worker.log)[since[worker.name] :]
-            for line in said.decode(errors="replace").splitlines():
-                if "the worker stops: " in line and "`phonemeter " in line:
-                    return line.partition("the worker stops: ")[2]
+        for line in self.logged(since):
+            if "the worker stops: " in line and "`phonemeter " in line:
+                return line.partition("the worker stops: ")[2]
         return ""
+
+    def logged(self, since: dict[str, int]) -> list[str]:
+        """The lines of the workers' logs since then."""
+        new = b"".join(_content(worker.log)[since[worker.name] :] for worker in self.workers)
+        return new.decode(errors="replace").splitlines()
 
     def command(self, line: str) -> int:
         """Run a command of phonemeter that a sentence names; returns its exit status."""
         environ = {
-            "PHONEMETER_KAFKA": self.kafka,
+            **self._kafka_environ,
             "PHONEMETER_CLICKHOUSE": self.clickhouse,
             "PHONEMETER_CLOCK": "events",
             "PHONEMETER_DATA_DIR": str(self.directory / "commands"),
@@ -196,21 +215,37 @@ class Rig:
     def _start(self) -> None:
         self.disk.mount()
         self._running.enter_context(tended(self.programs))
-        self.broker.start()
+        for broker in self.brokers:
+            broker.start()
         self.engine.start()
         if not self.until(self._kafka_answers, STARTS_S_MAX) or not self.until(
             self.engine_answers, STARTS_S_MAX
         ):
             raise TimeoutError(f"Kafka or the engine did not start; see {self.directory / 'logs'}")
+        if self.cluster is not None:
+            self.cluster.allow(ACCOUNT, *RIGHTS)
         for program in (*self.workers[:2], self.sinks[0], self.gateway):
             program.start()
 
     def _stop(self) -> None:
         self._running.close()
-        for program in (*self.workers, *self.sinks, self.gateway, self.engine, self.broker):
+        for program in (*self.workers, *self.sinks, self.gateway, self.engine):
             program.end()
+        for broker in self.brokers:
+            broker.kill(stay_away=True)
         self.proxy.close()
         self.disk.unmount()
+
+    @property
+    def _kafka_environ(self) -> dict[str, str]:
+        return {variable(name): value for name, value in self.kafka_settings.items()}
+
+    def _prepare_one_broker(self) -> str:
+        settings, port, home = load(), free_port(), self.directory / "kafka"
+        broker = Broker(home, settings.cache_dir, port, free_port(), settings.kafka_heap_mb)
+        self.brokers = [self._program("broker", broker.prepare(), {})]
+        self.kafka_data = [home / "data"]
+        return f"{HOST}:{port}"
 
     def _kafka_answers(self) -> bool:
         try:
@@ -226,7 +261,7 @@ class Rig:
             name,
             (sys.executable, *command, "--without-web"),
             {
-                "PHONEMETER_KAFKA": self.kafka,
+                **self._kafka_environ,
                 "PHONEMETER_CLOCK": "events",
                 "TORTURE_DELIVERIES": str(self.deliveries),
                 "TORTURE_MUTATION": mutation,
@@ -240,7 +275,7 @@ class Rig:
             {
                 "TORTURE_DELIVERIES": str(self.deliveries),
                 "TORTURE_MUTATION": mutation,
-                "PHONEMETER_KAFKA": self.kafka,
+                **self._kafka_environ,
                 "PHONEMETER_CLICKHOUSE": f"clickhouse://default@{HOST}:{self.proxy.port}/phonemeter",
                 "PHONEMETER_SINK_METRICS_PORT": str(free_port()),
                 "PHONEMETER_SINK_FLUSH_MS": "200",
@@ -253,7 +288,7 @@ class Rig:
             "gateway",
             (sys.executable, "-m", "tests.producers.gateway.run_gateway", keys),
             {
-                "PHONEMETER_KAFKA": self.kafka,
+                **self._kafka_environ,
                 "PHONEMETER_GATEWAY_PORT": str(self.gateway_port),
                 "PHONEMETER_GATEWAY_METRICS_PORT": str(free_port()),
                 "PHONEMETER_GATEWAY_ACCESS_LOG": "false",
