@@ -5,28 +5,23 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from kafka_access.access import KafkaAccess
-from metering.topics import ALL, NOTIFIER_GROUP, SINK_GROUP, WORKER_GROUP
-from phonemeter.kafka_admin import admin
 from phonemeter.settings import Settings, load
 from phonemeter.stack import services
 from phonemeter.stack.background import BackgroundLoop
 from phonemeter.stack.directory import StackDirectory
-from phonemeter.stack.kafka.topics import ensure_topics
 from phonemeter.stack.probes import HOST
 from phonemeter.stack.stack import Stack
 from phonemeter.stack.supervisor import ServiceSpec, Supervised
 from producers import interface
 from tests import kafka_classes, ports, real_parts
-from tests.groups import remove_members
+from tests.empty_topics import EmptyTopics
 from tests.real_parts import starts_real_parts
-from tests.waiting import blocking_until
 
 PARTITIONS = 4
 
@@ -91,6 +86,7 @@ class RunningKafka:
 
     bootstrap: str
     supervised: Supervised
+    topics: EmptyTopics = field(default_factory=EmptyTopics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,15 +172,6 @@ def undivided_topics(kafka: RunningKafka) -> RunningKafka:
 
 
 def emptied(kafka: RunningKafka, partitions: int) -> RunningKafka:
-    """Delete and create all topics of a broker."""
-    with admin(KafkaAccess(kafka.bootstrap)) as client:
-        names = {topic.name for topic in ALL}
-        client.delete_topics(list(names), raise_errors=False)
-        blocking_until(lambda: not names & set(client.list_topics()))
-        ours = {WORKER_GROUP, SINK_GROUP, NOTIFIER_GROUP}
-        for group in {group["group_id"] for group in client.list_groups()} & ours:
-            # A group that has members cannot be deleted.
-            remove_members(client, group)
-            client.delete_groups([group])
-    ensure_topics(KafkaAccess(kafka.bootstrap), partitions)
+    """Have all topics of a broker empty, and none of phonemeter's groups there."""
+    kafka.topics.renew(kafka.bootstrap, partitions, kafka.supervised.pid)
     return kafka
