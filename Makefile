@@ -64,6 +64,10 @@ examples: $(SYNCED) ## Have the examples of every language publish, and compare 
 client: $(SYNCED) ## Build wheel and sdist of phonemeter-client into dist/
 	@$(RUN) python -m tools.client $(UV)
 
+.PHONY: image
+image: $(SYNCED) ## Build the image of the services without a registry, as root, into dist/, and try it
+	@$(RUN) python -m tools.image
+
 .PHONY: schemas
 schemas: $(SYNCED) ## Write JSON Schema, AsyncAPI and conformance lines of the events anew
 	@$(RUN) python -m tools.events
