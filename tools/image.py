@@ -31,7 +31,7 @@ UNUSED: Final = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/sha
 """Parts of the base that no service reads, as in Debian's own slim images."""
 
 PORT: Final = 16_066
-READY_S: Final = 60
+READY_S: Final = 300
 
 CONFINED: Final = """
 mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"
@@ -78,7 +78,7 @@ def build(archive: Path) -> None:
         *(f"--volume={CERTIFICATES}:{CERTIFICATES}:ro", str(ROOT)),
     )
     with _mounted(tag) as root:
-        _try(root, json.loads(_buildah("inspect", "--type=image", "--format={{json .OCIv1.Config}}", tag)))
+        _try(root, json.loads(_buildah("inspect", "--type=image", tag))["OCIv1"]["config"])
         size = int(subprocess.run(("du", "-sm", root), capture_output=True, check=True).stdout.split()[0])  # noqa: S603, S607
     archive.parent.mkdir(parents=True, exist_ok=True)
     archive.unlink(missing_ok=True)
