@@ -14,6 +14,7 @@ from dashboards.console.metrics import Metrics as ConsoleMetrics
 from dashboards.console.metrics import OutboxMetrics
 from dashboards.http.metrics import ReadsMetrics
 from dashboards.wechat_pay.metrics import WechatPayMetrics
+from http_service.process_metrics import OF_EVERY_SERVICE
 from metering.health import Verdict
 from phonemeter.audit.metrics import AuditMetrics
 from phonemeter.engine.metrics import EngineMetrics
@@ -45,9 +46,6 @@ UNITS: Final = {
     **{unit: unit for unit in ("seconds", "bytes", "records", "rows", "calls", "entries", "events", "apps")},
 }
 """Units by the ending of a name; the first match counts, and without one the metric is a plain number."""
-
-NOT_OURS: Final = "process_"
-"""Prefix of the metrics that prometheus-client exports of every process."""
 
 
 class Metric(NamedTuple):
@@ -100,7 +98,7 @@ def _console() -> ConsoleMetrics:
 
 
 def listed() -> list[Metric]:
-    """Every metric of ours, by service."""
+    """Every metric by service, but for those that all services have."""
     return [metric for name, registry in registries().items() for metric in _of(name, registry)]
 
 
@@ -113,7 +111,7 @@ def _of(service: str, registry: CollectorRegistry) -> Iterator[Metric]:
     collectors: Any = registry._collector_to_names  # noqa: SLF001 - nothing public lists the collectors
     for collector in collectors:
         for family in collector.collect():
-            if not family.name.startswith(NOT_OURS):
+            if not family.name.startswith(OF_EVERY_SERVICE):
                 name = f"{family.name}_total" if family.type == "counter" else family.name
                 meaning = family.documentation.replace("|", "\\|")
                 yield Metric(

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from http_service.process_metrics import add_process_metrics
 from metering.health import Problem
 from metering.health_checks import HealthLimits
 from sinks.health import Health
@@ -69,7 +70,7 @@ class Metrics:
         self, now_s: Callable[[], float] = time.time, monotonic_s: Callable[[], float] = time.monotonic
     ) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        add_process_metrics(self.registry)
         health: MetricName = "phonemeter_sink_healthy"
         self.health = Health(health, "sink", monotonic_s)
         self.registry.register(self.health)

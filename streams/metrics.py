@@ -10,8 +10,9 @@ from operator import attrgetter
 from time import time
 from typing import Final, Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from http_service.process_metrics import add_process_metrics
 from metering.accounts import ALERT_AGE_MAX_MS
 from metering.charges import UncoveredReason
 from metering.events import CAPABILITIES
@@ -64,7 +65,7 @@ OTHER_SOURCES: Final = "others"
 _sources: Final[set[str]] = set()
 
 REGISTRY: Final = CollectorRegistry()
-ProcessCollector(registry=REGISTRY)
+add_process_metrics(REGISTRY)
 
 
 def _counter(name: MetricName, meaning: str, *labels: str) -> Counter:

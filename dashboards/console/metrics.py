@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from http_service.process_metrics import add_process_metrics
 from http_service.service_health import HealthCollector
 from metering.health import Verdict
 
@@ -33,7 +34,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        add_process_metrics(self.registry)
         self.requests = self._counter(
             "phonemeter_console_requests_total", "Requests that were answered", "answer"
         )

@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from http_service.process_metrics import add_process_metrics
 from metering.health import Problem
 from metering.health_checks import AuditFindings, audit_problems
 from phonemeter.audit.apps_summary import NEAREST_MAX, AppsSummary
@@ -73,7 +74,7 @@ class AuditMetrics:
         self, now_s: Callable[[], float] = time.time, growing_s: Callable[[], float] = time.monotonic
     ) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        add_process_metrics(self.registry)
         self._now_s = now_s
         self._growing_s = growing_s
         self._interval_s = 0.0

@@ -4,8 +4,10 @@ import shutil
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from http_service.process_metrics import add_process_metrics
 
 MetricName = Literal[
     "phonemeter_engine_confined",
@@ -25,7 +27,7 @@ class EngineMetrics:
 
     def __init__(self, data: Path, *, confined: bool) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        add_process_metrics(self.registry)
         self.connections = self._gauge(
             "phonemeter_engine_connections", "Connections of clients that are open, native and HTTP together"
         )

@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from http_service.process_metrics import add_process_metrics
 from http_service.service_health import HealthCollector
 from metering.health import Verdict
 
@@ -54,7 +55,7 @@ class Metrics:
 
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        add_process_metrics(self.registry)
         self._monotonic_s = monotonic_s
         self._read_s: dict[str, float] = {}
         self.requests = self._counter(

@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from http_service.process_metrics import add_process_metrics
 from metering.health import Problem
 from metering.health_checks import HealthLimits, delivery_problems
 from metering.topics import ALERTS
@@ -56,7 +57,7 @@ class Metrics:
 
     def __init__(self, now_s: Callable[[], float] = time.time) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        add_process_metrics(self.registry)
         self._counts = DeliveryCounts()
         health_name: MetricName = "phonemeter_notifier_healthy"
         self.health = Health(health_name, "notifier")

@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from http_service.process_metrics import add_process_metrics
 from metering.health import Problem
 from metering.health_checks import clickhouse_problems, settling_problems
 from sinks.health import Health
@@ -42,7 +43,7 @@ class Metrics:
 
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        add_process_metrics(self.registry)
         health: MetricName = "phonemeter_settler_healthy"
         self.health = Health(health, "settler", monotonic_s)
         self.registry.register(self.health)

@@ -5,6 +5,7 @@ from typing import get_args
 
 from prometheus_client import generate_latest
 
+from http_service.process_metrics import OF_EVERY_SERVICE
 from sinks.metrics import MetricName, Metrics
 
 
@@ -17,7 +18,7 @@ def test_the_names_that_are_exposed_are_those_that_are_listed() -> None:
     names = {
         f"{family.name}_total" if family.type == "counter" else family.name
         for family in Metrics().registry.collect()
-        if not family.name.startswith("process_")
+        if not family.name.startswith(OF_EVERY_SERVICE)
     }
     assert names == set(get_args(MetricName))
 
