@@ -19,6 +19,9 @@ SINK_GROUP: Final = "phonemeter-sink"
 NOTIFIER_GROUP: Final = "phonemeter-notifier"
 """Consumer group of the notifier."""
 
+RESTORE_GROUP: Final = "phonemeter-restore"
+"""Consumer group that says, by a committed offset, that a restore into these topics is not finished."""
+
 KEEP_FOREVER: Final = "-1"
 
 KEPT_WHOLE: Final = {

@@ -11,7 +11,7 @@ from metering.records import RecordRange
 from metering.rules import Clock, Rules, different_settings
 from metering.topics import EVENTS, STATE
 from phonemeter.errors import OperationError
-from phonemeter.topic_reader import OffsetSpan, TopicReader, open_reader
+from phonemeter.topic_reader import OffsetSpan, RecordSource, TopicReader, open_reader
 from streams.state_log import HEADER_PREFIX, LogSummary, StateRecord, log_summary
 
 WINDOW_RECORDS: Final = 500
@@ -102,7 +102,7 @@ def whole_log(reader: TopicReader) -> dict[int, OffsetSpan]:
 
 
 def meter_again(
-    reader: TopicReader, state: PartitionState, end: int, rules: Rules
+    reader: RecordSource, state: PartitionState, end: int, rules: Rules
 ) -> Iterator[tuple[RecordRange, MeteringResult]]:
     """Meter a partition of the log from its first event to before `end`, beginning with an empty state."""
     for records in reader.batches(EVENTS, state.partition, OffsetSpan(0, end)):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
@@ -72,6 +72,18 @@ class DamagedTopicError(OperationError):
 
 OnDamage = Callable[[int], None]
 """Called with the offset at which a damaged batch begins."""
+
+
+class RecordSource(Protocol):
+    """Topics on Kafka, or in a backup."""
+
+    def spans(self, topic: str) -> dict[int, OffsetSpan]:
+        """Return the span of each partition of a topic."""
+
+    def batches(
+        self, topic: str, partition: int, span: OffsetSpan, damaged: OnDamage | None = None
+    ) -> Iterator[RecordRange]:
+        """Read the records of a span, in order."""
 
 
 class TopicReader:

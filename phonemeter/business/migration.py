@@ -26,7 +26,16 @@ def migrate(connection: Connection) -> None:
         UnknownMigrationError: they are of a migration that is not known here.
     """
     if _current(connection) != newest():
-        _upgrade(connection)
+        _upgrade(connection, "head")
+
+
+def migrate_to(connection: Connection, migration: str) -> None:
+    """Bring empty tables to a migration.
+
+    Raises:
+        UnknownMigrationError: it is not known here.
+    """
+    _upgrade(connection, migration)
 
 
 def _current(connection: Connection) -> str | None:
@@ -36,7 +45,7 @@ def _current(connection: Connection) -> str | None:
     return found
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, migration: str) -> None:
     # Each takes long to import, and seldom is there anything to do for it.
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415 - see above
@@ -46,6 +55,6 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", MIGRATIONS)
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, migration)
     except CommandError as error:
         raise UnknownMigrationError(str(error)) from error

@@ -5,11 +5,11 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import version
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
+from http_service.build_info import build
 from phonemeter import log_lines
 from phonemeter.cli.failures import report
 
@@ -72,6 +72,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command(
         "replay", "phonemeter.cli.replay:replay", "Meter the log again: compare rules, or rebuild.", STACK
     ),
+    Command("backup", "phonemeter.cli.backup:backup", "Copy the log and the business database.", STACK),
+    Command("restore", "phonemeter.cli.backup:restore", "Put a backup into an empty Kafka.", STACK),
     Command("audit", "phonemeter.cli.audit:audit", "Recompute the ledger, compare it everywhere.", STACK),
     Command("explain", "phonemeter.cli.explain:explain", "What happened to one event, and why.", STACK),
     Command("status", "phonemeter.cli.status:status", "Health, lag and freshness.", STACK),
@@ -173,7 +175,7 @@ def _placeholder() -> None:
 
 def _show_version(value: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
     if value:
-        typer.echo(f"phonemeter {version('phonemeter')}")
+        typer.echo(f"phonemeter {build().version} (revision {build().revision})")
         raise typer.Exit
 
 

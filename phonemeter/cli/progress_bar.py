@@ -25,6 +25,7 @@ class ProgressBar:
             transient=True,
         )
         self._task = self._progress.add_task(description, total=total)
+        self._description = description
         self._next_s = 0.0
 
     def __enter__(self) -> Self:
@@ -40,3 +41,14 @@ class ProgressBar:
         if now >= self._next_s:
             self._next_s = now + PROGRESS_INTERVAL_S
             self._progress.update(self._task, completed=completed)
+
+    def show_part(
+        self, part: str, completed: float, total: float, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Update the bar of work in several parts, of which each has a total of its own."""
+        now = now_s()
+        if now >= self._next_s:
+            self._next_s = now + PROGRESS_INTERVAL_S
+            self._progress.update(
+                self._task, description=f"{self._description} {part}", completed=completed, total=total
+            )

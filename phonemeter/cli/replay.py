@@ -18,7 +18,8 @@ from phonemeter.formats import yuan
 from phonemeter.kafka_admin import admin
 from phonemeter.replay.corrections import CorrectedEvent, read_corrections
 from phonemeter.replay.dry_run import AppFigures, DryRunResult, dry_run
-from phonemeter.replay.rebuild import check_ledger, empty_ledger, empty_state, refuse_members
+from phonemeter.replay.rebuild import check_ledger, empty_ledger, empty_state
+from phonemeter.replay.service_groups import refuse_members
 from phonemeter.settings import Settings, load
 from phonemeter.stack.data_services import data_services
 from phonemeter.tables import print_table

@@ -19,11 +19,14 @@ NOT_YET: Final = frozenset({ServiceState.STOPPED, ServiceState.STARTING})
 
 
 @contextmanager
-def data_services(settings: Settings, names: tuple[ServiceName, ...]) -> Iterator[bool]:
+def data_services(
+    settings: Settings, names: tuple[ServiceName, ...], *, for_restore: bool = False
+) -> Iterator[bool]:
     """Start these services of a stack that is down for the block; yields whether it had to.
 
     A running stack and servers elsewhere are left as they are. A stack that is just starting is waited for,
-    at most `ready_timeout_s`, with a message.
+    at most `ready_timeout_s`, with a message. For a restore they are also started where there is no data yet,
+    and the topics are left to it.
 
     Raises:
         PhonemeterError: the stack's services do not start.
@@ -31,10 +34,11 @@ def data_services(settings: Settings, names: tuple[ServiceName, ...]) -> Iterato
     own = settings.kafka == stack_kafka(settings.kafka_port)
     if own:
         _wait_for_its_start(settings)
-    if not own or _listens(settings.kafka_port) or not (settings.data_dir / "kafka").exists():
+    has_data = for_restore or (settings.data_dir / "kafka").exists()
+    if not own or _listens(settings.kafka_port) or not has_data:
         yield False
         return
-    with Stack(settings, only=names):
+    with Stack(settings, only=names, make_topics=not for_restore):
         yield True
 
 

@@ -79,8 +79,11 @@ class Stack:
     `start`, `wait_ready`, `check`, `stop`. Its processes also die with this one, however it dies.
     """
 
-    def __init__(self, settings: Settings, *, only: tuple[ServiceName, ...] = services.ALL) -> None:
+    def __init__(
+        self, settings: Settings, *, only: tuple[ServiceName, ...] = services.ALL, make_topics: bool = True
+    ) -> None:
         self.settings = settings
+        self._make_topics = make_topics
         self.endpoints = Endpoints.of(settings)
         self.directory = StackDirectory(settings.data_dir)
         self._names: tuple[ServiceName, ...] = tuple(
@@ -236,6 +239,8 @@ class Stack:
 
     async def _start_kafka(self, service: ServiceSpec) -> None:
         await self._start(service)
+        if not self._make_topics:
+            return
         # The broker belongs to the stack, so settings that were changed on it are corrected.
         done = await asyncio.to_thread(
             ensure_topics, self.settings.kafka_access, self.settings.partitions, fix=True

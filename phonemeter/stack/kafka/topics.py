@@ -6,6 +6,7 @@ from typing import Final
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import (
+    GroupAuthorizationFailedError,
     InvalidConfigurationError,
     KafkaError,
     NoError,
@@ -17,9 +18,10 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from kafka_access.access import KafkaAccess
 from metering.preconditions import INSYNC, Breach, FoundTopic, breaches, required_insync_replicas
-from metering.topics import ALL, DURABLE
+from metering.topics import ALL, DURABLE, RESTORE_GROUP
 from phonemeter.errors import UserError
 from phonemeter.kafka_admin import admin
+from phonemeter.stack.kafka.progress import committed
 from sinks.preconditions import found_topics
 
 NOT_REPAIRED: Final = {
@@ -62,10 +64,16 @@ def ensure_topics(kafka: KafkaAccess, partitions: int, *, fix: bool = False) -> 
 
     Raises:
         OperationError: the brokers do not answer.
-        UserError: a topic has another number of partitions, or a configuration that breaks the rules.
+        UserError: a topic has another number of partitions, or a configuration that breaks the rules, or a
+            restore was not finished.
     """
     outcome = TopicChanges()
     with admin(kafka) as client:
+        if unfinished_restore(client):
+            raise UserError(
+                f"A restore into Kafka at {kafka} was not finished: run `phonemeter restore` again, "
+                f"which goes on from where it is."
+            )
         _create_missing(client, partitions, outcome)
         found = found_topics(client)
         told = breaches(found)
@@ -144,6 +152,18 @@ def _fix(client: KafkaAdminClient, wrong: Sequence[Breach], outcome: TopicChange
         told = f"Topic {one.topic}: {one.setting} was {one.found} and is {one.wanted}."
         outcome.changed.append(" ".join(filter(None, (told, NOT_REPAIRED.get(one.setting)))))
     wait_until_seen(client, set_here)
+
+
+def unfinished_restore(client: KafkaAdminClient) -> str:
+    """The identity of the backup whose restore was not finished; empty if there is none.
+
+    Who may not see the group does not restore either.
+    """
+    try:
+        noted = committed(client, RESTORE_GROUP)
+    except GroupAuthorizationFailedError:
+        return ""
+    return next((done.metadata for done in noted.values() if done.offset >= 0), "")
 
 
 def alter(client: KafkaAdminClient, topic: str, config: dict[str, str]) -> str:

@@ -229,7 +229,7 @@ def test_another_rule_needs_a_new_ledger_and_the_old_one_is_kept(
     assert "`phonemeter replay --confirm --new-ledger`" in told
     refused = run("--confirm")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert "calls 1000 where today's settings give 5" in refused.stderr
+    assert "calls 1000 where these rules give 5" in refused.stderr
     assert "--new-ledger" in refused.stderr
 
     url = engine.url("replayed")

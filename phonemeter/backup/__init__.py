@@ -1,0 +1,1 @@
+"""Backups of the log, the state and the business database, and their restore into empty ones."""

@@ -1,0 +1,180 @@
+"""The writer of restored logs: each record gets the offset and the time that it had."""
+
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Final, Self
+
+from confluent_kafka import (
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+)
+from confluent_kafka import TopicPartition as Place
+
+from kafka_access.access import KafkaAccess
+from kafka_access.librdkafka import librdkafka_options
+from metering.records import Record
+from phonemeter.backup.gap_filler import GapFiller, somebody_else_writes
+from phonemeter.errors import OperationError
+from streams.admin_client import error_text
+
+BATCH_BYTES: Final = 900_000
+BUFFER_KBYTES: Final = 32 * 1024
+RECORD_BYTES_MAX: Final = 100 * 2**20
+"""No limit of our own: the topic's decides."""
+
+DELIVERY_TIMEOUT_MS: Final = 120_000
+REQUEST_TIMEOUT_S: Final = 15.0
+SERVE_S: Final = 0.1
+NOTHING: Final = -1
+
+
+class LogWriter:
+    """Appends records to partitions, at the offsets that they had.
+
+    As a context manager it gives up what is not confirmed, and disconnects at the end.
+    """
+
+    def __init__(self, kafka: KafkaAccess) -> None:
+        self._kafka = kafka
+        self._producer = Producer(_settings(kafka) | _PRODUCING)
+        self._watcher = Consumer(_settings(kafka) | {"group.id": "phonemeter-restore"})
+        self.gaps = GapFiller(kafka, self.end_of)
+        self._error: KafkaError | None = None
+        self._confirmed = NOTHING
+        self._restamped = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._producer.purge()
+        self._producer.flush(SERVE_S)
+        self.gaps.__exit__(kind, error, trace)
+        self._watcher.close()
+
+    def end_of(self, topic: str, partition: int) -> int:
+        """The end of a partition, open transactions included.
+
+        Raises:
+            OperationError: Kafka does not answer.
+        """
+        try:
+            _, end = self._watcher.get_watermark_offsets(Place(topic, partition), timeout=REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise OperationError(
+                f"Kafka at {self._kafka} does not show {topic}: {error_text(error.args[0])}."
+            ) from None
+        return int(end)
+
+    def write(self, topic: str, partition: int, blocks: Iterable[list[Record]], end: int) -> None:
+        """Append the records that a partition lacks, and gaps where there are none, up to `end`.
+
+        Raises:
+            OperationError: Kafka does not take them, or somebody else writes to the partition.
+        """
+        at = self.end_of(topic, partition)
+        self._confirmed = at - 1
+        for block in blocks:
+            for record in block:
+                if record.offset < at:
+                    continue
+                if record.offset > at:
+                    self._confirm(topic, partition, at)
+                    self.gaps.fill(topic, partition, at, record.offset)
+                    self._confirmed = record.offset - 1
+                self._send(topic, partition, record)
+                at = record.offset + 1
+            self._producer.poll(0)
+        self._confirm(topic, partition, at)
+        if at < end:
+            self.gaps.fill(topic, partition, at, end)
+
+    def _send(self, topic: str, partition: int, record: Record) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    topic,
+                    record.value,
+                    record.key,
+                    partition,
+                    on_delivery=self._on_delivery,
+                    timestamp=record.recorded_at_ms or 0,
+                    headers=list(record.headers) or None,
+                )
+            except BufferError:
+                self._producer.poll(SERVE_S)
+                self._raise_refusal(topic, partition)
+            except KafkaException as error:
+                raise self._refused(topic, partition, error.args[0]) from None
+            else:
+                return
+
+    def _confirm(self, topic: str, partition: int, end: int) -> None:
+        """Wait until everything before `end` is confirmed."""
+        until_s = time.monotonic() + DELIVERY_TIMEOUT_MS / 1_000 + REQUEST_TIMEOUT_S
+        while self._producer.flush(SERVE_S) and time.monotonic() < until_s:
+            self._raise_refusal(topic, partition)
+        self._raise_refusal(topic, partition)
+        if self._confirmed != end - 1:
+            raise somebody_else_writes(topic, partition, self._confirmed + 1, end)
+
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._error = self._error or error
+            return
+        self._confirmed = message.offset() or 0
+        if message.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME:
+            self._restamped = True
+
+    def _raise_refusal(self, topic: str, partition: int) -> None:
+        if self._error is not None:
+            raise self._refused(topic, partition, self._error)
+        if self._restamped:
+            raise OperationError(
+                f"A broker of {self._kafka} gave records of {topic} partition {partition} its own time, as "
+                f"it did not have the topic's new message.timestamp.type yet; delete the topics, and restore "
+                f"again."
+            )
+
+    def _refused(self, topic: str, partition: int, error: KafkaError) -> OperationError:
+        return OperationError(
+            f"Kafka at {self._kafka} does not take a record of {topic} partition {partition} "
+            f"({error_text(error)}); mend that, and run the restore again: it goes on from where it is."
+        )
+
+
+def _settings(kafka: KafkaAccess) -> dict[str, Any]:
+    return {
+        **librdkafka_options(kafka),
+        "client.id": "phonemeter-restore",
+        "socket.keepalive.enable": True,
+        "error_cb": _ignore,
+        "log_level": 0,
+    }
+
+
+_PRODUCING: Final[dict[str, Any]] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    # A refused record ends the restore, so that none follows it.
+    "enable.gapless.guarantee": True,
+    "allow.auto.create.topics": False,
+    "compression.type": "zstd",
+    "linger.ms": 20,
+    "batch.size": BATCH_BYTES,
+    "message.max.bytes": RECORD_BYTES_MAX,
+    "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
+    "queue.buffering.max.messages": 0,
+    "queue.buffering.max.kbytes": BUFFER_KBYTES,
+}
+
+
+def _ignore(_error: KafkaError) -> None:
+    """Errors of connections pass, or end in a delivery that is not confirmed."""
