@@ -7,8 +7,8 @@ from typing import Final
 from clickhouse_driver import Client
 
 from metering.printable_text import one_line
-from phonemeter.errors import OperationError
-from sinks.connection import FAILURES, connect, is_missing, place_of, sentence
+from phonemeter.errors import OperationError, UserError
+from sinks.connection import FAILURES, cluster_of, connect, is_missing, place_of, sentence
 
 REPLY_TIMEOUT_S: Final = 20.0
 
@@ -22,15 +22,17 @@ class NoLedgerError(ClickHouseError):
 
 
 @contextmanager
-def ledger_client(url: str, *, reply_timeout_s: float = REPLY_TIMEOUT_S) -> Iterator[Client]:
-    """A connection to the ClickHouse at `url`, closed at the end.
+def ledger_client(
+    url: str, *, reply_timeout_s: float = REPLY_TIMEOUT_S, consistent: bool = False
+) -> Iterator[Client]:
+    """A connection to the ClickHouse at `url`, closed at the end; `consistent` as `connect` has it.
 
     Raises:
         NoLedgerError: it has no ledger yet.
         ClickHouseError: it does not answer, or refuses a query.
     """
     try:
-        with connect(url, reply_timeout_s=reply_timeout_s) as client:
+        with connect(url, reply_timeout_s=reply_timeout_s, consistent=consistent) as client:
             yield client
     except FAILURES as error:
         where = f"ClickHouse at {place_of(url)}"
@@ -42,6 +44,20 @@ def ledger_client(url: str, *, reply_timeout_s: float = REPLY_TIMEOUT_S) -> Iter
             f"{where} does not answer as it should ({sentence(error)}): start it (phonemeter up), or set "
             f"PHONEMETER_CLICKHOUSE."
         ) from error
+
+
+def refuse_cluster(url: str, command: str) -> None:
+    """Refuse a command that replaces the ledger's table in one step, which a cluster has no way to do.
+
+    Raises:
+        UserError: the database is on a cluster.
+    """
+    cluster = cluster_of(url)
+    if cluster is not None:
+        raise UserError(
+            f"{command} exchanges tables in one step, which cluster {cluster.name} cannot: name another "
+            f"database of it in PHONEMETER_CLICKHOUSE, which the sink fills from phone-ledger."
+        )
 
 
 def unknown_app(appid: str) -> OperationError:

@@ -30,6 +30,8 @@ from producers.gateway.settings import GatewaySettings
 from producers.settings import ProducerSettings
 from producers.wechat.settings import WechatSettings
 from sinks.balances.settings import RouteSettings
+from sinks.clickhouse_address import on_cluster
+from sinks.cluster import DEFAULT_REPLICA_PATH
 from sinks.notifier.settings import NotifierSettings
 from sinks.settings import SinkSettings
 from sinks.settler.settings import SettlerSettings
@@ -99,7 +101,7 @@ class Settings(
     @model_validator(mode="before")
     @classmethod
     def _follow_the_stack(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return {
+        given = {
             "kafka": stack_kafka(given.get("kafka_port", cls.model_fields["kafka_port"].default)),
             "clickhouse": stack_clickhouse(
                 given.get("engine_native_port", cls.model_fields["engine_native_port"].default),
@@ -107,6 +109,13 @@ class Settings(
             ),
             **given,
         }
+        cluster = str(given.get("clickhouse_cluster", ""))
+        path = str(given.get("clickhouse_replica_path", DEFAULT_REPLICA_PATH))
+        for name in ("clickhouse", "reads_clickhouse"):
+            # Whoever has the URL then knows the cluster: reads, commands and stages alike.
+            if isinstance(given.get(name), str):
+                given[name] = on_cluster(given[name], cluster, path)
+        return given
 
     def to_environ(self) -> dict[str, str]:
         """The environment variables from which a child process reads the same settings."""

@@ -1,6 +1,6 @@
 """The address of a ClickHouse: a URL, with parameters for what no URL has a place for.
 
-The driver knows most of the parameters (`ca_certs`, `alt_hosts`, a query's settings, ...); `password_file` is
+The driver knows most of the parameters (`ca_certs`, `alt_hosts`, a query's settings, ...); those of `OWN` are
 known here only.
 """
 
@@ -11,10 +11,16 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from clickhouse_driver.util.helpers import parse_url
 
+from sinks.cluster import DEFAULT_REPLICA_PATH, Cluster
+
 PORT: Final = 9000
 TLS_PORT: Final = 9440
 
 PASSWORD_FILE: Final = "password_file"  # noqa: S105 - a parameter's name, not a password
+CLUSTER: Final = "cluster"
+REPLICA_PATH: Final = "replica_path"
+OWN: Final = (PASSWORD_FILE, CLUSTER, REPLICA_PATH)
+
 PASSWORD_BYTES_MAX: Final = 4_096
 
 
@@ -27,11 +33,13 @@ class ClickHouseAddress(NamedTuple):
 
     Attributes:
         password_file: the file that has the password; it is read at each connection.
+        cluster: the cluster that has the database; None where one server has it.
     """
 
     host: str
     options: dict[str, Any]
     password_file: str
+    cluster: Cluster | None
 
     @classmethod
     def of(cls, url: str) -> Self:
@@ -39,9 +47,13 @@ class ClickHouseAddress(NamedTuple):
         parts = urlsplit(url)
         parameters = parse_qsl(parts.query, keep_blank_values=True)
         own = dict(parameters)
-        rest = urlencode([(name, value) for name, value in parameters if name != PASSWORD_FILE])
+        rest = urlencode([(name, value) for name, value in parameters if name not in OWN])
         host, options = parse_url(urlunsplit(parts._replace(query=rest)))
-        return cls(str(host), options, own.get(PASSWORD_FILE, ""))
+        name = own.get(CLUSTER, "")
+        cluster = Cluster(name, own.get(REPLICA_PATH) or DEFAULT_REPLICA_PATH) if name else None
+        if cluster is not None:
+            options["settings"] = {**cluster.settings, **options.get("settings", {})}
+        return cls(str(host), options, own.get(PASSWORD_FILE, ""), cluster)
 
     @property
     def place(self) -> str:
@@ -109,3 +121,13 @@ def _password_in(file: str) -> str:
             f"{PASSWORD_BYTES_MAX} bytes"
         )
     return password
+
+
+def on_cluster(url: str, name: str, replica_path: str) -> str:
+    """A URL with the cluster in it, unless it is empty or names one itself."""
+    parts = urlsplit(url)
+    parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if not url or not name or CLUSTER in parameters:
+        return url
+    given = {**parameters, CLUSTER: name, REPLICA_PATH: replica_path}
+    return urlunsplit(parts._replace(query=urlencode(given, safe="/:,{}")))

@@ -7,6 +7,7 @@ from clickhouse_driver import Client
 from clickhouse_driver.errors import Error, ErrorCodes
 
 from sinks.clickhouse_address import ClickHouseAddress
+from sinks.cluster import CONSISTENT, Cluster
 
 CONNECT_TIMEOUT_S: Final = 2.0
 REPLY_TIMEOUT_S: Final = 30.0
@@ -59,8 +60,11 @@ def connect(
     *,
     database: str | None = None,
     reply_timeout_s: float = REPLY_TIMEOUT_S,
+    consistent: bool = False,
 ) -> Client:
     """Create a client for the database in the URL, or for another one there. It connects when first used.
+
+    A `consistent` one reads on a cluster what was acknowledged to anybody, or fails for a moment.
 
     Raises:
         AddressError: a file that the URL names cannot be used.
@@ -71,6 +75,8 @@ def connect(
     options.setdefault("send_receive_timeout", reply_timeout_s)
     options.setdefault("sync_request_timeout", CONNECT_TIMEOUT_S)
     options.setdefault("client_name", "phonemeter")
+    if consistent and address.cluster is not None:
+        options["settings"] = {**options["settings"], **CONSISTENT}
     if database is not None:
         options["database"] = database
     return kind(address.host, **options)
@@ -79,6 +85,11 @@ def connect(
 def database_of(url: str) -> str:
     """Name of the database in the URL."""
     return ClickHouseAddress.of(url).database
+
+
+def cluster_of(url: str) -> Cluster | None:
+    """The cluster that has the database; None where one server has it."""
+    return ClickHouseAddress.of(url).cluster
 
 
 def place_of(url: str) -> str:

@@ -19,7 +19,8 @@ from kafka.errors import KafkaError
 from kafka_access.access import KafkaAccess
 from metering.log_identity import FoundRecord, Mark, PartitionView, difference
 from metering.topics import DELIVERIES
-from sinks.connection import FAILURES, connect, is_missing, rows, sentence
+from sinks.cluster import LOCAL, Cluster
+from sinks.connection import FAILURES, cluster_of, connect, is_missing, rows, sentence
 from sinks.kafka_consumer import (
     CONNECT_TIMEOUT_MS,
     REQUEST_TIMEOUT_MS,
@@ -44,6 +45,8 @@ FETCH_BYTES_MAX: Final = 4 * 2**20
 FETCH_WAIT_MS: Final = 500
 RECORDS_MAX: Final = 2_000
 
+TABLE: Final = "delivery_states"
+
 _STORED: Final = """
 SELECT
     log_partition,
@@ -57,7 +60,7 @@ GROUP BY log_partition
 _INSERT: Final = (
     f"INSERT INTO delivery_states ({', '.join(COLUMNS)}, log_topic, log_fingerprint, log_epoch) VALUES"
 )
-_FORGET: Final = "ALTER TABLE delivery_states DELETE WHERE log_partition = {partition:d}"
+_FORGET: Final = "ALTER TABLE {table} DELETE WHERE log_partition = {partition:d}"
 
 
 class _LostError(Exception):
@@ -103,9 +106,9 @@ def _follow(
             with (
                 translate_kafka_errors(),
                 _reading(kafka) as reader,
-                connect(clickhouse, reply_timeout_s=REPLY_TIMEOUT_S) as client,
+                connect(clickhouse, reply_timeout_s=REPLY_TIMEOUT_S, consistent=True) as client,
             ):
-                follower = DeliveryFollower(reader, client, metrics)
+                follower = DeliveryFollower(reader, client, metrics, cluster_of(clickhouse))
                 while not stopping.is_set():
                     follower.turn()
                     pause_s = PAUSE_S
@@ -147,8 +150,9 @@ class _Derived(NamedTuple):
 class _Table:
     """The table `delivery_states`, which also has the position and the mark of each partition."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, cluster: Cluster | None) -> None:
         self._client = client
+        self._written = TABLE if cluster is None else f"{TABLE}{LOCAL} {cluster.clause}"
 
     def marks(self) -> dict[int, Mark]:
         """Read the mark of each partition's newest stored record; older versions stored only its offset."""
@@ -169,15 +173,18 @@ class _Table:
         Rows of `kept_topic` stay, as another sink may have begun to store those of the new log.
         """
         kept = f" AND log_topic != '{kept_topic}'" if kept_topic else ""
-        self._client.execute(_FORGET.format(partition=partition) + kept, settings={"mutations_sync": 1})
+        forget = _FORGET.format(table=self._written, partition=partition)
+        self._client.execute(forget + kept, settings={"mutations_sync": 1})
 
 
 class DeliveryFollower:
     """Reader of `phone-deliveries` from its beginning, which stores the rows that the table lacks."""
 
-    def __init__(self, reader: KafkaConsumer, client: Client, metrics: Metrics) -> None:
+    def __init__(
+        self, reader: KafkaConsumer, client: Client, metrics: Metrics, cluster: Cluster | None = None
+    ) -> None:
         self._reader = reader
-        self._table = _Table(client)
+        self._table = _Table(client, cluster)
         self._metrics = metrics
         self._marks = self._table.marks()
         self._states: dict[int, DeliveryStates] = {}

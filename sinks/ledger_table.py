@@ -7,19 +7,23 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from operator import sub
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from clickhouse_driver import Client
+from clickhouse_driver.errors import Error, ErrorCodes
 
 from metering.ledger import COLUMNS
-from sinks.connection import FAILURES, connect, is_missing, rows, sentence
+from sinks.connection import FAILURES, cluster_of, connect, is_missing, rows, sentence
 from sinks.errors import ClickHouseError
 from sinks.native_client import NativeClient
 from sinks.native_columns import Column
 from sinks.position import BEFORE_ALL, Position
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 RENAMED: Final = {"offset": "source_offset", "time_ms": "time", "recorded_at_ms": "recorded_at"}
 """Columns of the table that have another name in the ledger record."""
@@ -59,8 +63,10 @@ _ENTRY: Final = (
 
 _NEWEST: Final = "SELECT count(), toUnixTimestamp64Milli(max(recorded_at)) FROM ledger"
 
+PROCESSES: Final = "system.processes"
+
 _UNDER_WAY: Final = (
-    "SELECT count() FROM system.processes WHERE query_kind = 'Insert' "
+    "SELECT count() FROM {processes} WHERE query_kind = 'Insert' "
     "AND splitByChar(':', Settings['insert_deduplication_token'])[2] = '{partition:d}'"
 )
 
@@ -69,6 +75,11 @@ SHARED_PREFIX: Final = "sink"
 
 _SETTLE_POLL_S: Final = 0.05
 _SETTLE_S_MAX: Final = 10.0
+
+_REPLICAS_BEHIND: Final = frozenset(
+    {ErrorCodes.UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE, ErrorCodes.REPLICA_IS_NOT_IN_QUORUM}
+)
+_REPLICAS_S_MAX: Final = 5.0
 
 
 class LedgerTable:
@@ -87,6 +98,8 @@ class LedgerTable:
         self._client: Client | None = None
         self._unsettled: set[int] = set()
         self._token_prefix = SHARED_PREFIX
+        cluster = cluster_of(url)
+        self._processes = PROCESSES if cluster is None else cluster.everywhere(PROCESSES)
 
     def forget_tokens(self) -> None:
         """Use new deduplication tokens in this process.
@@ -105,7 +118,9 @@ class LedgerTable:
             if partition in self._unsettled:
                 self._settle(client, partition)
                 self._unsettled.discard(partition)
-            ((count, highest),) = rows(client, _POSITION.format(partition=partition))
+            ((count, highest),) = self._patiently(
+                partial(rows, client, _POSITION.format(partition=partition))
+            )
         return Position(*highest) if count else BEFORE_ALL
 
     def entry_at(self, partition: int, at: Position) -> tuple[Any, ...]:
@@ -132,11 +147,14 @@ class LedgerTable:
         stored = _table_columns(partition, columns)
         with self._connected() as client:
             self._unsettled.add(partition)
-            client.execute(
-                f"INSERT INTO ledger ({names}) VALUES",
-                stored,
-                columnar=True,
-                settings={**ATOMIC, "insert_deduplication_token": token},
+            self._patiently(
+                partial(
+                    client.execute,
+                    f"INSERT INTO ledger ({names}) VALUES",
+                    stored,
+                    columnar=True,
+                    settings={**ATOMIC, "insert_deduplication_token": token},
+                )
             )
             self._unsettled.discard(partition)
 
@@ -156,6 +174,17 @@ class LedgerTable:
             except OSError:
                 log.debug("The connection was closed before it could be aborted.")
 
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask again for a while where replicas have to take over the INSERT before; nothing was done then."""
+        for _ in range(int(_REPLICAS_S_MAX / _SETTLE_POLL_S)):
+            try:
+                return ask()
+            except Error as error:
+                if error.code not in _REPLICAS_BEHIND:
+                    raise
+            self._sleep(_SETTLE_POLL_S)
+        return ask()
+
     def _settle(self, client: Client, partition: int) -> None:
         """Wait until no INSERT of the partition is running.
 
@@ -163,7 +192,7 @@ class LedgerTable:
         before that would be stored twice.
         """
         for _ in range(int(_SETTLE_S_MAX / _SETTLE_POLL_S)):
-            ((count,),) = rows(client, _UNDER_WAY.format(partition=partition))
+            ((count,),) = rows(client, _UNDER_WAY.format(processes=self._processes, partition=partition))
             if not count:
                 return
             self._sleep(_SETTLE_POLL_S)
@@ -175,7 +204,7 @@ class LedgerTable:
     def _connected(self) -> Iterator[Client]:
         try:
             if self._client is None:
-                self._client = connect(self._url, NativeClient)
+                self._client = connect(self._url, NativeClient, consistent=True)
             yield self._client
         except ClickHouseError:
             self.close()

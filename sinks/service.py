@@ -22,6 +22,7 @@ from sinks.ledger_table import LedgerTable
 from sinks.metrics import Metrics
 from sinks.metrics_server import serve_metrics
 from sinks.preconditions import Preconditions, broker_view
+from sinks.schema_target import target_of
 from sinks.settings import SinkSettings
 from sinks.signals import stop_on_signals
 from sinks.sink import Sink
@@ -120,8 +121,7 @@ def _source(kafka: KafkaAccess, preconditions: Preconditions) -> LedgerSource:
 def _prepare(url: str, views: tuple[str, ...]) -> bool:
     migrations.migrate(url)
     with connect(url) as client:
-        for statement in views:
-            client.execute(statement)
+        target_of(url).create_views(client, views)
     return True
 
 

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from kafka_access.settings import KafkaSettings
 
+from sinks.cluster import DEFAULT_REPLICA_PATH
+
 
 class ServiceSettings(KafkaSettings):
     """Settings of every service of the stage. Frozen."""
@@ -30,6 +32,18 @@ class LedgerSettings(ServiceSettings):
             "expected": "a URL of the form clickhouse://USER[:PASSWORD]@HOST:PORT/DATABASE",
             "secret": True,
         },
+    )
+    clickhouse_cluster: Annotated[str, Field(pattern=r"^([A-Za-z_][\w.-]*)?$")] = Field(
+        "",
+        description="Name of the ClickHouse cluster that has the ledger, as its servers' configuration has "
+        "it; without one the ledger is on one server.",
+        json_schema_extra={"expected": "the name of a cluster: letters, digits, _, . and -"},
+    )
+    clickhouse_replica_path: Annotated[str, Field(pattern=r"^/[\w{}./-]*\{shard\}[\w{}./-]*$")] = Field(
+        DEFAULT_REPLICA_PATH,
+        description="Beginning of the replicas' paths in Keeper on a cluster; database and table follow, and "
+        "the replica is called `{replica}`.",
+        json_schema_extra={"expected": "a path with {shard} in it, like /clickhouse/tables/{shard}"},
     )
 
 

@@ -35,6 +35,7 @@ MODULES: Final = {
     "tests.dashboards.as_account",
     "tests.phonemeter.engine.unguarded",
     "tests.producers.gateway.run_gateway",
+    "tests.sinks.cluster_engine",
     "tests.producers.wechat.run_wechat",
     "tests.sinks.notifier.run_notifier",
     "tests.sinks.run_sink",

@@ -27,6 +27,7 @@ from kafka_access.access import KafkaAccess
 from metering.topics import LEDGER
 from phonemeter.audit.auditor import ShowProgress
 from phonemeter.audit.report import RepairReport
+from phonemeter.clickhouse import refuse_cluster
 from phonemeter.errors import OperationError
 from phonemeter.kafka_admin import admin
 from phonemeter.settings import Settings
@@ -60,9 +61,11 @@ def repair(settings: Settings, show: ShowProgress = lambda _partition, _offset, 
     """Rebuild ClickHouse's ledger from `phone-ledger`. One repair at a time.
 
     Raises:
+        UserError: the ledger is on a cluster.
         OperationError: Kafka or ClickHouse failed, or `phone-ledger` has an unreadable record; the old table
             is unchanged then.
     """
+    refuse_cluster(settings.clickhouse, "audit --repair")
     records = offset_spans(settings.kafka_access, LEDGER)
     with admin(settings.kafka_access) as client:
         acknowledged = service_progress(client).stored

@@ -183,7 +183,7 @@ def open_stored_ledger(url: str, id_digits: int) -> Iterator[StoredLedger]:
     Raises:
         OperationError: ClickHouse does not answer, or has no ledger yet.
     """
-    with ledger_client(url, reply_timeout_s=REPLY_TIMEOUT_S) as client:
+    with ledger_client(url, reply_timeout_s=REPLY_TIMEOUT_S, consistent=True) as client:
         yield StoredLedger(client, id_digits)
 
 

@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from kafka_access.access import KafkaAccess
 from metering.rules import Rules
 from metering.topics import ALERTS, DEAD_LETTERS, LEDGER, SINK_GROUP, STATE, WORKER_GROUP
-from phonemeter.clickhouse import NoLedgerError, ledger_client
+from phonemeter.clickhouse import NoLedgerError, ledger_client, refuse_cluster
 from phonemeter.errors import OperationError, UserError
 from phonemeter.kafka_admin import admin
 from phonemeter.replay.ledger_check import compare_ledger
@@ -82,9 +82,10 @@ def empty_ledger(kafka: KafkaAccess, clickhouse: str) -> str:
         The name under which ClickHouse keeps the old ledger; empty if it had none.
 
     Raises:
-        UserError: workers or sinks are running.
+        UserError: workers or sinks are running, or the ledger is on a cluster.
         OperationError: Kafka or ClickHouse refuses it.
     """
+    refuse_cluster(clickhouse, "replay --new-ledger")
     with admin(kafka) as client:
         forget_groups(client, (WORKER_GROUP, SINK_GROUP))
         aside = put_ledger_aside(clickhouse)

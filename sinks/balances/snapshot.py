@@ -124,7 +124,7 @@ def fill(memory: BalanceMemory, url: str, wall_ms: int) -> None:
 
 @contextmanager
 def _connected(url: str) -> Iterator[Client]:
-    with connect(url, reply_timeout_s=600) as client:
+    with connect(url, reply_timeout_s=600, consistent=True) as client:
         yield client
 
 

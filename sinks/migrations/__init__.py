@@ -1,5 +1,7 @@
 """Migrations of ClickHouse's schema, one numbered file each, with its reason at its head.
 
+The files are for one server; `sinks.cluster` has what they become on a cluster.
+
 A file has one idempotent statement (`IF NOT EXISTS`), because ClickHouse has no transaction around a
 statement and its row in `schema_migrations`: after a crash between the two, the next start runs it again. The
 statement of a file that was applied never changes; a change is a new file.
@@ -17,6 +19,7 @@ from clickhouse_driver import Client
 
 from sinks.connection import connect, database_of, rows
 from sinks.errors import SinkError
+from sinks.schema_target import VIEWS_VERSION, target_of
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +28,6 @@ _FILE_NAME: Final = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 _TABLE: Final = re.compile(r"^CREATE TABLE IF NOT EXISTS (\w+)", re.MULTILINE)
 
 _ALTERED: Final = re.compile(r"^ALTER TABLE (\w+)", re.MULTILINE)
-
-_TABLES: Final = "SELECT name FROM system.tables WHERE database = currentDatabase()"
 
 OLDER_TABLES: Final = frozenset({"ff9c876a52174735f76feb3194c954ae83345727089e31e37094f70bc1ba055b"})
 """Checksums of tables that no migration can turn into today's: they sort entries and keep ids differently."""
@@ -104,17 +105,18 @@ def migrate(url: str, migrations: Sequence[Migration] | None = None) -> int:
     """
     steps = known() if migrations is None else tuple(migrations)
     database = database_of(url)
+    target = target_of(url)
     with connect(url, database="default") as server:
-        server.execute(f"CREATE DATABASE IF NOT EXISTS `{database}`")
+        target.create_database(server)
     with connect(url) as client:
-        client.execute(_CREATE_SCHEMA_MIGRATIONS)
+        target.run(client, _CREATE_SCHEMA_MIGRATIONS)
         applied = _applied(client, database, steps)
-        there = {name for (name,) in rows(client, _TABLES)}
+        there = target.tables(client)
         pending = [step for step in steps if step.version not in applied or not step.tables <= there]
         created = {name for step in pending for name in step.tables - there}
         pending = [step for step in steps if step in pending or step.altered & created]
         for step in pending:
-            client.execute(step.sql)
+            target.run(client, step.sql)
             if step.version not in applied:
                 client.execute(
                     "INSERT INTO schema_migrations (version, name, checksum) VALUES",
@@ -128,6 +130,8 @@ def _applied(client: Client, database: str, steps: Sequence[Migration]) -> set[i
     by_version = {step.version: step for step in steps}
     applied = rows(client, "SELECT DISTINCT version, name, checksum FROM schema_migrations ORDER BY version")
     for version, name, checksum in applied:
+        if version == VIEWS_VERSION:
+            continue
         step = by_version.get(version)
         if step is None:
             raise SinkError(
@@ -145,4 +149,4 @@ def _applied(client: Client, database: str, steps: Sequence[Migration]) -> set[i
                 f"migration {version:04d} {name} was applied to database {database} with another text than "
                 f"this version has: restore the file, and make the change in a new migration"
             )
-    return {version for version, _, _ in applied}
+    return {version for version, _, _ in applied if version != VIEWS_VERSION}

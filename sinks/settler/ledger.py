@@ -338,7 +338,7 @@ class SettlerLedger:
     def _connected(self) -> Iterator[Client]:
         try:
             if self._client is None:
-                self._client = connect(self._url)
+                self._client = connect(self._url, consistent=True)
             yield self._client
         except FAILURES as error:
             self.close()

@@ -37,13 +37,14 @@ class EngineProcess:
     port: int
     http_port: int
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    module: str = "phonemeter.engine"
 
     @property
     def url(self) -> str:
         return f"clickhouse://default@{HOST}:{self.port}/phonemeter"
 
     def start(self) -> Self:
-        command = [sys.executable, "-m", "phonemeter.engine", "--data", str(self.directory / "engine")]
+        command = [sys.executable, "-m", self.module, "--data", str(self.directory / "engine")]
         ports = ["--native-port", str(self.port), "--http-port", str(self.http_port)]
         with (self.directory / "engine.log").open("ab") as log:
             self.process = subprocess.Popen([*command, *ports], stdout=subprocess.PIPE, stderr=log)
