@@ -5,7 +5,6 @@ from typing import Annotated
 from pydantic import Field
 
 from kafka_access.settings import KafkaSettings
-
 from sinks.cluster import DEFAULT_REPLICA_PATH
 
 
