@@ -22,6 +22,7 @@ from sinks.ledger_table import LedgerTable
 from sinks.metrics import Metrics
 from sinks.metrics_server import serve_metrics
 from sinks.preconditions import Preconditions, broker_view
+from sinks.retention import Retention, apply
 from sinks.schema_target import target_of
 from sinks.settings import SinkSettings
 from sinks.signals import stop_on_signals
@@ -68,7 +69,7 @@ def run(settings: SinkSettings, views: Iterable[str] = (), stop: threading.Event
                 setting="PHONEMETER_SINK_METRICS_PORT",
             )
         )
-        prepare = partial(_prepare, settings.clickhouse, tuple(views))
+        prepare = partial(_prepare, settings.clickhouse, tuple(views), settings.retention)
         prepared = wait_for_server(
             "ClickHouse",
             prepare,
@@ -118,8 +119,10 @@ def _source(kafka: KafkaAccess, preconditions: Preconditions) -> LedgerSource:
     return LedgerSource(kafka)
 
 
-def _prepare(url: str, views: tuple[str, ...]) -> bool:
+def _prepare(url: str, views: tuple[str, ...], retention: Retention) -> bool:
     migrations.migrate(url)
+    for change in apply(url, retention):
+        log.info("What the ledger keeps was changed: %s.", change)
     with connect(url) as client:
         target_of(url).create_views(client, views)
     return True

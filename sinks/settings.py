@@ -6,6 +6,7 @@ from pydantic import Field
 
 from kafka_access.settings import KafkaSettings
 from sinks.cluster import DEFAULT_REPLICA_PATH
+from sinks.retention import Retention
 
 
 class ServiceSettings(KafkaSettings):
@@ -68,6 +69,27 @@ class SinkSettings(LedgerSettings):
     sink_flush_ms: int = Field(
         500, ge=1, le=60_000, description="Time after which the sink writes what it holds, however little."
     )
+    ledger_client_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Age in days from which a line's client is forgotten in ClickHouse; 0 for never. What "
+        "was forgotten comes back only by `phonemeter audit --repair`.",
+    )
+    ledger_cold_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Age in days from which lines are on the cold volume of ClickHouse; 0 for never.",
+    )
+    ledger_cold_volume: Annotated[str, Field(pattern=r"^\w+$")] = Field(
+        "cold", description="Name of the cold volume in the storage policy."
+    )
+    ledger_storage_policy: Annotated[str, Field(pattern=r"^\w*$")] = Field(
+        "",
+        description="Storage policy of the ledger's table; without one it stays as it is. It must have the "
+        "volumes that the table has, so one called `default`.",
+    )
     event_id_digits: int = Field(
         16,
         ge=16,
@@ -78,3 +100,13 @@ class SinkSettings(LedgerSettings):
     sink_metrics_port: int = Field(
         9465, ge=1, le=65_535, description="Port of the sink's metrics and health."
     )
+
+    @property
+    def retention(self) -> Retention:
+        """What the ledger's table keeps, and where."""
+        return Retention(
+            self.ledger_client_days,
+            self.ledger_cold_days,
+            self.ledger_cold_volume,
+            self.ledger_storage_policy,
+        )

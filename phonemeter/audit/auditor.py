@@ -94,6 +94,7 @@ def audit(settings: Settings, show: ShowProgress = lambda _partition, _offset, _
             sources = AuditSources(rules, log, len(ends[EVENTS]), stored, show)
             PartitionAudit(partition, until, upto, places, sources).run(report)
         _find_foreign_entries(settings.kafka_access, stored, report)
+        report.clients_forgotten_before_ms = stored.forgotten_before_ms
         report.repeated = stored.repeated()
         report.shared_packs = stored.shared_packs()
     report.took_s = time.monotonic() - began_s

@@ -42,6 +42,7 @@ from sinks.ledger_table import LedgerTable
 from sinks.metrics import Metrics
 from sinks.migrations import known, migrate
 from sinks.position import BEFORE_ALL, Position
+from sinks.retention import apply
 from sinks.sink import Sink
 
 BLOCK: Final = "phonemeter_audit_repair_is_under_way"
@@ -84,6 +85,8 @@ def repair(settings: Settings, show: ShowProgress = lambda _partition, _offset, 
             _refuse_cut_ledger(settings.clickhouse, log, partition, records[partition])
             filling.fill(records[partition], old.position(partition))
         ended = _exchange(settings.clickhouse, fresh, old, fillings, settings.kafka_access)
+    with _storage_errors():
+        apply(settings.clickhouse, settings.retention)
     repaired.lines = sum(filling.lines for filling in fillings.values())
     wanted = {
         partition: min(acknowledged.get(partition, BEFORE_ALL), filling.newest)

@@ -100,6 +100,8 @@ class AuditReport:
         beyond_horizon: number of late facts that are too old to be settled; `late_facts` has the first ones.
         settings_note: a sentence if the settings are not those that the log was metered by.
         another_log: a sentence if the log is not the one that was metered.
+        clients_forgotten_before_ms: time before which clients were not compared, as ClickHouse keeps them for
+            a while only; 0 if all were.
     """
 
     partitions: list[PartitionReport] = field(default_factory=list)
@@ -113,6 +115,7 @@ class AuditReport:
     took_s: float = 0.0
     settings_note: str = ""
     another_log: str = ""
+    clients_forgotten_before_ms: int = 0
 
     @property
     def clean(self) -> bool:

@@ -55,6 +55,16 @@ def scope(report: AuditReport) -> str:
     )
 
 
+def forgotten(report: AuditReport) -> Iterator[str]:
+    """A sentence if ClickHouse keeps clients for a while only."""
+    if report.clients_forgotten_before_ms:
+        day = shanghai_date(report.clients_forgotten_before_ms).isoformat()
+        yield (
+            f"Clients of lines from before {day} are not compared: ClickHouse forgets them by then. All else "
+            f"of these lines is compared."
+        )
+
+
 def in_flight(report: AuditReport) -> Iterator[str]:
     """A sentence per partition that was not audited to its end."""
     for partition in report.partitions:

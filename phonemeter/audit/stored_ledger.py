@@ -12,10 +12,12 @@ from metering.ledger import CALL_KINDS, Entry
 from phonemeter.audit.figures import RANGE_OFFSETS, RangeFingerprint
 from phonemeter.audit.shared_packs import SharedPack, shared_packs
 from phonemeter.clickhouse import ledger_client
+from sinks.balances.memory import wall_clock_ms
 from sinks.connection import rows
 from sinks.entry_columns import shorten_ids
 from sinks.ledger_table import TABLE_COLUMNS
 from sinks.position import BEFORE_ALL, Position
+from sinks.retention import clients_forgotten_before_ms, created_table
 
 REPLY_TIMEOUT_S: Final = 300.0
 """A fingerprint reads all entries of a partition."""
@@ -32,6 +34,8 @@ STRAYS_MAX: Final = 1_000
 _MILLISECONDS: Final = {
     "time": "toUnixTimestamp64Milli(time)",
     "recorded_at": "toUnixTimestamp64Milli(recorded_at)",
+    # Deleted by the table's own rule, at any time after.
+    "client": "if(toUnixTimestamp64Milli(time) < {forgotten_ms:d}, '', client)",
 }
 _FIELDS: Final = tuple(_MILLISECONDS.get(name, name) for name in TABLE_COLUMNS)
 _WITHIN: Final = (
@@ -102,14 +106,18 @@ class RepeatedEvent(Struct, frozen=True):
 class StoredLedger:
     """The ledger in ClickHouse. Made by `open_stored_ledger`."""
 
-    def __init__(self, client: Client, id_digits: int) -> None:
+    def __init__(self, client: Client, id_digits: int, forgotten_before_ms: int = 0) -> None:
         self._client = client
         self._id_digits = id_digits
+        self.forgotten_before_ms = forgotten_before_ms
 
     def as_stored(self, entry: Entry) -> Entry:
-        """The entry as ClickHouse stores it: with only the first digits of an event id that is a SHA-256."""
+        """The entry as ClickHouse has it: first digits of a SHA-256, no client where it may be forgotten."""
         event_id = self._shortened(entry.event_id)
-        return entry if event_id == entry.event_id else msgspec.structs.replace(entry, event_id=event_id)
+        client = entry.client if entry.time_ms >= self.forgotten_before_ms else ""
+        if (event_id, client) == (entry.event_id, entry.client):
+            return entry
+        return msgspec.structs.replace(entry, event_id=event_id, client=client)
 
     def highest(self, partition: int) -> Position:
         """The position of the last entry of a source partition."""
@@ -120,18 +128,19 @@ class StoredLedger:
         """The fingerprints of a partition's entries up to `upto`, by number of the range."""
         if upto < Position(0, 0):
             return {}
-        found = rows(self._client, _FINGERPRINTS.format(partition=partition, upto=upto))
+        found = rows(self._client, self._filled(_FINGERPRINTS, partition=partition, upto=upto))
         return {number: RangeFingerprint(lines, fingerprint) for number, lines, fingerprint in found}
 
     def lines(self, partition: int, upto: Position, number: int) -> list[Entry]:
         """The entries of one range."""
         first = number * RANGE_OFFSETS
-        query = _LINES.format(partition=partition, upto=upto, first=first, end=first + RANGE_OFFSETS)
+        end = first + RANGE_OFFSETS
+        query = self._filled(_LINES, partition=partition, upto=upto, first=first, end=end)
         return _entries(rows(self._client, query))
 
     def strays(self, partition: int, end: int) -> list[Entry]:
         """The entries of records beyond the end of the log."""
-        return _entries(rows(self._client, _STRAYS.format(partition=partition, end=end)))
+        return _entries(rows(self._client, self._filled(_STRAYS, partition=partition, end=end)))
 
     def partitions(self) -> list[int]:
         """The source partitions of all entries."""
@@ -154,7 +163,7 @@ class StoredLedger:
             "event_id": self._shortened(event_id),
             "whole": tuple(whole),
         }
-        return _entries(rows(self._client, _LINES_AT, parameters))
+        return _entries(rows(self._client, self._filled(_LINES_AT), parameters))
 
     def repeated(self) -> list[RepeatedEvent]:
         """The event ids that were counted more than once, because they were repeated after the window."""
@@ -170,7 +179,10 @@ class StoredLedger:
 
     def shared_packs(self) -> list[SharedPack]:
         """The packs that were in two apps at once, in whatever partitions these are."""
-        return shared_packs(_entries(rows(self._client, _OF_SHARED)))
+        return shared_packs(_entries(rows(self._client, self._filled(_OF_SHARED))))
+
+    def _filled(self, query: str, **values: object) -> str:
+        return query.format(forgotten_ms=self.forgotten_before_ms, **values)
 
     def _shortened(self, event_id: str) -> str:
         return shorten_ids((event_id,), self._id_digits)[0]
@@ -184,7 +196,8 @@ def open_stored_ledger(url: str, id_digits: int) -> Iterator[StoredLedger]:
         OperationError: ClickHouse does not answer, or has no ledger yet.
     """
     with ledger_client(url, reply_timeout_s=REPLY_TIMEOUT_S, consistent=True) as client:
-        yield StoredLedger(client, id_digits)
+        _, created = created_table(url)
+        yield StoredLedger(client, id_digits, clients_forgotten_before_ms(created, wall_clock_ms()))
 
 
 def _entries(found: Sequence[tuple[Any, ...]]) -> list[Entry]:

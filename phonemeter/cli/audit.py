@@ -32,6 +32,7 @@ AUDIT_FIELDS: Final = (
     "took_s",
     "settings_note",
     "another_log",
+    "clients_forgotten_before_ms",
 )
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -135,6 +136,7 @@ def print_report(report: AuditReport, *, most: int, as_json: bool) -> None:
     if report.another_log:
         console.print(report.another_log, style="bold red")
     for sentence in (
+        *sentences.forgotten(report),
         *sentences.in_flight(report),
         *sentences.differences(report, most),
         *sentences.repeated(report, most),

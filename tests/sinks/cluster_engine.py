@@ -1,4 +1,4 @@
-"""Run as a program: the embedded engine with a cluster `two`, of two shards that are both the engine itself.
+"""Run as a program: the embedded engine with a cluster `two`, of two shards (both are it), and two disks.
 
 It has no Keeper and no port for other servers, so statements ON CLUSTER run once, and replicated tables are
 plain ones. Both shards have one table, of which a row policy gives each shard its half, by `shardNum()`. All
@@ -27,6 +27,15 @@ CLUSTER = """
     </two></remote_servers>
 </clickhouse>
 """
+STORAGE = """
+    <storage_configuration>
+        <disks><cold><path>{folder}/cold/</path></cold></disks>
+        <policies><tiered><volumes>
+            <default><disk>default</disk></default>
+            <cold><disk>cold</disk></cold>
+        </volumes></tiered></policies>
+    </storage_configuration>
+"""
 GRANT = "<query>GRANT REMOTE ON *.*</query></grants>"
 HALVES = """
             <databases><phonemeter>
@@ -51,7 +60,7 @@ def on_this_engine(text: str) -> str:
 
 def configured(folder: Path) -> Path:
     """The engine's configuration with the cluster, in `folder`."""
-    config = access.CONFIG.read_text().replace("</clickhouse>\n", CLUSTER)
+    config = access.CONFIG.read_text().replace("</clickhouse>\n", STORAGE.format(folder=folder) + CLUSTER)
     users = (access.CONFIG.parent / "users.xml").read_text()
     users = users.replace("</grants>", GRANT).replace("\n        </default>\n    </users>", HALVES)
     (folder / "users.xml").write_text(users)
