@@ -6,6 +6,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from metering.times import format_time
 from phonemeter.audit.differences import Difference
 from phonemeter.audit.figures import LedgerFigures
 from phonemeter.audit.shared_packs import SharedPack
@@ -116,6 +117,11 @@ class AuditReport:
     settings_note: str = ""
     another_log: str = ""
     clients_forgotten_before_ms: int = 0
+
+    @property
+    def clients_forgotten_before(self) -> str | None:
+        """The same as a moment of answers; None if all clients were compared."""
+        return format_time(self.clients_forgotten_before_ms) if self.clients_forgotten_before_ms else None
 
     @property
     def clean(self) -> bool:

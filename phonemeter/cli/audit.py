@@ -32,7 +32,7 @@ AUDIT_FIELDS: Final = (
     "took_s",
     "settings_note",
     "another_log",
-    "clients_forgotten_before_ms",
+    "clients_forgotten_before",
 )
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 

@@ -132,9 +132,11 @@ def test_without_a_wish_the_table_of_today_stays_as_it_is(url: str) -> None:
 def test_the_report_says_which_clients_were_not_compared() -> None:
     report = AuditReport()
     assert list(forgotten(report)) == []
+    assert report.clients_forgotten_before is None
     report.clients_forgotten_before_ms = 1_700_000_000_000
     (said,) = forgotten(report)
     assert said.startswith("Clients of lines from before 2023-11-15 are not compared")
+    assert report.clients_forgotten_before == "2023-11-14T22:13:20.000Z"
     assert report.clean
 
 
