@@ -44,7 +44,7 @@ class Workers:
         self._apps.append(app)
         worker = Worker(
             cast("RecordBatchApp", app),
-            KafkaAccess(cast("str", self._surroundings)),
+            cast("KafkaAccess", self._surroundings),
             TERMS,
             Publisher(app.librdkafka.connect),
             app,
