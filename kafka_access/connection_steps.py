@@ -10,10 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final, Literal
 
-from kafka.net.sasl import get_sasl_mechanism
-
 from kafka_access.access import KafkaAccess, KafkaAccessError, Login
-from kafka_access.kafka_python import kafka_python_options
 
 ConnectionStep = Literal["resolve", "connect", "tls", "login", "answer"]
 
@@ -228,6 +225,11 @@ def _log_in(access: KafkaAccess, login: Login, exchange: _Exchange) -> None:
         )
     if code:
         raise ConnectionStepError("login", f"{exchange.address} offers no login at this port (error {code})")
+    # It takes long to import, and a worker needs this client library for nothing else.
+    from kafka.net.sasl import get_sasl_mechanism  # noqa: PLC0415 - see above
+
+    from kafka_access.kafka_python import kafka_python_options  # noqa: PLC0415 - see above
+
     options = kafka_python_options(access)
     # kafka-python would warn of a login without TLS, which whoever set it knows.
     del options["security_protocol"]

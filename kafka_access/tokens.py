@@ -5,7 +5,6 @@ import time
 from typing import Any, Final
 
 import msgspec
-import urllib3
 
 from kafka_access.access import KafkaAccessError, TokenEndpoint
 
@@ -49,6 +48,9 @@ class AccessTokens:
             return self._kept
 
     def _fetched(self) -> _Answer:
+        # Who logs in otherwise does without it.
+        import urllib3  # noqa: PLC0415 - see above
+
         one = self._endpoint
         fields = {"grant_type": "client_credentials"} | ({"scope": one.scope} if one.scope else {})
         headers = urllib3.make_headers(basic_auth=f"{one.client}:{one.secret()}")

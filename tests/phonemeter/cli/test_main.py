@@ -107,6 +107,14 @@ def test_the_services_can_be_listed_without_the_engine(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
 
 
+def test_worker_and_gateway_start_without_clients_that_only_a_login_needs(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules |= dict.fromkeys(['kafka', 'urllib3'])\n"
+        "import streams.app, producers.gateway.service\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+
+
 def test_completion_offers_the_commands(tmp_path: Path) -> None:
     offered = phonemeter(
         cwd=tmp_path,
