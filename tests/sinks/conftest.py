@@ -1,7 +1,6 @@
 """Fixtures: an engine that a test may kill, and a receiver of alerts."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,12 +9,21 @@ from tests.sinks.notifier.parts import Receiver
 from tests.sinks.parts import EngineProcess
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 @starts_real_parts
-def own_engine(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[EngineProcess]:
-    """An engine that this test may kill and start again."""
-    with EngineProcess(tmp_path, free_port(), free_port()) as engine:
+def module_engine(
+    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[EngineProcess]:
+    """An engine for the tests of a module, one after the other."""
+    with EngineProcess(tmp_path_factory.mktemp("engine"), free_port(), free_port()) as engine:
         yield engine
+
+
+@pytest.fixture
+def own_engine(module_engine: EngineProcess) -> EngineProcess:
+    """An engine without a ledger, which this test may kill and start again."""
+    module_engine.renew()
+    return module_engine
 
 
 @pytest.fixture

@@ -67,6 +67,13 @@ class EngineProcess:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
+    def renew(self) -> None:
+        """Start it again if it was killed, and drop what it holds."""
+        if self.process is None or self.process.poll() is not None:
+            self.kill()
+            self.start()
+        self.query("DROP DATABASE IF EXISTS phonemeter SYNC", "default")
+
     def query(self, sql: str, database: str = "phonemeter") -> list[tuple[Any, ...]]:
         with Client(HOST, self.port, database) as client:
             result: list[tuple[Any, ...]] = client.execute(sql)
