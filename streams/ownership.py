@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 RETRY_WAIT_MAX_S = 10.0
 
+FAR_BEHIND_RECORDS = 1_000
+"""The least number of known records that are left out by a seek: fewer are skipped as quickly."""
+
 
 @dataclass(slots=True)
 class OwnedPartition:
@@ -38,6 +41,7 @@ class OwnedPartition:
         checkpointed_s: time of its newest checkpoint, by the event loop's clock.
         unacked: delivered events that no checkpoint contains yet, without their records.
         seek_offset: the offset that the consumer went back to for missing records; None once they came.
+        sought_forward: whether the consumer was sent past records that the state has.
     """
 
     generation: int
@@ -45,6 +49,7 @@ class OwnedPartition:
     checkpointed_s: float
     unacked: list[EventT[Any]] = field(default_factory=list)
     seek_offset: int | None = None
+    sought_forward: bool = False
 
     @property
     def number(self) -> int:
@@ -149,10 +154,33 @@ class Ownership:
         owned.seek_offset = offset
         metrics.SEEKS_BACK.labels(owned.number).inc()
         logger.warning("%s; seeking back", reason)
+        await self._seek(owned, offset)
+
+    async def seek_forward(self, owned: OwnedPartition, delivered: int) -> None:
+        """Leave out the records from `delivered` on that the state has, once, if they are many.
+
+        So it is when the group's committed offsets have expired and the log is read from its beginning.
+
+        Raises:
+            PartitionLostError: the partition is not assigned any more.
+        """
+        if owned.sought_forward or owned.next_offset - delivered < FAR_BEHIND_RECORDS:
+            return
+        owned.sought_forward = True
+        logger.warning(
+            "partition %d is delivered at offset %d and is metered up to %d: the group's offset has expired "
+            "or was set back; reading on where the state ends",
+            owned.number,
+            delivered,
+            owned.next_offset,
+        )
+        await self._seek(owned, owned.next_offset)
+
+    async def _seek(self, owned: OwnedPartition, offset: int) -> None:
         try:
             await self._app.consumer.seek(TP(topics.EVENTS, owned.number), offset)
         except IllegalStateError:
-            raise PartitionLostError("the partition was taken away before the worker could go back") from None
+            raise PartitionLostError("the partition was taken away before the worker could seek") from None
 
     async def _take_over(self, partitions: Collection[int], generation: int) -> None:
         async for attempt in _retrying():

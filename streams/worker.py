@@ -103,6 +103,7 @@ class Worker:
             metrics.observe_batch(partition, records, before, plan, perf_counter() - started_s)
         else:
             metrics.SKIPPED.labels(partition).inc(len(records))
+            await self._ownership.seek_forward(owned, records.end)
         owned.unacked.extend(batch.events)
         owned.ack()
 

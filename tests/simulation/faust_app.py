@@ -143,7 +143,8 @@ class FaustApp:
         return {TP(topics.EVENTS, partition) for partition in self._share}
 
     async def seek(self, tp: TP, offset: int) -> None:
-        self._kafka.faults["worker went back"] += 1
+        ahead = offset > self._positions.get(tp.partition, offset)
+        self._kafka.faults["worker sent past what it knows" if ahead else "worker went back"] += 1
         await asyncio.sleep(self._kafka.chance.uniform(0.0, 0.01))
         if tp.partition in self._positions:
             self._positions[tp.partition] = offset

@@ -53,6 +53,14 @@ class Sinks:
         self._end(source)
         self._surroundings.restart(self.start, int(source.process.name.split()[1]))
 
+    async def expire(self) -> None:
+        """All sinks are away until Kafka has forgotten what their group committed."""
+        self._surroundings.count("offsets of the sinks expired")
+        for source in list(self._sources):
+            self._end(source)
+            self._surroundings.restart(self.start, int(source.process.name.split()[1]))
+        self._group.committed.clear()
+
     async def freeze(self) -> None:
         """SIGSTOP, shorter or longer than a session; SIGCONT."""
         source = self._chance.choice(self._sources or [None])

@@ -68,6 +68,14 @@ class Workers:
         self._end(app)
         self._surroundings.restart(self.start, int(app.process.name.split()[1]))
 
+    async def expire(self) -> None:
+        """All workers are away until Kafka has forgotten what their group committed."""
+        self._surroundings.count("offsets of the workers expired")
+        for app in list(self._apps):
+            self._end(app)
+            self._surroundings.restart(self.start, int(app.process.name.split()[1]))
+        self._group.committed = dict.fromkeys(self._group.committed, 0)
+
     async def stop(self) -> None:
         """SIGTERM; the supervisor starts it again."""
         app = self._chance.choice(self._apps or [None])
