@@ -69,6 +69,10 @@ def node_properties(
         "num.network.threads": "1",
         # Leaders move when a test moves them.
         "auto.leader.rebalance.enable": "false",
+        # On a busy machine no node is to be given up for being slow.
+        "controller.quorum.election.timeout.ms": "2000",
+        "controller.quorum.fetch.timeout.ms": "5000",
+        "broker.session.timeout.ms": "6000",
         # A broker that stands still leaves the replicas in sync soon.
         "replica.lag.time.max.ms": "5000",
         "offsets.retention.check.interval.ms": "1000",

@@ -19,7 +19,7 @@ GROUPS_EMPTY_S_MAX: Final = 30.0
 PREFERRED: Final = 0
 """Kafka's number of an election of preferred leaders."""
 
-AWAY_S: Final = (4.0, 10.0)
+AWAY_S: Final = (5.0, 12.0)
 """Around the six seconds after which the controller gives up on a silent broker."""
 
 
