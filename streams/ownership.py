@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError, KafkaTimeoutError
 from faust.types import TP, EventT
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
 
@@ -199,10 +199,15 @@ class Ownership:
 def _retrying() -> AsyncRetrying:
     return AsyncRetrying(
         wait=wait_exponential_jitter(multiplier=0.1, max=RETRY_WAIT_MAX_S),
-        retry=retry_if_exception(lambda error: isinstance(error, KafkaError) and error.retriable),
+        retry=retry_if_exception(_passes),
         before_sleep=_log_retry,
         reraise=True,
     )
+
+
+def _passes(error: BaseException) -> bool:
+    """Return true for what ends with a wait, such as a partition without a leader while brokers are down."""
+    return isinstance(error, KafkaError) and (error.retriable or isinstance(error, KafkaTimeoutError))
 
 
 def _log_retry(attempt: RetryCallState) -> None:
