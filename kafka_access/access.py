@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from metering.preconditions import TopicDemands
+
 Security = Literal["plaintext", "tls", "sasl_plaintext", "sasl_tls"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 
@@ -114,12 +116,16 @@ class KafkaAccess:
         prefix: precedes the name of each topic and consumer group.
         tls: None for connections without TLS.
         login: None for connections without SASL.
+        replicas: the least number of replicas of a topic; 0 for the brokers' default.
+        insync: the least `min.insync.replicas` of a topic; 0 for what goes with the replicas.
     """
 
     brokers: str
     prefix: str = ""
     tls: Tls | None = None
     login: Login | None = None
+    replicas: int = 0
+    insync: int = 0
 
     def __str__(self) -> str:
         return self.brokers
@@ -133,6 +139,11 @@ class KafkaAccess:
     def protocol(self) -> str:
         """Kafka's name of the security of the connection."""
         return f"{'SASL_' if self.login else ''}{'SSL' if self.tls else 'PLAINTEXT'}"
+
+    @property
+    def demands(self) -> TopicDemands:
+        """The demands on its topics."""
+        return TopicDemands(self.prefix, self.replicas, self.insync)
 
     def topic(self, name: str) -> str:
         """The name of a topic of `metering.topics` on these brokers."""

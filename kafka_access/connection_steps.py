@@ -6,11 +6,11 @@ Client libraries tell most of these failures as a closed connection, and go on t
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Final, Literal
 
-from kafka_access.access import KafkaAccess, KafkaAccessError, Login
+from kafka_access.access import KafkaAccess, KafkaAccessError, Login, Tls
 
 ConnectionStep = Literal["resolve", "connect", "tls", "login", "answer"]
 
@@ -84,12 +84,14 @@ def take_steps(
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     passed("resolve", ", ".join(_resolved(host, int(port))))
-    with ExitStack() as open_ones:
-        connection: socket.socket = open_ones.enter_context(_connected(host, int(port), timeout_s))
+    with ExitStack() as closing:
+        connection = closing.enter_context(_connected(host, int(port), timeout_s))
         passed("connect", address)
         if access.tls is not None:
-            connection = open_ones.enter_context(_with_tls(access, connection, host, address))
-            passed("tls", f"{connection.version()}, {_certificate_in_words(connection)}")
+            # The socket without TLS is closed with the one that takes it over.
+            secured = closing.enter_context(_with_tls(access.tls, connection, host, address))
+            passed("tls", f"{secured.version()}, {_certificate_in_words(secured)}")
+            connection = secured
         if not asking:
             return
         exchange = _Exchange(connection, address)
@@ -112,27 +114,22 @@ def _resolved(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
-@contextmanager
-def _connected(host: str, port: int, timeout_s: float) -> Iterator[socket.socket]:
+def _connected(host: str, port: int, timeout_s: float) -> socket.socket:
     try:
-        opened = socket.create_connection((host, port), timeout_s)
+        return socket.create_connection((host, port), timeout_s)
     except OSError as error:
         raise ConnectionStepError(
             "connect",
             f"{host}:{port} does not answer: {error.strerror or error}",
         ) from error
-    with opened:
-        yield opened
 
 
-def _with_tls(access: KafkaAccess, opened: socket.socket, host: str, address: str) -> ssl.SSLSocket:
-    if access.tls is None:
-        raise AssertionError
-    context = access.tls.context()
+def _with_tls(tls: Tls, opened: socket.socket, host: str, address: str) -> ssl.SSLSocket:
+    context = tls.context()
     try:
         return context.wrap_socket(opened, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
-        raise ConnectionStepError("tls", _refused_certificate(access, error, host, address)) from None
+        raise ConnectionStepError("tls", _refused_certificate(tls, error, host, address)) from None
     except OSError as error:
         raise ConnectionStepError(
             "tls",
@@ -141,9 +138,7 @@ def _with_tls(access: KafkaAccess, opened: socket.socket, host: str, address: st
         ) from None
 
 
-def _refused_certificate(
-    access: KafkaAccess, error: ssl.SSLCertVerificationError, host: str, address: str
-) -> str:
+def _refused_certificate(tls: Tls, error: ssl.SSLCertVerificationError, host: str, address: str) -> str:
     if error.verify_code == _EXPIRED:
         return f"The certificate of {address} has expired; ask for a new one, and check this machine's clock"
     if error.verify_code == _NOT_YET_VALID:
@@ -154,7 +149,7 @@ def _refused_certificate(
             f"(PHONEMETER_KAFKA), or ask for a certificate that names {host}"
         )
     if error.verify_code in _UNKNOWN_CA:
-        by = access.tls.ca_file if access.tls and access.tls.ca_file else "the system's CAs"
+        by = tls.ca_file or "the system's CAs"
         return (
             f"The certificate of {address} is not signed by a CA that we trust ({by}: "
             f"{error.verify_message}); set PHONEMETER_KAFKA_CA_FILE to the PEM file of the CA that signed it"

@@ -27,6 +27,20 @@ class KafkaSettings(BaseSettings):
         description="Prefix of the names of all topics and consumer groups.",
         json_schema_extra={"expected": "at most 100 letters, digits, dots, underscores and hyphens"},
     )
+    kafka_replication_factor: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Replicas of each topic: with so many they are made, and with fewer refused; 0 is the "
+        "brokers' default.",
+    )
+    kafka_min_insync_replicas: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="`min.insync.replicas` of each topic, set and checked alike; 0 is 2 with three replicas "
+        "or more, otherwise 1.",
+    )
     kafka_security: Security = Field(
         "plaintext", description="How brokers are connected to: with TLS or not, with a SASL login or not."
     )
@@ -74,11 +88,13 @@ class KafkaSettings(BaseSettings):
             self.kafka_prefix,
             _tls(self) if self.kafka_security.endswith("tls") else None,
             _login(self) if self.kafka_security.startswith("sasl") else None,
+            self.kafka_replication_factor,
+            self.kafka_min_insync_replicas,
         )
 
     @model_validator(mode="after")
     def _check_kafka_access(self) -> Self:
-        for sentence in (_superfluous(self), _missing(self), _unreadable(self)):
+        for sentence in (_inconsistent(self), _superfluous(self), _missing(self), _unreadable(self)):
             if sentence:
                 raise ValueError(sentence)
         return self
@@ -110,6 +126,18 @@ def _login(settings: KafkaSettings) -> Login:
         settings.kafka_password_file,
         endpoint,
     )
+
+
+def _inconsistent(settings: KafkaSettings) -> str:
+    """A sentence if brokers would take no records."""
+    replicas, insync = settings.kafka_replication_factor, settings.kafka_min_insync_replicas
+    if replicas and insync > replicas:
+        return (
+            f"{_variable('kafka_min_insync_replicas')} is {insync} and "
+            f"{_variable('kafka_replication_factor')} {replicas}: brokers would take no records; ask for at "
+            f"most as many in sync as there are."
+        )
+    return ""
 
 
 def _superfluous(settings: KafkaSettings) -> str:

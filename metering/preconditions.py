@@ -8,7 +8,7 @@ A service checks at its start, and then every `CHECK_INTERVAL_S`. The weight of 
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
 
 from metering.topics import (
@@ -74,11 +74,34 @@ class FoundTopic:
     config: Mapping[str, str] | None
 
 
+class TopicDemands(NamedTuple):
+    """The demands of an installation on its topics.
+
+    Attributes:
+        prefix: precedes their names.
+        replicas: the least number of replicas; 0 for the brokers' default.
+        insync: the least `min.insync.replicas`; 0 for what goes with the replicas.
+    """
+
+    prefix: str = ""
+    replicas: int = 0
+    insync: int = 0
+
+    def insync_of(self, replicas: int) -> int:
+        """The required `min.insync.replicas` of a topic with so many replicas."""
+        return self.insync or required_insync_replicas(replicas)
+
+
 class BrokerView(NamedTuple):
-    """The topics on the brokers, by name, and the id of the cluster."""
+    """The topics on the brokers, by name without prefix, the id of the cluster, and what is demanded."""
 
     topics: Mapping[str, FoundTopic]
     cluster: str = ""
+    demands: TopicDemands = TopicDemands()
+
+    def breaches(self, own: Collection[str]) -> "tuple[Breach, ...]":
+        """The breaches for a service that reads or writes these topics."""
+        return breaches(self.topics, own, self.demands)
 
 
 class Breach(NamedTuple):
@@ -97,16 +120,20 @@ class Breach(NamedTuple):
         return bool(self.wanted)
 
 
-def breaches(found: Mapping[str, FoundTopic], own: Collection[str] = ALL_TOPICS) -> tuple[Breach, ...]:
+def breaches(
+    found: Mapping[str, FoundTopic],
+    own: Collection[str] = ALL_TOPICS,
+    demands: TopicDemands = TopicDemands(),  # noqa: B008 - a constant
+) -> tuple[Breach, ...]:
     """The breaches, the most severe first; one of a topic that is not in `own` is at most `broken`."""
-    all_breaches = [*_different_partitions(found)]
+    all_breaches = [*_different_partitions(found, demands.prefix)]
     for topic in ALL:
-        all_breaches.extend(_of(topic, found))
-    lighter = [
-        one._replace(weight="broken") if one.topic not in own and one.weight == "refused" else one
-        for one in all_breaches
-    ]
-    return tuple(sorted(lighter, key=lambda one: ("refused", "broken", "advice").index(one.weight)))
+        of_topic = _of(replace(topic, name=f"{demands.prefix}{topic.name}"), found.get(topic.name), demands)
+        all_breaches.extend(
+            one._replace(weight="broken") if topic.name not in own and one.weight == "refused" else one
+            for one in of_topic
+        )
+    return tuple(sorted(all_breaches, key=lambda one: ("refused", "broken", "advice").index(one.weight)))
 
 
 class BreachLog:
@@ -127,8 +154,7 @@ def required_insync_replicas(replicas: int) -> int:
     return 2 if replicas > 2 else 1  # noqa: PLR2004 - with two, none may be down
 
 
-def _of(topic: Topic, found: Mapping[str, FoundTopic]) -> Iterator[Breach]:
-    there = found.get(topic.name)
+def _of(topic: Topic, there: FoundTopic | None, demands: TopicDemands) -> Iterator[Breach]:
     if there is None:
         yield Breach(
             topic.name,
@@ -138,7 +164,18 @@ def _of(topic: Topic, found: Mapping[str, FoundTopic]) -> Iterator[Breach]:
             "broken",
             f"Topic {topic.name} does not exist; `phonemeter topics` creates it.",
         )
-    elif there.config is None:
+        return
+    if there.replicas < demands.replicas:
+        yield Breach(
+            topic.name,
+            "replicas",
+            str(there.replicas),
+            "",
+            "refused",
+            f"Topic {topic.name} has {_counted(there.replicas)} and PHONEMETER_KAFKA_REPLICATION_FACTOR "
+            f"asks for {demands.replicas}: have partitions reassigned to more brokers, or ask for fewer.",
+        )
+    if there.config is None:
         yield Breach(
             topic.name,
             "",
@@ -150,6 +187,7 @@ def _of(topic: Topic, found: Mapping[str, FoundTopic]) -> Iterator[Breach]:
         )
     else:
         yield from _of_config(topic, there.replicas, there.config)
+        yield from _of_insync(topic, there.replicas, there.config.get(INSYNC, ""), demands)
 
 
 def _of_config(topic: Topic, replicas: int, config: Mapping[str, str]) -> Iterator[Breach]:
@@ -169,8 +207,33 @@ def _of_config(topic: Topic, replicas: int, config: Mapping[str, str]) -> Iterat
             weight,
             f"Topic {topic.name} has {setting}={value} and needs {wanted}{bound}: {why}; {FIX}.",
         )
-    insync, least = config.get(INSYNC), required_insync_replicas(replicas)
-    if insync is not None and insync.isdecimal() and int(insync) < least:
+
+
+def _of_insync(topic: Topic, replicas: int, insync: str, demands: TopicDemands) -> Iterator[Breach]:
+    least = demands.insync_of(replicas)
+    if not insync.isdecimal():
+        return
+    if int(insync) > replicas:
+        yield Breach(
+            topic.name,
+            INSYNC,
+            insync,
+            str(min(least, replicas)),
+            "broken",
+            f"Topic {topic.name} has {INSYNC}={insync} and {_counted(replicas)}: brokers take no records "
+            f"with that; {FIX}, or have partitions reassigned to more brokers.",
+        )
+    elif int(insync) < demands.insync:
+        yield Breach(
+            topic.name,
+            INSYNC,
+            insync,
+            str(least),
+            "refused",
+            f"Topic {topic.name} has {INSYNC}={insync} and PHONEMETER_KAFKA_MIN_INSYNC_REPLICAS asks for "
+            f"{least}; {FIX}.",
+        )
+    elif int(insync) < least:
         yield Breach(
             topic.name,
             INSYNC,
@@ -193,12 +256,16 @@ def _fits(setting: str, found: str, wanted: str) -> bool:
     return found == wanted
 
 
-def _different_partitions(found: Mapping[str, FoundTopic]) -> Iterator[Breach]:
+def _counted(replicas: int) -> str:
+    return f"{replicas} replica{'' if replicas == 1 else 's'}"
+
+
+def _different_partitions(found: Mapping[str, FoundTopic], prefix: str) -> Iterator[Breach]:
     counts = {topic.name: found[topic.name].partitions for topic in ALL if topic.name in found}
     if len(set(counts.values())) > 1:
-        counted = ", ".join(f"{name} {count}" for name, count in counts.items())
+        counted = ", ".join(f"{prefix}{name} {count}" for name, count in counts.items())
         yield Breach(
-            EVENTS,
+            f"{prefix}{EVENTS}",
             PARTITIONS,
             counted,
             "",

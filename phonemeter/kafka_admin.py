@@ -3,18 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from kafka_access.access import KafkaAccess, KafkaAccessError
 from kafka_access.connection_steps import ConnectionStepError
 from phonemeter.errors import OperationError
-from sinks.admin_client import admin_client
+from sinks.admin_client import KafkaAdmin, admin_client
 from sinks.kafka_consumer import LibraryError
 
 
 @contextmanager
-def admin(kafka: KafkaAccess) -> Iterator[KafkaAdminClient]:
+def admin(kafka: KafkaAccess) -> Iterator[KafkaAdmin]:
     """kafka-python's admin client on the brokers, closed at the end.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.admin import OffsetSpec
 from kafka.protocol.consumer import IsolationLevel
 
 from kafka_access.access import KafkaAccess
@@ -23,6 +23,7 @@ from metering.damage import damage
 from metering.records import Record, RecordRange
 from phonemeter.errors import OperationError
 from phonemeter.kafka_admin import admin
+from sinks.admin_client import KafkaAdmin
 
 POLL_S: Final = 0.5
 POLL_RECORDS_MAX: Final = 20_000
@@ -110,7 +111,7 @@ class TopicReader:
         """The span of each partition, from the first record with a Kafka time of `time_ms` or later."""
         offset_spans = self.spans(topic)
         with self._consumer() as consumer:
-            wanted = [Place(topic, partition, time_ms) for partition in offset_spans]
+            wanted = [Place(self._kafka.topic(topic), partition, time_ms) for partition in offset_spans]
             found = consumer.offsets_for_times(wanted, timeout=REQUEST_TIMEOUT_S)
         begins = {at.partition: at.offset for at in found if at.offset >= 0}
         return {
@@ -131,7 +132,7 @@ class TopicReader:
         """
         at = span.begin
         while at < span.end:
-            where = Place(topic, partition, at)
+            where = Place(self._kafka.topic(topic), partition, at)
             for records in self._undamaged(where, span.end):
                 at = records.end
                 yield records
@@ -212,7 +213,7 @@ class TopicReader:
                 **librdkafka_options(self._kafka),
                 "client.id": "phonemeter-reader",
                 # A consumer needs one; it is never joined, and nothing is committed.
-                "group.id": "phonemeter-reader",
+                "group.id": self._kafka.group("phonemeter-reader"),
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "isolation.level": "read_committed",
@@ -273,7 +274,7 @@ def offset_spans(kafka: KafkaAccess, topic: str) -> dict[int, OffsetSpan]:
         return spans_of(client, topic)
 
 
-def spans_of(client: KafkaAdminClient, topic: str) -> dict[int, OffsetSpan]:
+def spans_of(client: KafkaAdmin, topic: str) -> dict[int, OffsetSpan]:
     """The span of each partition of a topic, by an admin client that is open.
 
     Raises:

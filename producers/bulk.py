@@ -59,6 +59,7 @@ class BulkProducer:
         self._now_ms = now_ms
         self.outcome_timeout_s = self._settings.producer_delivery_timeout_s + GRACE_S
         """Longest time until the outcome of an event is known."""
+        self._topic = self._settings.kafka_access.topic(EVENTS)
         self._producer: Producer | None = None
         self._partitions = 0
         self._pending_bytes = 0
@@ -195,7 +196,7 @@ class BulkProducer:
             return
         size_bytes = sum(2 * len(message["value"]) for message in messages)
         batch.expect(len(messages), size_bytes + RECORD_OVERHEAD_BYTES * len(messages))
-        taken = producer.produce_batch(EVENTS, messages, on_delivery=batch.record_outcome)
+        taken = producer.produce_batch(self._topic, messages, on_delivery=batch.record_outcome)
         if taken < len(messages):
             for message in messages:
                 if "_error" in message:
@@ -205,7 +206,7 @@ class BulkProducer:
         batch.expect(1, (2 * len(value) + RECORD_OVERHEAD_BYTES) * self._partitions)
         broadcast = BroadcastEvent(batch, self._partitions)
         for partition in range(self._partitions):
-            producer.produce(EVENTS, value, key, partition, on_delivery=broadcast.record_outcome)
+            producer.produce(self._topic, value, key, partition, on_delivery=broadcast.record_outcome)
 
     def _settled(self, on_settled: OnSettled | None, batch: EventBatch) -> None:
         self._pending_bytes -= batch.size_bytes

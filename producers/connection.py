@@ -29,6 +29,7 @@ def connect(settings: ProducerSettings) -> KafkaProducer:
     # kafka-python 3.0.12 never closes the sockets of its failed attempts to connect, so it only starts
     # once something listens.
     wait_for_listener(settings)
+    topic = settings.kafka_access.topic(EVENTS)
     timeout_ms = round(settings.producer_block_s * 1_000)
     delivery_timeout_ms = round(settings.producer_delivery_timeout_s * 1_000)
     request_timeout_s = min(REQUEST_TIMEOUT_S_MAX, settings.producer_delivery_timeout_s / 2)
@@ -57,10 +58,10 @@ def connect(settings: ProducerSettings) -> KafkaProducer:
     except KafkaError as error:
         raise no_kafka(settings, first_words(error)) from None
     try:
-        producer.partitions_for(EVENTS)
+        producer.partitions_for(topic)
     except KafkaError as error:
         dispose(producer, give_up=True)
-        raise no_topic(settings, EVENTS, first_words(error)) from None
+        raise no_topic(settings, topic, first_words(error)) from None
     return producer
 
 

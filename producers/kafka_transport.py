@@ -55,6 +55,7 @@ class KafkaTransport:
 
     def __init__(self, settings: ProducerSettings) -> None:
         self._settings = settings
+        self._topic = settings.kafka_access.topic(EVENTS)
         listening_s = min(settings.producer_block_s, LISTENING_WITHIN_S)
         self._impatient = settings.model_copy(update={"producer_block_s": listening_s})
         self._producer: KafkaProducer | None = None
@@ -85,9 +86,9 @@ class KafkaTransport:
             raise not_confirmed(self._settings.kafka)
         for event in events:
             try:
-                partitions = sorted(producer.partitions_for(EVENTS)) if event.everywhere else [None]
+                partitions = sorted(producer.partitions_for(self._topic)) if event.everywhere else [None]
                 records = [
-                    producer.send(EVENTS, value=event.value, key=event.key, partition=each)
+                    producer.send(self._topic, value=event.value, key=event.key, partition=each)
                     for each in partitions
                 ]
             except KafkaError as error:

@@ -52,13 +52,14 @@ def connect(settings: ProducerSettings, on_error: Callable[[KafkaError], None]) 
     """
     wait_for_listener(settings)
     producer = Producer(_configuration(settings) | {"error_cb": on_error})
+    name = settings.kafka_access.topic(EVENTS)
     try:
-        found = producer.list_topics(EVENTS, timeout=settings.producer_block_s)
+        found = producer.list_topics(name, timeout=settings.producer_block_s)
     except KafkaException as error:
         raise no_kafka(settings, _words(error.args[0])) from None
-    topic = found.topics[EVENTS]
+    topic = found.topics[name]
     if topic.error is not None or not topic.partitions:
-        raise no_topic(settings, EVENTS, _words(topic.error) if topic.error else "it has no partitions")
+        raise no_topic(settings, name, _words(topic.error) if topic.error else "it has no partitions")
     return ConnectedProducer(producer, len(topic.partitions), found.cluster_id or "")
 
 
@@ -70,11 +71,11 @@ def explain(error: KafkaError, settings: ProducerSettings, fatal: str) -> Delive
     if error.code() in OPEN:
         return not_confirmed(settings.kafka)
     if error.code() in NO_TOPIC:
-        return no_topic(settings, EVENTS, _words(error))
+        return no_topic(settings, settings.kafka_access.topic(EVENTS), _words(error))
     if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
         return DeliveryError(
             f"Kafka at {settings.kafka} takes no {BATCH_BYTES} bytes at once; raise max.message.bytes of "
-            f"{EVENTS} to {2 * BATCH_BYTES} or more."
+            f"{settings.kafka_access.topic(EVENTS)} to {2 * BATCH_BYTES} or more."
         )
     return DeliveryError(f"Kafka at {settings.kafka} did not take the event: {fatal or _words(error)}.")
 

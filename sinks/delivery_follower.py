@@ -108,7 +108,8 @@ def _follow(
                 _reading(kafka) as reader,
                 connect(clickhouse, reply_timeout_s=REPLY_TIMEOUT_S, consistent=True) as client,
             ):
-                follower = DeliveryFollower(reader, client, metrics, cluster_of(clickhouse))
+                topic = kafka.topic(DELIVERIES)
+                follower = DeliveryFollower(reader, topic, client, metrics, cluster_of(clickhouse))
                 while not stopping.is_set():
                     follower.turn()
                     pause_s = PAUSE_S
@@ -132,8 +133,9 @@ def _reading(kafka: KafkaAccess) -> Iterator[KafkaConsumer]:
         fetch_max_wait_ms=FETCH_WAIT_MS,
         max_poll_records=RECORDS_MAX,
     )
-    (partitions,) = partitions_of(reader, (DELIVERIES,))
-    reader.assign([TopicPartition(DELIVERIES, partition) for partition in sorted(partitions)])
+    topic = kafka.topic(DELIVERIES)
+    (partitions,) = partitions_of(reader, (topic,))
+    reader.assign([TopicPartition(topic, partition) for partition in sorted(partitions)])
     try:
         yield reader
     finally:
@@ -181,9 +183,15 @@ class DeliveryFollower:
     """Reader of `phone-deliveries` from its beginning, which stores the rows that the table lacks."""
 
     def __init__(
-        self, reader: KafkaConsumer, client: Client, metrics: Metrics, cluster: Cluster | None = None
+        self,
+        reader: KafkaConsumer,
+        topic: str,
+        client: Client,
+        metrics: Metrics,
+        cluster: Cluster | None = None,
     ) -> None:
         self._reader = reader
+        self._name = topic
         self._table = _Table(client, cluster)
         self._metrics = metrics
         self._marks = self._table.marks()
@@ -194,7 +202,7 @@ class DeliveryFollower:
         ends: Mapping[TopicPartition, int] = reader.end_offsets(
             list(reader.assignment()), timeout_ms=REQUEST_TIMEOUT_MS
         )
-        self._topic = topic_id(reader, DELIVERIES)
+        self._topic = topic_id(reader, topic)
         for at, end in ends.items():
             self._states[at.partition] = DeliveryStates(at.partition)
             self._forget_another_log(at.partition, PartitionView(self._topic, 0, end, looked=False))
@@ -204,7 +212,7 @@ class DeliveryFollower:
     def turn(self) -> None:
         """Read the next records, and store rows if the last INSERT is `PAUSE_S` ago."""
         polled: Mapping[TopicPartition, list[Any]] = self._reader.poll(timeout_ms=int(PAUSE_S * 1_000))
-        topic = topic_id(self._reader, DELIVERIES)
+        topic = topic_id(self._reader, self._name)
         if self._topic and topic and topic != self._topic:
             raise _LostError(f"{DELIVERIES} was recreated")
         for at, records in polled.items():

@@ -27,6 +27,7 @@ class ConfirmingProducer:
 
     def __init__(self, kafka: KafkaAccess, client_id: str) -> None:
         require_kafka(kafka)
+        self._kafka = kafka
         self._producer = KafkaProducer(
             **kafka_python_options(kafka),
             client_id=client_id,
@@ -44,7 +45,7 @@ class ConfirmingProducer:
 
     def partition_count(self, topic: str) -> int:
         """The number of partitions of a topic."""
-        return len(self._producer.partitions_for(topic))
+        return len(self._producer.partitions_for(self._kafka.topic(topic)))
 
     def publish(self, records: Iterable[OutgoingRecord]) -> None:
         """Publish records, in order per partition.
@@ -54,7 +55,9 @@ class ConfirmingProducer:
         """
         with translate_kafka_errors():
             sent = [
-                self._producer.send(one.topic, partition=one.partition, key=one.key, value=one.value)
+                self._producer.send(
+                    self._kafka.topic(one.topic), partition=one.partition, key=one.key, value=one.value
+                )
                 for one in records
             ]
             self._producer.flush(timeout=DELIVERY_TIMEOUT_MS / 1_000)

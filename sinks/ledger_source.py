@@ -70,19 +70,20 @@ class LedgerSource:
     """The consumer group's member that reads `phone-ledger`."""
 
     def __init__(self, kafka: KafkaAccess) -> None:
+        self._topic = kafka.topic(LEDGER)
         self._viewer = LogViewer(kafka, LEDGER, "phonemeter-sink-looking")
         with translate_kafka_errors():
             self._consumer = consumer(
                 kafka,
-                group_id=SINK_GROUP,
+                group_id=kafka.group(SINK_GROUP),
                 client_id="phonemeter-sink",
                 fetch_max_bytes=FETCH_BYTES_MAX,
                 max_partition_fetch_bytes=FETCH_BYTES_MAX // 4,
                 max_poll_records=RECORDS_MAX,
             )
-            partitions_of(self._consumer, (LEDGER,))
-            self._rebalances = RebalanceQueue(self._consumer)
-            self._consumer.subscribe([LEDGER], listener=self._rebalances)
+            partitions_of(self._consumer, (self._topic,))
+            self._rebalances = RebalanceQueue(self._consumer, kafka)
+            self._consumer.subscribe([self._topic], listener=self._rebalances)
 
     def rebalances(self) -> Iterator[Rebalance]:
         """Remove the pending rebalances and return them in order."""
@@ -140,7 +141,7 @@ class LedgerSource:
 
     def resume_point(self, partition: int) -> ResumePoint:
         """Read the group's position in a partition: its beginning if there is no commit."""
-        at = TopicPartition(LEDGER, partition)
+        at = TopicPartition(self._topic, partition)
         with translate_kafka_errors():
             committed = self._consumer.committed(at, metadata=True, timeout_ms=REQUEST_TIMEOUT_MS)
         if committed is None or committed.offset < 0:
@@ -153,11 +154,11 @@ class LedgerSource:
 
     def topic_id(self) -> str:
         """Id of the topic as of some seconds ago; empty if it is not known."""
-        return topic_id(self._consumer, LEDGER)
+        return topic_id(self._consumer, self._topic)
 
     def first_offset(self, partition: int) -> int:
         """Ask for the offset of the first record that a partition still has."""
-        at = TopicPartition(LEDGER, partition)
+        at = TopicPartition(self._topic, partition)
         with translate_kafka_errors():
             beginning: int = self._consumer.beginning_offsets([at], timeout_ms=REQUEST_TIMEOUT_MS)[at]
         return beginning
@@ -165,38 +166,38 @@ class LedgerSource:
     def leaderless(self, partitions: Iterable[int]) -> set[int]:
         """Select the partitions that had no leader some seconds ago: they cannot be read."""
         cluster = self._consumer._client.cluster  # noqa: SLF001 - there is no public way
-        leaders = {one: cluster.leader_for_partition(TopicPartition(LEDGER, one)) for one in partitions}
+        leaders = {one: cluster.leader_for_partition(TopicPartition(self._topic, one)) for one in partitions}
         return {partition for partition, leader in leaders.items() if leader in {None, NO_LEADER}}
 
     def end_offsets(self, partitions: Iterable[int]) -> dict[int, int]:
         """Ask for the offset that the next record of each partition will have."""
-        at = [TopicPartition(LEDGER, partition) for partition in partitions]
+        at = [TopicPartition(self._topic, partition) for partition in partitions]
         with translate_kafka_errors():
             ends = self._consumer.end_offsets(at, timeout_ms=REQUEST_TIMEOUT_MS) if at else {}
         return {one.partition: end for one, end in ends.items()}
 
     def seek(self, partition: int, offset: int) -> None:
         """Continue a partition at an offset, if it is still owned."""
-        at = TopicPartition(LEDGER, partition)
+        at = TopicPartition(self._topic, partition)
         if at in self._consumer.assignment():
             self._consumer.seek(at, offset)
 
     def resume(self, partition: int, offset: int) -> None:
         """Deliver a partition from an offset on, if it is still owned."""
-        at = TopicPartition(LEDGER, partition)
+        at = TopicPartition(self._topic, partition)
         if at in self._consumer.assignment():
             self._consumer.seek(at, offset)
             self._consumer.resume(at)
 
     def pause(self, partition: int) -> None:
         """Deliver nothing more of a partition, if it is still owned."""
-        at = TopicPartition(LEDGER, partition)
+        at = TopicPartition(self._topic, partition)
         if at in self._consumer.assignment():
             self._consumer.pause(at)
 
     def lag(self, partition: int, next_offset: int) -> int | None:
         """Number of records from `next_offset` to the end; None before the end is known."""
-        at = TopicPartition(LEDGER, partition)
+        at = TopicPartition(self._topic, partition)
         end = self._consumer.highwater(at) if at in self._consumer.assignment() else None
         return None if end is None else max(0, end - next_offset)
 
@@ -206,7 +207,7 @@ class LedgerSource:
             with translate_kafka_errors():
                 self._consumer.commit(
                     {
-                        TopicPartition(LEDGER, partition): OffsetAndMetadata(
+                        TopicPartition(self._topic, partition): OffsetAndMetadata(
                             at.offset, encode_metadata(NOTED, at.stored, at.mark), at.mark.leader_epoch
                         )
                         for partition, at in positions.items()

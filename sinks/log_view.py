@@ -20,7 +20,7 @@ class LogViewer:
 
     def __init__(self, kafka: KafkaAccess, topic: str, client_id: str) -> None:
         self._kafka = kafka
-        self._topic = topic
+        self._topic = kafka.topic(topic)
         self._client_id = client_id
         self._consumer: KafkaConsumer | None = None
 

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from typing import Final
 
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from kafka_access.access import KafkaAccess
-from metering.preconditions import CHECK_INTERVAL_S, Breach, BreachLog, BrokerView, FoundTopic, breaches
+from metering.preconditions import CHECK_INTERVAL_S, Breach, BreachLog, BrokerView, FoundTopic
 from metering.topics import ALL
-from sinks.admin_client import admin_client
+from sinks.admin_client import KafkaAdmin, admin_client
 from sinks.errors import SinkError
 
 log = logging.getLogger(__name__)
@@ -21,16 +20,22 @@ AWAY_S: Final = 5.0
 """Pause before a Kafka that did not answer is asked again."""
 
 
-def found_topics(client: KafkaAdminClient) -> dict[str, FoundTopic]:
+def found_topics(client: KafkaAdmin) -> dict[str, FoundTopic]:
     """Describe the topics of phonemeter that exist.
 
     Raises:
         KafkaError: the broker does not answer.
     """
     names = [topic.name for topic in ALL]
-    described = [one for one in client.describe_topics(names) if one["error_code"] == 0]
-    asked = [ConfigResource(ConfigResourceType.TOPIC, one["name"]) for one in described]
-    configs = client.describe_configs(asked, config_filter="all")["topic"] if asked else {}
+    answered = client.describe_topics(names)
+    hidden = [one["name"] for one in answered if one["error_code"] == TopicAuthorizationFailedError.errno]
+    if hidden:
+        raise TopicAuthorizationFailedError(
+            f"Kafka does not let this account describe {', '.join(hidden)}; `phonemeter doctor` says what to "
+            f"ask for"
+        )
+    described = [one for one in answered if one["error_code"] == 0]
+    configs = client.topic_configs(one["name"] for one in described)
     return {
         one["name"]: FoundTopic(
             len(one["partitions"]),
@@ -48,7 +53,8 @@ def broker_view(kafka: KafkaAccess) -> BrokerView:
         KafkaError: the brokers do not answer.
     """
     with admin_client(kafka) as client:
-        return BrokerView(found_topics(client), str(client.describe_cluster()["cluster_id"]))
+        cluster = str(client.describe_cluster()["cluster_id"])
+        return BrokerView(found_topics(client), cluster, kafka.demands)
 
 
 class Preconditions:
@@ -87,7 +93,7 @@ class Preconditions:
             KafkaError: Kafka does not answer.
         """
         found = self._view()
-        self.cluster, self.breaches = found.cluster, breaches(found.topics, self._own)
+        self.cluster, self.breaches = found.cluster, found.breaches(self._own)
         for one in self._log.due(self.breaches):
             log.log(logging.WARNING if one.weight == "advice" else logging.ERROR, "%s", one.sentence)
 

@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 
+from kafka_access.access import KafkaAccess
+
 
 class Rebalance(NamedTuple):
     """Partitions, each as (topic, partition), that were assigned or revoked."""
@@ -20,10 +22,13 @@ class RebalanceQueue(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-
     """The rebalances of one consumer, in order, until they are handled.
 
     A revocation waits for the end of a running `writing` block, so that the partition's next owner reads what
-    was stored in it. `joined` is set once the group has assigned partitions to this member, even if none.
+    was stored in it. Topics are by their names without prefix.
+    `joined` is set once the group has assigned partitions to this
+    member, even if none.
     """
 
-    def __init__(self, consumer: KafkaConsumer) -> None:
+    def __init__(self, consumer: KafkaConsumer, kafka: KafkaAccess) -> None:
+        self._kafka = kafka
         self.joined = threading.Event()
         self._consumer = consumer
         self._writing = threading.Lock()
@@ -32,7 +37,7 @@ class RebalanceQueue(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Enqueue a revocation; called in kafka-python's thread."""
         with self._writing:
-            self._queue.put(Rebalance("revoked", _pairs(revoked)))
+            self._queue.put(Rebalance("revoked", self._pairs(revoked)))
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Enqueue an assignment, its partitions paused; called in kafka-python's thread."""
@@ -40,7 +45,7 @@ class RebalanceQueue(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-
             # A position of any kind: without one the consumer asks for it, and none may be committed yet.
             self._consumer.seek(at, 0)
             self._consumer.pause(at)
-        self._queue.put(Rebalance("assigned", _pairs(assigned)))
+        self._queue.put(Rebalance("assigned", self._pairs(assigned)))
         self.joined.set()
 
     @property
@@ -62,6 +67,5 @@ class RebalanceQueue(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-
         with self._writing:
             yield not self.pending
 
-
-def _pairs(partitions: Iterable[TopicPartition]) -> tuple[tuple[str, int], ...]:
-    return tuple((at.topic, at.partition) for at in partitions)
+    def _pairs(self, partitions: Iterable[TopicPartition]) -> tuple[tuple[str, int], ...]:
+        return tuple((self._kafka.known(at.topic), at.partition) for at in partitions)

@@ -49,7 +49,7 @@ def create_app(settings: WorkerSettings, logging_config: Mapping[str, Any] | Non
     # Every look at the log logs in anew, and aiokafka tells each time.
     logging.getLogger("aiokafka.conn").setLevel(logging.WARNING)
     app = RecordBatchApp(
-        topics.WORKER_GROUP,
+        settings.kafka_access.group(topics.WORKER_GROUP),
         **faust_options(settings.kafka_access),
         store="memory://",
         value_serializer="raw",
@@ -75,16 +75,17 @@ def create_app(settings: WorkerSettings, logging_config: Mapping[str, Any] | Non
         web_port=settings.worker_port,
         logging_config=logging_config,
     )
+    app.events_topic = settings.kafka_access.topic(topics.EVENTS)
     app.preconditions = preconditions.create(settings.kafka_access)
     metrics.HEALTH.watch(app.preconditions, lambda: app.consumer_generation_id)
-    publisher = Publisher(partial(connect, settings.kafka_access))
+    publisher = Publisher(partial(connect, settings.kafka_access), settings.kafka_access.prefix)
     worker = Worker(app, settings.kafka_access, settings.terms(), publisher, LogViewer(settings.kafka_access))
     _attach(app, worker, settings)
     return app
 
 
 def _attach(app: RecordBatchApp, worker: Worker, settings: WorkerSettings) -> None:
-    events = app.topic(topics.EVENTS, value_serializer=CODEC)
+    events = app.topic(app.events_topic, value_serializer=CODEC)
 
     @app.agent(events, name="meter")
     async def meter(stream: StreamT[Any]) -> None:
@@ -99,7 +100,7 @@ def _attach(app: RecordBatchApp, worker: Worker, settings: WorkerSettings) -> No
 
     app.on_worker_init.connect(_tune_garbage_collection)
     app.sensors.add(FaustSensor())
-    app.task(partial(observe, app))
+    app.task(partial(observe, app, app.events_topic))
 
     @app.page("/metrics")
     async def show_metrics(view: View, _request: Request) -> Response:
@@ -125,7 +126,7 @@ def _tune_garbage_collection(*_: object, **__: object) -> None:
 async def _write_ticks(app: RecordBatchApp) -> None:
     now_ms = int(time() * 1_000)
     for topic, partition in app.consumer.assignment():
-        if topic == topics.EVENTS:
+        if topic == app.events_topic:
             try:
                 await app.producer.send_and_wait(
                     topic, CLOCK_KEY.encode(), tick(partition, now_ms), partition, None, None

@@ -45,8 +45,9 @@ class RecordBatch(RecordRange):
 class FetchBuffer(OrderedDict[TopicPartition, Any]):
     """aiokafka's buffer of fetched responses; those of the events topic give record batches."""
 
-    def __init__(self) -> None:
+    def __init__(self, events_topic: str = topics.EVENTS) -> None:
         super().__init__()
+        self._events_topic = events_topic
         self._records_left = self._bytes_left = 0
         self._to_read_leniently = set[TopicPartition]()
 
@@ -55,7 +56,7 @@ class FetchBuffer(OrderedDict[TopicPartition, Any]):
         self._records_left, self._bytes_left = POLL_RECORDS_MAX, POLL_BYTES_MAX
 
     def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:  # noqa: ANN401 - or an error
-        if tp.topic == topics.EVENTS and isinstance(fetched, FetchResult):
+        if tp.topic == self._events_topic and isinstance(fetched, FetchResult):
             records = fetched._partition_records  # noqa: SLF001 - no public way, and pinned
             records._consumer_record = _unpack  # noqa: SLF001 - as above
             if tp in self._to_read_leniently:

@@ -69,11 +69,12 @@ class LogViewer:
             return asyncio.run(self._look(offsets, self._topic_id()))
 
     async def _look(self, offsets: Mapping[int, int], topic_id: str) -> dict[int, PartitionView]:
-        async with _client(self._kafka, topics.EVENTS) as client:
-            begins = await _edges(client, topics.EVENTS, offsets, _EARLIEST)
-            ends = await _edges(client, topics.EVENTS, offsets, _LATEST)
+        topic = self._kafka.topic(topics.EVENTS)
+        async with _client(self._kafka, topic) as client:
+            begins = await _edges(client, topic, offsets, _EARLIEST)
+            ends = await _edges(client, topic, offsets, _LATEST)
             found = {
-                partition: await _record(client, partition, offset)
+                partition: await _record(client, TopicPartition(topic, partition), offset)
                 for partition, offset in offsets.items()
                 if offset != NO_OFFSET and begins[partition] <= offset < ends[partition]
             }
@@ -81,13 +82,14 @@ class LogViewer:
 
     def _topic_id(self) -> str:
         self._admin = self._admin or admin_client(self._kafka, "phonemeter-worker-looking")
-        asked = self._admin.describe_topics(TopicCollection([topics.EVENTS]), request_timeout=DESCRIBED_S_MAX)
+        topic = self._kafka.topic(topics.EVENTS)
+        asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=DESCRIBED_S_MAX)
         try:
-            return str(asked[topics.EVENTS].result(timeout=2 * DESCRIBED_S_MAX).topic_id)
+            return str(asked[topic].result(timeout=2 * DESCRIBED_S_MAX).topic_id)
         except KafkaException as error:
             why = error_text(error.args[0])
         except TimeoutError:
-            why = f"the brokers do not describe {topics.EVENTS}"
+            why = f"the brokers do not describe {topic}"
         # librdkafka goes on asking the same broker for minutes after it died; a new client asks another.
         self._admin = None
         raise RequestTimedOutError(why)
@@ -137,11 +139,10 @@ async def _edges(
     return offsets
 
 
-async def _record(client: AIOKafkaClient, partition: int, offset: int) -> FoundRecord | None:
+async def _record(client: AIOKafkaClient, tp: TopicPartition, offset: int) -> FoundRecord | None:
     """The record at an offset; None if the log has none there."""
-    tp = TopicPartition(topics.EVENTS, partition)
     request = FetchRequest(
-        0, 0, _ONE_BATCH_BYTES, _READ_UNCOMMITTED, [(topics.EVENTS, [(partition, offset, _ONE_BATCH_BYTES)])]
+        0, 0, _ONE_BATCH_BYTES, _READ_UNCOMMITTED, [(tp.topic, [(tp.partition, offset, _ONE_BATCH_BYTES)])]
     )
     (answer,) = _answers(await client.send(_leader(client, tp), request))
     _check(answer[1], tp)

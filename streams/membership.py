@@ -7,7 +7,6 @@ from typing import Any
 
 from faust.types import TP
 
-from metering import topics
 from streams import metrics
 from streams.batch_step import OutputRecord, PartitionProgress
 from streams.publisher import GivenUpError, Publisher
@@ -70,7 +69,7 @@ class Membership:
             PartitionLostError: it is not a member any more.
         """
         self.check(generation)
-        tp = TP(topics.EVENTS, progress.state.partition)
+        tp = TP(self._app.events_topic, progress.state.partition)
         answer = asyncio.ensure_future(self._app.still_owns({tp: progress.checkpoint_offset}))
         try:
             await self._wait(answer, generation, "confirm the membership of the group")

@@ -14,7 +14,6 @@ from faust.types import TP, EventT
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
 
 from kafka_access.access import KafkaAccess
-from metering import topics
 from metering.rules import Terms
 from streams import metrics
 from streams.batch_step import PartitionProgress, fencing_record
@@ -104,7 +103,7 @@ class Ownership:
 
     def assigned(self) -> set[int]:
         """The partitions that the group assigns to this process, whether or not they were taken over yet."""
-        return {tp.partition for tp in self._app.consumer.assignment() if tp.topic == topics.EVENTS}
+        return {tp.partition for tp in self._app.consumer.assignment() if tp.topic == self._app.events_topic}
 
     async def own(self, partition: int, generation: int) -> OwnedPartition:
         """An owned partition, taken over first if it is new in this generation.
@@ -178,7 +177,7 @@ class Ownership:
 
     async def _seek(self, owned: OwnedPartition, offset: int) -> None:
         try:
-            await self._app.consumer.seek(TP(topics.EVENTS, owned.number), offset)
+            await self._app.consumer.seek(TP(self._app.events_topic, owned.number), offset)
         except IllegalStateError:
             raise PartitionLostError("the partition was taken away before the worker could seek") from None
 

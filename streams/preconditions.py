@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Final
 
@@ -15,15 +15,14 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from kafka_access.access import KafkaAccess, KafkaAccessError
 from kafka_access.connection_steps import require_access
 from metering.preconditions import (
+    ALL_TOPICS,
     CHECK_INTERVAL_S,
     WORKER_TOPICS,
     Breach,
     BreachLog,
     BrokerView,
     FoundTopic,
-    breaches,
 )
-from metering.topics import ALL
 from streams.admin_client import TIMEOUT_S, admin_client, error_text
 
 logger = logging.getLogger(__name__)
@@ -38,8 +37,8 @@ _PASSING: Final = (KafkaAccessError, KafkaException, TimeoutError)
 _NOT_AUTHORIZED: Final = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 
 
-def ask(kafka: KafkaAccess) -> BrokerView:
-    """Ask the brokers to describe the existing topics of phonemeter. Blocking.
+def ask(kafka: KafkaAccess, wanted: Collection[str] = ALL_TOPICS) -> BrokerView:
+    """Ask the brokers to describe those topics of phonemeter that exist. Blocking.
 
     Raises:
         KafkaAccessError: no broker lets us in.
@@ -48,7 +47,7 @@ def ask(kafka: KafkaAccess) -> BrokerView:
     # It says why, and at once; librdkafka tries on.
     require_access(kafka)
     client = admin_client(kafka, "phonemeter-worker-preconditions")
-    names = [topic.name for topic in ALL]
+    names = [kafka.topic(topic) for topic in wanted]
     found = {}
     for name, described in client.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S).items():
         topic = _answer(described, KafkaError.UNKNOWN_TOPIC_OR_PART)
@@ -59,14 +58,15 @@ def ask(kafka: KafkaAccess) -> BrokerView:
     asked = client.describe_configs(resources, request_timeout=TIMEOUT_S) if resources else {}
     configs = {resource.name: _answer(config, *_NOT_AUTHORIZED) for resource, config in asked.items()}
     topics = {
-        name: FoundTopic(
+        kafka.known(name): FoundTopic(
             topic.partitions,
             topic.replicas,
             {key: entry.value for key, entry in config.items()} if (config := configs[name]) else None,
         )
         for name, topic in found.items()
     }
-    return BrokerView(topics, _answer(client.describe_cluster(request_timeout=TIMEOUT_S)).cluster_id)
+    cluster = _answer(client.describe_cluster(request_timeout=TIMEOUT_S)).cluster_id
+    return BrokerView(topics, cluster, kafka.demands)
 
 
 class Preconditions(Service):
@@ -120,13 +120,13 @@ class Preconditions(Service):
 
     async def _check(self) -> None:
         view = await asyncio.to_thread(self._look)
-        self.cluster, self.breaches = view.cluster, breaches(view.topics, WORKER_TOPICS)
+        self.cluster, self.breaches = view.cluster, view.breaches(WORKER_TOPICS)
         for one in self._breach_log.due(self.breaches):
             logger.log(logging.WARNING if one.weight == "advice" else logging.ERROR, "%s", one.sentence)
 
     def _log_retry(self, attempt: RetryCallState) -> None:
         error = attempt.outcome.exception() if attempt.outcome else None
-        refused = isinstance(error, KafkaAccessError)
+        refused = isinstance(error, KafkaAccessError) or _is_denied(error)
         self.waiting = (
             str(error) if refused else f"Kafka does not answer: {_error_text(error or Exception())}"
         )
@@ -147,5 +147,11 @@ def _answer(asked: Any, *absent: int) -> Any:  # noqa: ANN401 - futures of sever
         raise
 
 
+def _is_denied(error: BaseException | None) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() in _NOT_AUTHORIZED
+
+
 def _error_text(error: BaseException) -> str:
+    if _is_denied(error):
+        return "Kafka does not let this account describe the topics; `phonemeter doctor` says what to ask for"
     return error_text(error.args[0]) if isinstance(error, KafkaException) else str(error)

@@ -83,11 +83,13 @@ class Client(Protocol):
 class Publisher:
     """Publishes records, in order per partition. It belongs to one event loop.
 
-    `connect` is called before the first publication, and after the last client was dropped.
+    `connect` is called before the first publication, and after the last client was dropped; `prefix` is that
+    of the topics' names.
     """
 
-    def __init__(self, connect: Callable[[], Client]) -> None:
+    def __init__(self, connect: Callable[[], Client], prefix: str = "") -> None:
         self._connect = connect
+        self._prefix = prefix
         self._client: Client | None = None
         self._open: set[_Publication] = set()
         self._waiting: deque[tuple[OutputRecord, _Publication]] = deque()
@@ -134,12 +136,11 @@ class Publisher:
             record, publication = self._waiting.popleft()
             size = len(record.value or b"") + len(record.key or b"")
             on_delivery = partial(self._on_delivery, publication, size)
+            topic = f"{self._prefix}{record.topic}"
             try:
-                client.produce(
-                    record.topic, record.value, record.key, record.partition, on_delivery=on_delivery
-                )
+                client.produce(topic, record.value, record.key, record.partition, on_delivery=on_delivery)
             except KafkaException as error:
-                self._fail_open(publication.refuse(record.topic, error.args[0]))
+                self._fail_open(publication.refuse(topic, error.args[0]))
             else:
                 self._bytes += size
 

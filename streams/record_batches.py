@@ -66,7 +66,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Put the buffer of record batches in place; Faust calls this in the thread."""
         keep_raw_records()
         await super().on_start()
-        self._ensure_consumer()._fetcher._records = FetchBuffer()  # noqa: SLF001 - no public way, and pinned
+        self._ensure_consumer()._fetcher._records = FetchBuffer(_events_topic(self.app))  # noqa: SLF001 - no public way, and pinned
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -145,7 +145,8 @@ class Consumer(driver.Consumer):
             await self.app.crash(error)
             return {}
         # Popped, because Faust keeps these lists until its next calls are done.
-        batches = {tp: found.pop() for tp, found in fetched.items() if tp.topic == topics.EVENTS and found}
+        topic = _events_topic(self.app)
+        batches = {tp: found.pop() for tp, found in fetched.items() if tp.topic == topic and found}
         if sum(map(len, batches.values())) < FEW_RECORDS:
             self._next_fetch_s = loop.time() + LINGER_S
         return {**fetched, **{tp: [self._message(tp, batch)] for tp, batch in batches.items()}}
@@ -231,6 +232,7 @@ class RecordBatchApp(App):
 
     BootStrategy = HealthFirstBoot
     preconditions: Preconditions | None = None
+    events_topic = topics.EVENTS
 
     async def still_owns(self, next_offsets: Mapping[TP, int]) -> bool:
         """Ask the group, as `Consumer.still_owns` does."""
@@ -238,3 +240,8 @@ class RecordBatchApp(App):
 
     def _new_transport(self) -> TransportT:
         return cast("TransportT", Transport(self.conf.broker_consumer, self))
+
+
+def _events_topic(app: object) -> str:
+    """The name of the events topic on the brokers."""
+    return cast("RecordBatchApp", app).events_topic

@@ -8,7 +8,6 @@ from dataclasses import replace
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from metering import topics
 from streams.crash_guard import CrashGuard
 from streams.in_flight import InFlight
 from streams.log_watch import LogWatch
@@ -62,7 +61,7 @@ class StallWatch:
             logger.warning("the ends of the log are not available now (%r); trying again", error)
 
     async def _seek_back(self, stalled: Collection[OwnedPartition]) -> None:
-        tps = {TP(topics.EVENTS, owned.number): owned for owned in stalled}
+        tps = {TP(self._app.events_topic, owned.number): owned for owned in stalled}
         ends = await asyncio.wait_for(self._app.consumer.highwaters(*tps), WATCH_S) if tps else {}
         for tp, end in ends.items():
             owned = tps[TP(*tp)]

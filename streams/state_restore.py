@@ -58,35 +58,38 @@ async def restore_partitions(
     )
     await consumer.start()
     try:
-        count = await _partition_count(consumer, partitions)
-        ends = await ends_of(kafka, topics.STATE, partitions)
-        return await _read(consumer, ends, count, generation, terms)
+        count = await _partition_count(consumer, kafka, partitions)
+        ends = await ends_of(kafka, kafka.topic(topics.STATE), partitions)
+        return await _read(consumer, kafka.topic(topics.STATE), ends, count, generation, terms)
     finally:
         await consumer.stop()
 
 
-async def _partition_count(consumer: AIOKafkaConsumer, partitions: Collection[int]) -> int:
+async def _partition_count(
+    consumer: AIOKafkaConsumer, kafka: KafkaAccess, partitions: Collection[int]
+) -> int:
     """The number of partitions of the log; the state topic has to have as many."""
-    state_tps = [TopicPartition(topics.STATE, partition) for partition in partitions]
-    events_tps = [TopicPartition(topics.EVENTS, partition) for partition in partitions]
+    state, events = kafka.topic(topics.STATE), kafka.topic(topics.EVENTS)
+    state_tps = [TopicPartition(state, partition) for partition in partitions]
+    events_tps = [TopicPartition(events, partition) for partition in partitions]
     # Only the offsets of assigned partitions are available without a wait for metadata.
     consumer.assign([*state_tps, *events_tps])
     consumer.pause(*state_tps, *events_tps)
     await consumer.end_offsets(events_tps)
     # The client would wait forever for the end of a partition that does not exist.
-    count = await _count(consumer, topics.EVENTS)
-    _check_partitions(count, await _count(consumer, topics.STATE))
+    count = await _count(consumer, events)
+    _check_partitions(count, await _count(consumer, state))
     await consumer.end_offsets(state_tps)
     return count
 
 
 async def _read(
-    consumer: AIOKafkaConsumer, ends: Mapping[int, int], count: int, generation: int, terms: Terms
+    consumer: AIOKafkaConsumer, topic: str, ends: Mapping[int, int], count: int, generation: int, terms: Terms
 ) -> dict[int, PartitionProgress]:
     # One after the other, so that the records of one partition at a time are in memory.
     restored: dict[int, PartitionProgress] = {}
     for partition, end in ends.items():
-        tp = TopicPartition(topics.STATE, partition)
+        tp = TopicPartition(topic, partition)
         state, layout = await _newest(consumer, tp, end)
         if layout.partitions not in {0, count}:
             raise _partitions_changed(count, f"the state was written when it had {layout.partitions}")
@@ -120,7 +123,7 @@ async def _newest(
         elif monotonic() - since_s > STANDS_S_MAX:
             # Without the records behind a transaction, an older checkpoint would be taken for the newest.
             raise RequestTimedOutError(
-                f"{topics.STATE} partition {tp.partition} can be read up to offset {position} of {end} only; "
+                f"{tp.topic} partition {tp.partition} can be read up to offset {position} of {end} only; "
                 "a transaction may be open there, which no service of ours writes"
             )
         try:

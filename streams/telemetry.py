@@ -9,7 +9,6 @@ from faust.sensors import Sensor
 from faust.types import TP, AppT
 from faust.types.transports import ConsumerT
 
-from metering import topics
 from streams import metrics
 
 logger = logging.getLogger(__name__)
@@ -44,9 +43,9 @@ class FaustSensor(Sensor):
         metrics.COMMIT_SECONDS.observe(perf_counter() - state)
 
 
-async def observe(app: AppT) -> None:
+async def observe(app: AppT, topic: str) -> None:
     """Observe the event loop, the assignment and the ends of the log, until cancelled."""
-    beats, ends = 0, _LogEnds()
+    beats, ends = 0, _LogEnds(topic)
     while True:
         due_s = perf_counter() + BEAT_S
         await asyncio.sleep(BEAT_S)
@@ -62,13 +61,14 @@ async def observe(app: AppT) -> None:
 class _LogEnds:
     """The ends of the assigned partitions, and the open transactions before them."""
 
-    def __init__(self) -> None:
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
         self._held_up_at: dict[int, int] = {}
         self._reported: dict[int, int] = {}
 
     async def observe(self, consumer: Any) -> None:  # noqa: ANN401 - Faust's consumer is not typed
         """Ask for the ends of the assigned partitions and update the metrics."""
-        assigned = [tp for tp in consumer.assignment() if tp.topic == topics.EVENTS]
+        assigned = [tp for tp in consumer.assignment() if tp.topic == self._topic]
         metrics.observe_assignment(tp.partition for tp in assigned)
         if not assigned:
             return
@@ -89,7 +89,7 @@ class _LogEnds:
             logger.warning(
                 "%s partition %d can be read up to offset %d only: a transaction of a producer has been open "
                 "there for a while, and holds up %d records until it is committed, aborted or timed out",
-                topics.EVENTS,
+                self._topic,
                 partition,
                 end,
                 records,

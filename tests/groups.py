@@ -1,10 +1,11 @@
 """Members of consumer groups that were killed. The broker waits for each until its session has run out."""
 
-from kafka import KafkaAdminClient
 from kafka.admin._groups import MemberToRemove
 
+from sinks.admin_client import KafkaAdmin
 
-def remove_members(client: KafkaAdminClient, group: str) -> None:
+
+def remove_members(client: KafkaAdmin, group: str) -> None:
     """Remove all members of a group, so that it waits for none of them."""
     members = client.describe_groups([group])[group]["members"]
     if members:

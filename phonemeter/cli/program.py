@@ -87,6 +87,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command(
         "invoices", "phonemeter.cli.invoices:GROUP", "Invoices of orders: list, issue, refuse, void.", EVENTS
     ),
+    Command(
+        "doctor",
+        "phonemeter.cli.doctor:doctor",
+        "Try each step to Kafka and ClickHouse.",
+        SERVICES,
+    ),
     Command("topics", "phonemeter.cli.topics:topics", "Create Kafka's topics, or check them.", SERVICES),
     Command(
         "worker", "phonemeter.cli.services:worker", "Run the stream worker: events in, ledger out.", SERVICES

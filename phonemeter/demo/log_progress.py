@@ -1,12 +1,11 @@
 """Progress of the demo's events: where `phone-events` ends, how far it is metered, how far it is stored."""
 
-from kafka.admin import KafkaAdminClient
-
 from kafka_access.access import KafkaAccess
 from metering.topics import EVENTS
 from phonemeter.clickhouse import ledger_client
 from phonemeter.stack.kafka.progress import service_progress
 from phonemeter.topic_reader import OffsetSpan, open_reader, spans_of
+from sinks.admin_client import KafkaAdmin
 from sinks.connection import rows
 
 Offsets = dict[int, int]
@@ -16,12 +15,12 @@ _UNSETTLED = "SELECT count() FROM unsettled"
 _STORED = "SELECT source_partition, max(source_offset) + 1 FROM ledger GROUP BY source_partition"
 
 
-def ends(client: KafkaAdminClient) -> Offsets:
+def ends(client: KafkaAdmin) -> Offsets:
     """The end of each partition of `phone-events`."""
     return {partition: span.end for partition, span in spans_of(client, EVENTS).items()}
 
 
-def metered(client: KafkaAdminClient) -> Offsets:
+def metered(client: KafkaAdmin) -> Offsets:
     """The offsets up to which the worker has metered, as it and the sink have committed them."""
     return service_progress(client).metered
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from metering.rating import Rating, rate
@@ -21,6 +20,7 @@ from phonemeter.kafka_admin import admin
 from phonemeter.settings import Settings
 from producers.bulk import BulkProducer
 from producers.emission import Emission, Refusal
+from sinks.admin_client import KafkaAdmin
 from sinks.kafka_consumer import translate_kafka_errors
 
 LOOK_INTERVAL_S: Final = 0.2
@@ -166,7 +166,7 @@ class _ProgressWatch:
     """Watches the progress until each partition is stored up to its end, and every app is settled."""
 
     settings: Settings
-    client: KafkaAdminClient
+    client: KafkaAdmin
     already: int
     emission: Emission
     publishing: Future[float]

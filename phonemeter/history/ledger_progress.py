@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from kafka.admin import KafkaAdminClient
-
 from metering.events import CLOCK_KEY
 from metering.health_checks import ConsumerPosition
 from metering.topics import EVENTS, LEDGER, SINK_GROUP, WORKER_GROUP
@@ -15,6 +13,7 @@ from phonemeter.settings import Settings
 from phonemeter.stack.kafka.consumer_positions import group_positions
 from phonemeter.stack.kafka.progress import service_progress
 from phonemeter.topic_reader import OffsetSpan, TopicReader, open_reader
+from sinks.admin_client import KafkaAdmin
 
 CAUGHT_UP_S_MAX: Final = 60.0
 LOOK_S: Final = 0.2
@@ -58,12 +57,12 @@ def _wait(
         time.sleep(LOOK_S)
 
 
-def _metered(client: KafkaAdminClient) -> list[ConsumerPosition]:
+def _metered(client: KafkaAdmin) -> list[ConsumerPosition]:
     found = group_positions(client, WORKER_GROUP, EVENTS, service_progress(client).metered)
     return found.places if found is not None else []
 
 
-def _stored(client: KafkaAdminClient) -> list[ConsumerPosition]:
+def _stored(client: KafkaAdmin) -> list[ConsumerPosition]:
     found = group_positions(client, SINK_GROUP, LEDGER)
     return found.places if found is not None else []
 

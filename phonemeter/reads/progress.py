@@ -3,7 +3,6 @@
 import time
 from contextlib import ExitStack
 
-from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from dashboards.http.freshness import LogProgress
@@ -11,7 +10,7 @@ from kafka_access.access import KafkaAccess
 from metering.topics import EVENTS, LEDGER, SINK_GROUP, WORKER_GROUP
 from phonemeter.stack.kafka.consumer_positions import GroupPositions, group_positions
 from phonemeter.stack.kafka.progress import service_progress
-from sinks.admin_client import admin_client
+from sinks.admin_client import KafkaAdmin, admin_client
 
 
 class KafkaProgress:
@@ -20,7 +19,7 @@ class KafkaProgress:
     def __init__(self, kafka: KafkaAccess) -> None:
         self._kafka = kafka
         self._open = ExitStack()
-        self._client: KafkaAdminClient | None = None
+        self._client: KafkaAdmin | None = None
 
     def progress(self) -> LogProgress:
         """Look at the logs.

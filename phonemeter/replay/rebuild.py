@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient
 from kafka.errors import PolicyViolationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -23,6 +22,7 @@ from phonemeter.kafka_admin import admin
 from phonemeter.replay.ledger_check import compare_ledger
 from phonemeter.replay.service_groups import forget_groups
 from phonemeter.stack.kafka.topics import alter, wait_until_seen
+from sinks.admin_client import KafkaAdmin
 from phonemeter.topic_reader import OffsetSpan, open_reader
 
 CONFIRM_TIMEOUT_S: Final = 15.0
@@ -93,9 +93,9 @@ def empty_ledger(kafka: KafkaAccess, clickhouse: str) -> str:
     return aside
 
 
-def _delete_all(client: KafkaAdminClient, topics: Iterable[str]) -> None:
+def _delete_all(client: KafkaAdmin, topics: Iterable[str]) -> None:
     """Delete every record of topics without reading them: some may be damaged."""
-    described = client.describe_topics(list(topics))
+    described = client.describe_topics(topics)
     client.delete_records(
         {
             TopicPartition(topic["name"], one["partition_index"]): UP_TO_THE_END
@@ -106,7 +106,7 @@ def _delete_all(client: KafkaAdminClient, topics: Iterable[str]) -> None:
 
 
 @contextmanager
-def _deletion_allowed(client: KafkaAdminClient, topic: str) -> Iterator[None]:
+def _deletion_allowed(client: KafkaAdmin, topic: str) -> Iterator[None]:
     """Allow records of a compacted topic to be deleted in the block; Kafka refuses it otherwise."""
     policy = {"cleanup.policy": "compact,delete"}
     refusal = alter(client, topic, policy)

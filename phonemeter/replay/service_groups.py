@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from kafka.admin import KafkaAdminClient
+from sinks.admin_client import KafkaAdmin
 from kafka.errors import GroupIdNotFoundError, NonEmptyGroupError
 
 from metering.topics import NOTIFIER_GROUP, SINK_GROUP, WORKER_GROUP
@@ -13,7 +13,7 @@ from phonemeter.stack.kafka.progress import NO_COORDINATOR_YET
 _RUN_BY: Final = {WORKER_GROUP: "worker", SINK_GROUP: "sink", NOTIFIER_GROUP: "notifier"}
 
 
-def refuse_members(client: KafkaAdminClient, groups: Sequence[str]) -> None:
+def refuse_members(client: KafkaAdmin, groups: Sequence[str]) -> None:
     """Check that no service of these groups runs.
 
     Raises:
@@ -21,21 +21,21 @@ def refuse_members(client: KafkaAdminClient, groups: Sequence[str]) -> None:
     """
     for group in groups:
         try:
-            members = len(client.describe_groups([group])[group]["members"])
+            members = len(client.describe_group(group)["members"])
         except NO_COORDINATOR_YET:
             members = 0
         if members:
             raise UserError(_members_sentence(group, members))
 
 
-def forget_groups(client: KafkaAdminClient, groups: Sequence[str]) -> None:
+def forget_groups(client: KafkaAdmin, groups: Sequence[str]) -> None:
     """Delete the groups' committed offsets; Kafka refuses it for a group with members."""
     refuse_members(client, groups)
-    try:
-        answers = client.delete_groups(list(groups))
-    except NO_COORDINATOR_YET:
-        return
-    for group, answer in answers.items():
+    for group in groups:
+        try:
+            answer = client.delete_group(group)
+        except NO_COORDINATOR_YET:
+            continue
         if answer == NonEmptyGroupError.__name__:
             raise UserError(_members_sentence(group, 1))
         if answer not in {"OK", GroupIdNotFoundError.__name__}:

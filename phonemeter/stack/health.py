@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.admin import OffsetSpec
 
 from metering.health import Problem, Service
 from metering.health_checks import (
@@ -41,6 +41,7 @@ from phonemeter.stack.kafka.consumer_positions import GroupPositions, group_posi
 from phonemeter.stack.kafka.progress import service_progress
 from phonemeter.stack.misplacing_sources import misplacing_sources
 from phonemeter.stack.supervisor import ServiceState
+from sinks.admin_client import KafkaAdmin
 from sinks.connection import rows
 from sinks.position import BEFORE_ALL, Position
 from sinks.preconditions import found_topics
@@ -183,9 +184,9 @@ class _Examination:
             self._problems.extend(one.sentence for one in self._told[service])
             self._notices.extend(one for one in told["notices"] if one not in self._notices)
 
-    def _ask_kafka(self, client: KafkaAdminClient) -> None:
+    def _ask_kafka(self, client: KafkaAdmin) -> None:
         found = found_topics(client)
-        for breach in breaches(found):
+        for breach in breaches(found, demands=self._settings.kafka_access.demands):
             known = self._notices if breach.weight == "advice" else self._problems
             if breach.sentence not in known:
                 known.append(breach.sentence)
@@ -230,7 +231,7 @@ class _Examination:
             return self._limits
         return self._limits.with_pause(self._settings.sink_flush_ms / SECOND_MS)
 
-    def _count_letters(self, client: KafkaAdminClient, partitions: int) -> None:
+    def _count_letters(self, client: KafkaAdmin, partitions: int) -> None:
         since_ms = int((time.time() - LETTERS_WITHIN_S) * SECOND_MS)
         asked = [TopicPartition(DEAD_LETTERS, partition) for partition in range(partitions)]
         began = client.list_partition_offsets(dict.fromkeys(asked, since_ms))
@@ -243,7 +244,7 @@ class _Examination:
                 f"`phonemeter dead-letters list` says why."
             )
 
-    def _ask_clickhouse(self, client: KafkaAdminClient | None) -> tuple[int | None, float | None]:
+    def _ask_clickhouse(self, client: KafkaAdmin | None) -> tuple[int | None, float | None]:
         try:
             with ledger_client(self._settings.clickhouse, reply_timeout_s=REPLY_TIMEOUT_S) as clickhouse:
                 ((count, newest_ms),) = rows(clickhouse, _NEWEST)
@@ -269,7 +270,7 @@ class _Examination:
                 reasons = dict.fromkeys(waits_s, "no settler answers on this machine")
                 self._problems.extend(one.sentence for one in settling_problems(waits_s, reasons))
 
-    def _compare(self, client: KafkaAdminClient, newest: dict[int, Position]) -> None:
+    def _compare(self, client: KafkaAdmin, newest: dict[int, Position]) -> None:
         """Compare what ClickHouse has with what it acknowledged before, and with the end of the log."""
         described = client.describe_topics([EVENTS])[0]
         if described["error_code"] != 0:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 
 from kafka_access.access import KafkaAccess
 from metering.topics import EVENTS, LEDGER, WORKER_GROUP
-from sinks.admin_client import admin_client
+from sinks.admin_client import KafkaAdmin, admin_client
 from sinks.backoff import backoff_s
 from sinks.balances.memory import BalanceMemory, wall_clock_ms
 from sinks.balances.tail import group_offsets
@@ -75,7 +75,7 @@ class Freshness:
                 self.trouble = f"Kafka does not say how far the worker is ({error})."
                 stopping.wait(backoff_s(failures))
 
-    def look(self, client: KafkaAdminClient) -> None:
+    def look(self, client: KafkaAdmin) -> None:
         """Note the ends, and what is metered.
 
         Raises:
@@ -119,7 +119,7 @@ class Freshness:
         return next(passed, None)
 
 
-def _ends(client: KafkaAdminClient, topic: str, partitions: int) -> dict[int, int]:
+def _ends(client: KafkaAdmin, topic: str, partitions: int) -> dict[int, int]:
     latest = {TopicPartition(topic, one): OffsetSpec.LATEST for one in range(partitions)}
     found = client.list_partition_offsets(latest)
     return {at.partition: one.offset for at, one in found.items()}

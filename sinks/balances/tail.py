@@ -7,7 +7,6 @@ from typing import Final, Protocol
 
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
-from kafka.admin import KafkaAdminClient
 from kafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
@@ -20,7 +19,7 @@ from kafka.structs import OffsetAndMetadata
 from kafka_access.access import KafkaAccess
 from metering.ledger import COLUMNS, Entry
 from metering.topics import LEDGER, SINK_GROUP
-from sinks.admin_client import admin_client
+from sinks.admin_client import KafkaAdmin, admin_client
 from sinks.balances.errors import UnsettledLogError
 from sinks.balances.memory import BalanceMemory
 from sinks.balances.snapshot import fill
@@ -86,13 +85,14 @@ class LedgerTail:
             ClickHouseError: ClickHouse does not answer.
             UnsettledLogError: both do not fit together now.
         """
+        self._topic = kafka.topic(LEDGER)
         self.stopped: dict[int, str] = {}
         self.next_offsets: dict[int, int] = {}
         with translate_kafka_errors():
             self._consumer = _consumer(kafka)
         try:
-            (partitions,) = partitions_of(self._consumer, (LEDGER,))
-            self._topic_id = topic_id(self._consumer, LEDGER)
+            (partitions,) = partitions_of(self._consumer, (self._topic,))
+            self._topic_id = topic_id(self._consumer, self._topic)
             self.memory = BalanceMemory(len(partitions), apps_max)
             # In this order: the sink commits what it has stored.
             committed = _committed(kafka)
@@ -115,7 +115,7 @@ class LedgerTail:
                 polled = poll(self._consumer, pause_s)
         except (OffsetOutOfRangeError, LogTruncationError) as error:
             raise UnsettledLogError(f"{LEDGER} has lost records, or is another log ({error})") from None
-        known = topic_id(self._consumer, LEDGER)
+        known = topic_id(self._consumer, self._topic)
         if known and self._topic_id and known != self._topic_id:
             raise UnsettledLogError(f"{LEDGER} was created anew")
         taken = 0
@@ -129,7 +129,7 @@ class LedgerTail:
         self._consumer.close(autocommit=False, timeout_ms=0)
 
     def _begin(self, kafka: KafkaAccess, committed: Mapping[int, ResumePoint]) -> None:
-        self._consumer.assign([TopicPartition(LEDGER, one) for one in self.memory.positions])
+        self._consumer.assign([TopicPartition(self._topic, one) for one in self.memory.positions])
         with closing(LogViewer(kafka, LEDGER, f"{CLIENT}-looking")) as viewer:
             for partition, stored in self.memory.positions.items():
                 point = committed.get(partition, ResumePoint(0, BEFORE_ALL))
@@ -137,7 +137,7 @@ class LedgerTail:
                 if start.verify or start.rewinds:
                     why = start.rewinds[0] if start.rewinds else "the sink has not said yet how far it is"
                     raise UnsettledLogError(f"partition {partition} of {LEDGER}: {why}")
-                self._consumer.seek(TopicPartition(LEDGER, partition), start.offset)
+                self._consumer.seek(TopicPartition(self._topic, partition), start.offset)
                 self.next_offsets[partition] = start.offset
 
     def _positions(self) -> dict[TopicPartition, int]:
@@ -172,7 +172,7 @@ class LedgerTail:
         return taken
 
     def _stop(self, partition: int, offset: int, error: ValueError) -> None:
-        self._consumer.pause(TopicPartition(LEDGER, partition))
+        self._consumer.pause(TopicPartition(self._topic, partition))
         self.stopped[partition] = (
             f"Partition {partition} of {LEDGER} is not read on from record {offset}: it is no ledger record "
             f"({error}). {REBUILD[0].upper()}{REBUILD[1:]}, and start the gateway again."
@@ -190,14 +190,13 @@ def _consumer(kafka: KafkaAccess) -> KafkaConsumer:
     )
 
 
-def group_offsets(client: KafkaAdminClient, group: str) -> Mapping[TopicPartition, OffsetAndMetadata]:
+def group_offsets(client: KafkaAdmin, group: str) -> Mapping[TopicPartition, OffsetAndMetadata]:
     """The committed offsets of a consumer group; empty before its first consumer."""
     try:
-        offsets: Mapping[TopicPartition, OffsetAndMetadata] = client.list_group_offsets(group)[group]
+        return client.group_offsets(group)
     except (CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError):
         # Kafka assigns a coordinator when the first consumer joins.
         return {}
-    return offsets
 
 
 def _committed(kafka: KafkaAccess) -> dict[int, ResumePoint]:

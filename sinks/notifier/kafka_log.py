@@ -66,19 +66,22 @@ class AlertsSource:
     """The group's consumer. A member gets the same partition numbers of both topics."""
 
     def __init__(self, kafka: KafkaAccess) -> None:
+        self._kafka = kafka
+        self._alerts, self._deliveries = kafka.topic(ALERTS), kafka.topic(DELIVERIES)
         self._viewer = LogViewer(kafka, ALERTS, "phonemeter-notifier-looking")
         with translate_kafka_errors():
             self._consumer = consumer(
                 kafka,
-                group_id=NOTIFIER_GROUP,
+                group_id=kafka.group(NOTIFIER_GROUP),
                 client_id="phonemeter-notifier",
                 fetch_max_bytes=FETCH_BYTES_MAX,
                 max_partition_fetch_bytes=FETCH_BYTES_MAX,
                 max_poll_records=RECORDS_MAX,
             )
-            self.partitions: int = max(map(len, partitions_of(self._consumer, (ALERTS, DELIVERIES))))
-            self._rebalances = RebalanceQueue(self._consumer)
-            self._consumer.subscribe([ALERTS, DELIVERIES], listener=self._rebalances)
+            both = (self._alerts, self._deliveries)
+            self.partitions: int = max(map(len, partitions_of(self._consumer, both)))
+            self._rebalances = RebalanceQueue(self._consumer, kafka)
+            self._consumer.subscribe(both, listener=self._rebalances)
 
     def rebalances(self) -> Iterator[Rebalance]:
         """Remove the pending rebalances and return them in order."""
@@ -88,7 +91,7 @@ class AlertsSource:
         """Fetch the next records, waiting for them at most `pause_s`."""
         return [
             FetchedRecord(
-                at.topic,
+                self._kafka.known(at.topic),
                 at.partition,
                 record.offset,
                 record.timestamp,
@@ -102,7 +105,7 @@ class AlertsSource:
 
     def begin_deliveries(self, partition: int) -> None:
         """Read the deliveries of a partition from their beginning, if it is still ours."""
-        at = TopicPartition(DELIVERIES, partition)
+        at = TopicPartition(self._deliveries, partition)
         with translate_kafka_errors():
             if at in self._consumer.assignment():
                 self._consumer.seek_to_beginning(at)
@@ -117,7 +120,7 @@ class AlertsSource:
         Raises:
             KafkaError: the broker does not show the commit or the partition now.
         """
-        at = TopicPartition(ALERTS, partition)
+        at = TopicPartition(self._alerts, partition)
         with translate_kafka_errors():
             committed = self._consumer.committed(at, metadata=True, timeout_ms=REQUEST_TIMEOUT_MS)
         offset, noted = 0, CommitMetadata()
@@ -143,7 +146,7 @@ class AlertsSource:
 
     def seek_alerts(self, partition: int, offset: int) -> None:
         """Continue the alerts of a partition at an offset, if it is still ours."""
-        at = TopicPartition(ALERTS, partition)
+        at = TopicPartition(self._alerts, partition)
         with translate_kafka_errors():
             if at in self._consumer.assignment():
                 self._consumer.seek(at, offset)
@@ -151,14 +154,14 @@ class AlertsSource:
 
     def alerts_topic_id(self) -> str:
         """The id of the topic of the alerts as the consumer last heard of it; empty if it has not."""
-        return topic_id(self._consumer, ALERTS)
+        return topic_id(self._consumer, self._alerts)
 
     def lags(self) -> dict[tuple[str, int], int]:
         """Number of unread records of each assigned partition, if it is known yet."""
         with translate_kafka_errors():
             delivered = self._consumer.assignment() - self._consumer.paused()
             return {
-                (at.topic, at.partition): max(0, end - position)
+                (self._kafka.known(at.topic), at.partition): max(0, end - position)
                 for at in delivered
                 if (end := self._consumer.highwater(at)) is not None
                 and (position := self._consumer.position(at, timeout_ms=0)) is not None
@@ -169,7 +172,7 @@ class AlertsSource:
         with translate_kafka_errors():
             self._consumer.commit(
                 {
-                    TopicPartition(ALERTS, record.partition): OffsetAndMetadata(
+                    TopicPartition(self._alerts, record.partition): OffsetAndMetadata(
                         record.offset + 1,
                         encode_metadata(
                             NOTED,

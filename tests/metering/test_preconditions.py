@@ -4,6 +4,7 @@ from metering.preconditions import (
     Breach,
     BreachLog,
     FoundTopic,
+    TopicDemands,
     Weight,
     breaches,
     required_config,
@@ -125,3 +126,37 @@ def test_what_stays_is_told_at_first_and_then_now_and_again() -> None:
     assert [bool(telling.due(seen)) for _ in range(5)] == [True, False, False, True, False]
     assert telling.due(()) == []
     assert telling.due(seen) == list(seen)
+
+
+def test_what_an_installation_demands_is_refused_where_it_is_not_so() -> None:
+    demands = TopicDemands("crm.", replicas=3, insync=2)
+    assert breaches(as_created(3), demands=demands) == ()
+    few, several = as_created(1), with_setting(LEDGER, "min.insync.replicas", "1", replicas=3)
+    found = {**as_created(3), EVENTS: few[EVENTS], LEDGER: several[LEDGER]}
+    replicas, insync = breaches(found, demands=demands)[:2]
+    assert replicas.sentence == (
+        "Topic crm.phone-events has 1 replica and PHONEMETER_KAFKA_REPLICATION_FACTOR asks for 3: have "
+        "partitions reassigned to more brokers, or ask for fewer."
+    )
+    assert (replicas.weight, replicas.fixable, replicas.topic) == ("refused", False, "crm.phone-events")
+    assert insync.sentence.startswith(
+        "Topic crm.phone-ledger has min.insync.replicas=1 and PHONEMETER_KAFKA_MIN_INSYNC_REPLICAS asks for 2"
+    )
+    assert (insync.weight, insync.wanted) == ("refused", "2")
+    lighter = breaches(found, {EVENTS}, demands)
+    assert [(one.topic, one.weight) for one in lighter[:2]] == [
+        ("crm.phone-events", "refused"),
+        ("crm.phone-ledger", "broken"),
+    ]
+
+
+def test_more_replicas_in_sync_than_there_are_is_named() -> None:
+    breach = one_breach(EVENTS, "min.insync.replicas", "2")
+    assert (breach.weight, breach.wanted) == ("broken", "1")
+    assert "has min.insync.replicas=2 and 1 replica: brokers take no records with that" in breach.sentence
+
+
+def test_the_prefix_is_in_every_sentence_about_a_topic() -> None:
+    for breach in breaches({}, demands=TopicDemands("crm.")):
+        assert breach.sentence.startswith(f"Topic {breach.topic} does not exist")
+        assert breach.topic.startswith("crm.phone-")

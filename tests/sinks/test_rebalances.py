@@ -5,6 +5,7 @@ from typing import Any
 
 from kafka import TopicPartition
 
+from kafka_access.access import KafkaAccess
 from sinks.rebalances import Rebalance, RebalanceQueue
 
 
@@ -23,7 +24,7 @@ class Consumer:
 
 def test_assigned_partitions_are_paused_until_they_are_started() -> None:
     consumer = Consumer()
-    queue = RebalanceQueue(consumer)
+    queue = RebalanceQueue(consumer, KafkaAccess("127.0.0.1:1"))
     at = TopicPartition("phone-ledger", 3)
     assert not queue.joined.is_set()
     queue.on_partitions_assigned([at])
@@ -32,7 +33,7 @@ def test_assigned_partitions_are_paused_until_they_are_started() -> None:
 
 
 def test_rebalances_are_returned_once_and_in_order() -> None:
-    queue = RebalanceQueue(Consumer())
+    queue = RebalanceQueue(Consumer(), KafkaAccess("127.0.0.1:1"))
     queue.on_partitions_assigned([TopicPartition("a", 0), TopicPartition("b", 0)])
     queue.on_partitions_revoked([TopicPartition("a", 0)])
     assert queue.pending
@@ -45,7 +46,7 @@ def test_rebalances_are_returned_once_and_in_order() -> None:
 
 
 def test_a_revocation_waits_for_what_is_being_written() -> None:
-    queue = RebalanceQueue(Consumer())
+    queue = RebalanceQueue(Consumer(), KafkaAccess("127.0.0.1:1"))
     revoked = threading.Thread(target=queue.on_partitions_revoked, args=([TopicPartition("a", 0)],))
     with queue.writing() as still_owned:
         assert still_owned

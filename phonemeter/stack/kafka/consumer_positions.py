@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.admin import OffsetSpec
 from kafka.errors import CorruptRecordError
 
 from kafka_access.access import KafkaAccess
 from kafka_access.kafka_python import kafka_python_options
 from metering.health_checks import ConsumerPosition
 from phonemeter.stack.kafka.progress import NO_COORDINATOR_YET, committed
+from sinks.admin_client import KafkaAdmin
 
 ARRIVALS_S_MAX: Final = 5.0
 """Time limit for reading waiting records; those not read by then are not counted as waiting."""
@@ -29,7 +30,7 @@ class GroupPositions(NamedTuple):
 
 
 def group_positions(
-    client: KafkaAdminClient, group: str, topic: str, known: Mapping[int, int] | None = None
+    client: KafkaAdmin, group: str, topic: str, known: Mapping[int, int] | None = None
 ) -> GroupPositions | None:
     """The positions of a group in its topic, without times; None if there is no such topic.
 
@@ -40,7 +41,7 @@ def group_positions(
         return None
     partitions = [TopicPartition(topic, one["partition_index"]) for one in described["partitions"]]
     try:
-        members = len(client.describe_groups([group])[group]["members"])
+        members = len(client.describe_group(group)["members"])
     except NO_COORDINATOR_YET:
         members = 0
     # In this order, so that the committed offset is before the end, unless the log was replaced.
@@ -63,8 +64,12 @@ def with_waiting_times(kafka: KafkaAccess, places: Iterable[ConsumerPosition]) -
         KafkaError: the brokers do not answer.
     """
     found = list(places)
-    waits = {_at(place): place.next_offset for place in found if place.waiting}
-    held_up = {_at(place): place.end for place in found if place.held_up}
+
+    def at(place: ConsumerPosition) -> TopicPartition:
+        return TopicPartition(kafka.topic(place.topic), place.partition)
+
+    waits = {at(place): place.next_offset for place in found if place.waiting}
+    held_up = {at(place): place.end for place in found if place.held_up}
     if not waits and not held_up:
         return found
     reading = closing(
@@ -84,7 +89,11 @@ def with_waiting_times(kafka: KafkaAccess, places: Iterable[ConsumerPosition]) -
         return 0.0 if arrived_ms is None else max(0.0, now - arrived_ms / 1_000)
 
     return [
-        replace(place, waited_s=since(oldest.get(_at(place))), held_up_s=since(holding.get(_at(place))))
+        replace(
+            place,
+            waited_s=since(oldest.get(at(place))),
+            held_up_s=since(holding.get(at(place))),
+        )
         for place in found
     ]
 
@@ -111,7 +120,3 @@ def _arrivals(consumer: KafkaConsumer, asked: Mapping[TopicPartition, int]) -> d
         if all(at in found or consumer.position(at) >= ends[at] for at in asked):
             break
     return found
-
-
-def _at(place: ConsumerPosition) -> TopicPartition:
-    return TopicPartition(place.topic, place.partition)

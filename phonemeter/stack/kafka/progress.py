@@ -3,7 +3,6 @@
 from typing import Final, NamedTuple
 
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient
 from kafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
@@ -12,6 +11,7 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from metering.topics import EVENTS, LEDGER, SINK_GROUP, WORKER_GROUP
+from sinks.admin_client import KafkaAdmin
 from sinks.ledger_source import position_of
 from sinks.position import Position
 
@@ -34,7 +34,7 @@ class ServiceProgress(NamedTuple):
     stored: dict[int, Position]
 
 
-def service_progress(client: KafkaAdminClient) -> ServiceProgress:
+def service_progress(client: KafkaAdmin) -> ServiceProgress:
     """Read the committed progress.
 
     The worker commits some seconds late; what the sink has stored counts as metered too.
@@ -58,11 +58,10 @@ def service_progress(client: KafkaAdminClient) -> ServiceProgress:
     )
 
 
-def committed(client: KafkaAdminClient, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
+def committed(client: KafkaAdmin, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
     """The committed offsets of a consumer group; empty before its first consumer."""
     try:
-        offsets: dict[TopicPartition, OffsetAndMetadata] = client.list_group_offsets(group)[group]
+        return client.group_offsets(group)
     except NO_COORDINATOR_YET:
         # Kafka assigns a coordinator when the first consumer joins.
         return {}
-    return offsets

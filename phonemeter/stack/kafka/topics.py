@@ -2,26 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import (
+    ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     InvalidConfigurationError,
     KafkaError,
     NoError,
     PolicyViolationError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     for_code,
 )
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from kafka_access.access import KafkaAccess
-from metering.preconditions import INSYNC, Breach, FoundTopic, breaches, required_insync_replicas
+from metering.preconditions import INSYNC, Breach, FoundTopic, TopicDemands, breaches
 from metering.topics import ALL, DURABLE, RESTORE_GROUP
 from phonemeter.errors import UserError
 from phonemeter.kafka_admin import admin
 from phonemeter.stack.kafka.progress import committed
+from sinks.admin_client import KafkaAdmin
 from sinks.preconditions import found_topics
 
 NOT_REPAIRED: Final = {
@@ -35,6 +37,8 @@ NOT_REPAIRED: Final = {
 
 FORBIDDEN: Final = (InvalidConfigurationError, PolicyViolationError)
 """Errors of a managed Kafka for settings that its users may not change."""
+
+_DENIED: Final = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 
 SEEN_S_MAX: Final = 10.0
 
@@ -74,63 +78,81 @@ def ensure_topics(kafka: KafkaAccess, partitions: int, *, fix: bool = False) -> 
                 f"A restore into Kafka at {kafka} was not finished: run `phonemeter restore` again, "
                 f"which goes on from where it is."
             )
-        _create_missing(client, partitions, outcome)
+        _create_missing(client, partitions, kafka, outcome)
         found = found_topics(client)
-        told = breaches(found)
+        told = breaches(found, demands=kafka.demands)
         if fix:
-            _fix(client, [one for one in told if one.fixable], outcome)
+            _fix(client, [one for one in told if one.fixable], kafka.prefix, outcome)
             found = found_topics(client)
-            told = breaches(found)
+            told = breaches(found, demands=kafka.demands)
     outcome.advice.extend(one.sentence for one in told if one.weight == "advice")
     refused = [one.sentence for one in told if one.weight != "advice"]
     if refused:
         raise UserError(" ".join(refused))
-    _check_partitions(found, partitions)
+    _check_partitions(found, partitions, kafka)
     return outcome
 
 
-def _create_missing(client: KafkaAdminClient, partitions: int, outcome: TopicChanges) -> None:
+def _create_missing(client: KafkaAdmin, partitions: int, kafka: KafkaAccess, outcome: TopicChanges) -> None:
     """Create all: only the controller knows which exist, a broker's list of topics may be out of date."""
     try:
-        outcome.created.extend(_create(client, partitions, DURABLE))
+        created = _create(client, partitions, kafka, DURABLE)
     except FORBIDDEN as error:
-        outcome.created.extend(_create(client, partitions, {}))
+        created = _create(client, partitions, kafka, {})
         outcome.advice.append(
             f"This Kafka does not let {', '.join(DURABLE)} be set ({error}): see that its own value is false."
         )
+    outcome.created.extend(created.names)
+    # Topics that others made beforehand need no right to create them.
+    absent = created.denied - found_topics(client).keys() if created.denied else frozenset()
+    if absent:
+        raise UserError(
+            f"Kafka has no topic {', '.join(map(kafka.topic, sorted(absent)))}, or does not show it to this "
+            f"account, which may not create topics: `phonemeter doctor --service operator` says what to "
+            f"ask for."
+        )
     client.wait_for_topics([topic.name for topic in ALL])
     if outcome.created:
-        _set_min_insync(client, outcome.created)
+        _set_min_insync(client, outcome.created, kafka.demands)
 
 
-def _create(client: KafkaAdminClient, partitions: int, durable: dict[str, str]) -> list[str]:
+class _Created(NamedTuple):
+    """The topics that were created, and those that this account may not create."""
+
+    names: list[str]
+    denied: frozenset[str]
+
+
+def _create(client: KafkaAdmin, partitions: int, kafka: KafkaAccess, durable: dict[str, str]) -> _Created:
     wanted = {
         topic.name: {
             "num_partitions": partitions,
             # Minus one is the broker's default: 1 in the stack, usually 3 in a cluster.
-            "replication_factor": -1,
+            "replication_factor": kafka.replicas or -1,
             "configs": {**topic.config, **durable},
         }
         for topic in ALL
     }
-    created = []
+    created, denied = [], set()
     refused: KafkaError | None = None
-    for answer in client.create_topics(wanted, raise_errors=False)["topics"]:
+    for answer in client.create_topics(wanted, raise_errors=False):
         error = for_code(answer["error_code"])
         if error is NoError:
             created.append(answer["name"])
+        elif error in _DENIED:
+            denied.add(answer["name"])
         elif error is not TopicAlreadyExistsError:
             refused = error(answer["error_message"])
     if refused is not None:
         raise refused
-    return created
+    return _Created(created, frozenset(denied))
 
 
-def _set_min_insync(client: KafkaAdminClient, created: Sequence[str]) -> None:
+def _set_min_insync(client: KafkaAdmin, created: Sequence[str], demands: TopicDemands) -> None:
     """Set the number of replicas that must acknowledge, now that the number of replicas is known."""
     set_here: dict[Setting, str] = {}
     for name, topic in found_topics(client).items():
-        least = str(required_insync_replicas(topic.replicas))
+        least = str(demands.insync_of(topic.replicas))
         if name in created and topic.config is not None and topic.config.get(INSYNC, least) != least:
             # The check that follows reports a setting that may not be set.
             refusal = alter(client, name, {INSYNC: least})
@@ -139,22 +161,22 @@ def _set_min_insync(client: KafkaAdminClient, created: Sequence[str]) -> None:
     wait_until_seen(client, set_here)
 
 
-def _fix(client: KafkaAdminClient, wrong: Sequence[Breach], outcome: TopicChanges) -> None:
+def _fix(client: KafkaAdmin, wrong: Sequence[Breach], prefix: str, outcome: TopicChanges) -> None:
     set_here: dict[Setting, str] = {}
     for one in wrong:
-        refusal = alter(client, one.topic, {one.setting: one.wanted})
+        refusal = alter(client, one.topic.removeprefix(prefix), {one.setting: one.wanted})
         if refusal:
             outcome.advice.append(
                 f"This Kafka does not let {one.setting} of {one.topic} be set to {one.wanted}: {refusal}"
             )
             continue
-        set_here[one.topic, one.setting] = one.wanted
+        set_here[one.topic.removeprefix(prefix), one.setting] = one.wanted
         told = f"Topic {one.topic}: {one.setting} was {one.found} and is {one.wanted}."
         outcome.changed.append(" ".join(filter(None, (told, NOT_REPAIRED.get(one.setting)))))
     wait_until_seen(client, set_here)
 
 
-def unfinished_restore(client: KafkaAdminClient) -> str:
+def unfinished_restore(client: KafkaAdmin) -> str:
     """The identity of the backup whose restore was not finished; empty if there is none.
 
     Who may not see the group does not restore either.
@@ -166,14 +188,13 @@ def unfinished_restore(client: KafkaAdminClient) -> str:
     return next((done.metadata for done in noted.values() if done.offset >= 0), "")
 
 
-def alter(client: KafkaAdminClient, topic: str, config: dict[str, str]) -> str:
+def alter(client: KafkaAdmin, topic: str, config: dict[str, str]) -> str:
     """Set some of a topic's configuration; returns the reason if it was refused."""
-    asked = ConfigResource(ConfigResourceType.TOPIC, topic, config)
-    answer: str = client.alter_configs([asked], raise_on_unknown=False)["topic"][topic]
+    answer = client.set_topic_config(topic, config)
     return "" if answer == "OK" else answer
 
 
-def wait_until_seen(client: KafkaAdminClient, wanted: Mapping[Setting, str]) -> None:
+def wait_until_seen(client: KafkaAdmin, wanted: Mapping[Setting, str]) -> None:
     """Wait until the brokers have a change that the controller has accepted."""
 
     def seen() -> bool:
@@ -188,12 +209,12 @@ def wait_until_seen(client: KafkaAdminClient, wanted: Mapping[Setting, str]) -> 
     )(seen)
 
 
-def _check_partitions(found: dict[str, FoundTopic], partitions: int) -> None:
+def _check_partitions(found: dict[str, FoundTopic], partitions: int, kafka: KafkaAccess) -> None:
     for topic in ALL:
         count = found[topic.name].partitions
         if count != partitions:
             raise UserError(
-                f"Topic {topic.name} has {count} partitions but PHONEMETER_PARTITIONS (partitions in "
-                f"phonemeter.toml) is {partitions}; set it to {count}: an app's state lives in its partition "
-                f"and does not move."
+                f"Topic {kafka.topic(topic.name)} has {count} partitions but PHONEMETER_PARTITIONS "
+                f"(partitions in phonemeter.toml) is {partitions}; set it to {count}: an app's state "
+                f"lives in its partition and does not move."
             )

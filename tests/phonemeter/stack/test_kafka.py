@@ -50,7 +50,8 @@ def stored(bootstrap: str) -> list[bytes]:
 
 def partitions_of(bootstrap: str) -> dict[str, int]:
     with admin(KafkaAccess(bootstrap)) as client:
-        return {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics()}
+        described = client.describe_topics(client.list_topics())
+        return {topic["name"]: len(topic["partitions"]) for topic in described}
 
 
 @pytest.mark.stack

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from kafka_access.access import KafkaAccess
 from metering.preconditions import SINK_TOPICS, BrokerView, FoundTopic
@@ -16,6 +16,7 @@ from phonemeter.kafka_admin import admin
 from phonemeter.settings import Settings
 from phonemeter.stack.kafka.topics import ensure_topics
 from sinks import service as sink
+from sinks.admin_client import KafkaAdmin
 from sinks.errors import SinkError
 from sinks.notifier import service as notifier
 from sinks.notifier.settings import NotifierSettings
@@ -91,7 +92,7 @@ def test_where_there_are_three_replicas_two_have_to_acknowledge(
 ) -> None:
     """The tests' one broker keeps one replica, and is told to have three; what is set of it is real."""
 
-    def with_three_replicas(client: KafkaAdminClient) -> dict[str, FoundTopic]:
+    def with_three_replicas(client: KafkaAdmin) -> dict[str, FoundTopic]:
         return {name: replace(found, replicas=3) for name, found in found_topics(client).items()}
 
     monkeypatch.setattr("phonemeter.stack.kafka.topics.found_topics", with_three_replicas)
