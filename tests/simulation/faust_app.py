@@ -108,6 +108,8 @@ class Event:
 class FaustApp:
     """One worker's application, which is also its consumer."""
 
+    events_topic = topics.EVENTS
+
     rebalancing = False
 
     def __init__(

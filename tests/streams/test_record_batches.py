@@ -19,7 +19,7 @@ from metering.records import Record
 from streams import record_batches
 from streams.app import create_app
 from streams.fetch_buffer import RecordBatch
-from streams.record_batches import FETCH_WAIT_MS, Consumer, ConsumerThread
+from streams.record_batches import FETCH_WAIT_MS, Consumer, ConsumerThread, RecordBatchApp
 from streams.settings import WorkerSettings
 from tests.conftest import RunningKafka
 from tests.waiting import WITHIN_S, until
@@ -37,6 +37,7 @@ def batches(tp: TopicPartition) -> list[RecordBatch]:
 def consumer() -> Consumer:
     """A consumer that was not connected to anything."""
     consumer = object.__new__(Consumer)
+    consumer.app = RecordBatchApp("tests")
     consumer._acked = defaultdict(list)
     consumer._acked_index = defaultdict(set)
     return consumer

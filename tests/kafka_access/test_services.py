@@ -1,0 +1,148 @@
+"""Each service runs on a secured broker with an account of its own, exactly its rights, and a prefix."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+import pytest
+from kafka import TopicPartition
+from kafka.admin import OffsetSpec
+
+from kafka_access.access import KafkaAccess
+from metering.kafka_rights import RIGHTS
+from metering.topics import ALL, LEDGER, NOTIFIER_GROUP, SINK_GROUP, WORKER_GROUP
+from phonemeter.kafka_admin import admin
+from phonemeter.settings import load
+from phonemeter.stack.kafka.topics import ensure_topics
+from producers.bulk import BulkProducer
+from sinks.connection import FAILURES, connect, rows
+from tests import ports
+from tests.conftest import RunningEngine
+from tests.kafka_access.secured import SecureKafka
+from tests.metering.building import at, succeeded
+from tests.served import asked
+from tests.torture.processes import Program
+from tests.waiting import blocking_until
+
+PREFIX: Final = "crm."
+TAPS: Final = 50
+SERVICES: Final = {
+    "worker": "worker_port",
+    "sink": "sink_metrics_port",
+    "settler": "settler_port",
+    "notifier": "notifier_port",
+    "gateway": "gateway_metrics_port",
+    "console": "console_metrics_port",
+}
+"""Services with the setting of the port of their health."""
+
+ROUTES: Final = '[routes.here]\nurl = "http://127.0.0.1:1/"\nchannel = "webhook"\n'
+
+
+class SecuredServices:
+    """The services of a stack, each with its own account on a secured broker."""
+
+    def __init__(self, kafka: SecureKafka, clickhouse: str, directory: Path) -> None:
+        self._kafka = kafka
+        self._clickhouse = clickhouse
+        self._directory = directory
+        self._ports = {
+            setting: ports.free_port() for setting in (*SERVICES.values(), "gateway_port", "console_port")
+        }
+        (directory / "routes.toml").write_text(ROUTES)
+
+    def environ(self, service: str) -> dict[str, str]:
+        """The settings of a service."""
+        secret = self._directory / f"{service}-password"
+        secret.write_text(self._kafka.cluster.accounts[service])
+        settings = {
+            "kafka": self._kafka.cluster.secure,
+            "kafka_prefix": PREFIX,
+            "kafka_security": "sasl_tls",
+            "kafka_ca_file": str(self._kafka.cluster.authority.file),
+            "kafka_user": service,
+            "kafka_password_file": str(secret),
+            "clickhouse": self._clickhouse,
+            "partitions": "1",
+            "clock": "wall",
+            "tick_interval_s": "1",
+            "alert_routes": str(self._directory / "routes.toml"),
+            "data_dir": str(self._directory / "data"),
+            **{name: str(port) for name, port in self._ports.items()},
+        }
+        return {f"PHONEMETER_{name.upper()}": value for name, value in settings.items()}
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run all of them within the block."""
+        with ExitStack() as ending:
+            for service in SERVICES:
+                command = (sys.executable, "-m", "phonemeter", service)
+                program = Program(service, command, self.environ(service), self._directory, self.log(service))
+                program.start()
+                ending.callback(program.kill, stay_away=True)
+            yield
+
+    def stored(self) -> int:
+        """The number of ledger lines in ClickHouse."""
+        try:
+            with connect(self._clickhouse) as client:
+                ((count,),) = rows(client, "SELECT count() FROM ledger WHERE kind = 'trial_charge'")
+        except FAILURES:
+            return 0
+        return int(count)
+
+    def log(self, service: str) -> Path:
+        """The file of a service's log."""
+        return self._directory / f"{service}.log"
+
+    def unhealthy(self) -> dict[str, object]:
+        """What each service that is not well says of itself."""
+        found: dict[str, object] = {}
+        for name, setting in SERVICES.items():
+            try:
+                status, told = asked(self._ports[setting], "/healthz")
+            except OSError as error:
+                status, told = 0, str(error)
+            if status != HTTPStatus.OK:
+                found[name] = told
+        return found
+
+
+def test_each_service_runs_with_its_least_rights_and_names_nothing_without_the_prefix(
+    secure_kafka: SecureKafka, engine: RunningEngine, tmp_path: Path
+) -> None:
+    opened = replace(KafkaAccess(secure_kafka.cluster.open), prefix=PREFIX)
+    ensure_topics(opened, 1)
+    for service in (*SERVICES, "producer"):
+        secure_kafka.grant(service, RIGHTS[service], PREFIX)
+    services = SecuredServices(secure_kafka, engine.url("secured"), tmp_path)
+    with services.running():
+        with pytest.MonkeyPatch.context() as environ:
+            for name, value in services.environ("producer").items():
+                environ.setenv(name, value)
+            with BulkProducer(load()) as producer:
+                batch = producer.publish(
+                    [succeeded(at(1), event_id=f"{number:064x}") for number in range(TAPS)]
+                )
+                producer.finish(60)
+        assert batch.delivered == TAPS
+        blocking_until(lambda: services.stored() >= TAPS, what="the taps are in ClickHouse")
+        blocking_until(lambda: not services.unhealthy(), what="every service is well")
+    with admin(opened) as client:
+        groups = {one["group_id"] for one in client.list_groups()}
+        written = client.list_partition_offsets(
+            {TopicPartition(one.name, 0): OffsetSpec.LATEST for one in ALL}
+        )
+    assert {f"{PREFIX}{group}" for group in (WORKER_GROUP, SINK_GROUP, NOTIFIER_GROUP)} <= groups
+    assert all(group.startswith(PREFIX) for group in groups)
+    assert written[TopicPartition(LEDGER, 0)].offset > 0
+    with admin(replace(opened, prefix="")) as client:
+        places = {TopicPartition(one.name, 0): OffsetSpec.LATEST for one in ALL}
+        assert {one.offset for one in client.list_partition_offsets(places).values()} == {0}
+    for service in SERVICES:
+        assert "uthorization" not in services.log(service).read_text(), service
