@@ -8,7 +8,7 @@ from rich.text import Text
 
 from metering.kafka_rights import RIGHTS
 from phonemeter.doctor.clickhouse_steps import take_clickhouse_steps
-from phonemeter.doctor.findings import Finding, Findings
+from phonemeter.doctor.findings import Findings, StepFinding
 from phonemeter.doctor.kafka_steps import KafkaSteps
 from phonemeter.errors import UserError
 from phonemeter.settings import load
@@ -60,7 +60,7 @@ def doctor(
     raise typer.Exit(FAILED if findings.failed else 0)
 
 
-def _print(one: Finding) -> None:
+def _print(one: StepFinding) -> None:
     console = output()
     head = " ".join(filter(None, (one.step, one.subject)))
     told = f": {one.told}" if one.told else ""

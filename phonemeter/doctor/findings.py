@@ -7,7 +7,7 @@ State = Literal["ok", "failed", "advice", "not tried"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class StepFinding:
     """The outcome of one step.
 
     Attributes:
@@ -28,7 +28,7 @@ class Finding:
 class Findings:
     """All findings, in the order of the steps."""
 
-    all: list[Finding] = field(default_factory=list)
+    all: list[StepFinding] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
@@ -37,16 +37,16 @@ class Findings:
 
     def ok(self, step: str, subject: str, told: str = "") -> None:
         """Add a step that succeeded."""
-        self.all.append(Finding(step, subject, "ok", told))
+        self.all.append(StepFinding(step, subject, "ok", told))
 
     def fail(self, step: str, subject: str, told: str, remedy: str = "") -> None:
         """Add a step that failed."""
-        self.all.append(Finding(step, subject, "failed", told, remedy))
+        self.all.append(StepFinding(step, subject, "failed", told, remedy))
 
     def advise(self, step: str, subject: str, told: str) -> None:
         """Add something that could be safer."""
-        self.all.append(Finding(step, subject, "advice", told))
+        self.all.append(StepFinding(step, subject, "advice", told))
 
     def skip(self, steps: tuple[str, ...], why: str) -> None:
         """Add steps that cannot be tried."""
-        self.all.extend(Finding(step, "", "not tried", why) for step in steps)
+        self.all.extend(StepFinding(step, "", "not tried", why) for step in steps)

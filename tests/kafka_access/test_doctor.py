@@ -12,7 +12,7 @@ import pytest
 from kafka_access.access import KafkaAccess, Tls
 from metering.kafka_rights import RIGHTS, ResourceRights, needed_rights
 from metering.topics import EVENTS
-from phonemeter.doctor.findings import Finding, Findings
+from phonemeter.doctor.findings import Findings, StepFinding
 from phonemeter.doctor.kafka_steps import KafkaSteps
 from phonemeter.kafka_admin import admin
 from phonemeter.stack.kafka.topics import alter
@@ -24,13 +24,13 @@ from tests.waiting import blocking_until
 SERVICES = ("worker", "sink", "settler", "notifier", "gateway", "audit")
 
 
-def examined(access: KafkaAccess, *services: str) -> list[Finding]:
+def examined(access: KafkaAccess, *services: str) -> list[StepFinding]:
     findings = Findings()
     KafkaSteps(access, services or ("sink",), 1, findings).take()
     return findings.all
 
 
-def failed(access: KafkaAccess, *services: str) -> list[Finding]:
+def failed(access: KafkaAccess, *services: str) -> list[StepFinding]:
     return [one for one in examined(access, *services) if one.state == "failed"]
 
 
@@ -75,13 +75,13 @@ def test_a_right_fewer_is_named_with_the_command_that_gives_it(granted: SecureKa
                 if operation is not None
             ]
             granted.revoke(service, taken)
-            told: list[Finding] = []
+            told: list[StepFinding] = []
 
             def named(
                 access: KafkaAccess = access,
                 service: str = service,
                 taken: list[ResourceRights] = taken,
-                told: list[Finding] = told,
+                told: list[StepFinding] = told,
             ) -> bool:
                 told[:] = [one for one in failed(access, service) if one.step.startswith("rights")]
                 return len(told) == len(taken)

@@ -1,6 +1,7 @@
 """Each service runs on a secured broker with an account of its own, exactly its rights, and a prefix."""
 
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -40,7 +41,9 @@ SERVICES: Final = {
 }
 """Services with the setting of the port of their health."""
 
-ROUTES: Final = '[routes.here]\nurl = "http://127.0.0.1:1/"\nchannel = "webhook"\n'
+ROUTES: Final = (
+    '[routes.here]\nurl = "http://127.0.0.1:1/"\nchannel = "webhook"\nsecrets = ["env:HOOK_SECRET"]\n'
+)
 
 
 class SecuredServices:
@@ -74,7 +77,8 @@ class SecuredServices:
             "data_dir": str(self._directory / "data"),
             **{name: str(port) for name, port in self._ports.items()},
         }
-        return {f"PHONEMETER_{name.upper()}": value for name, value in settings.items()}
+        hook = {"HOOK_SECRET": f"whsec_{b64encode(bytes(32)).decode()}"}
+        return hook | {f"PHONEMETER_{name.upper()}": value for name, value in settings.items()}
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -132,7 +136,10 @@ def test_each_service_runs_with_its_least_rights_and_names_nothing_without_the_p
                 producer.finish(60)
         assert batch.delivered == TAPS
         blocking_until(lambda: services.stored() >= TAPS, what="the taps are in ClickHouse")
-        blocking_until(lambda: not services.unhealthy(), what="every service is well")
+        try:
+            blocking_until(lambda: not services.unhealthy(), what="every service is well")
+        except AssertionError:
+            pytest.fail(f"not well: {services.unhealthy()}")
     with admin(opened) as client:
         groups = {one["group_id"] for one in client.list_groups()}
         written = client.list_partition_offsets(
