@@ -3,17 +3,27 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from kafka.errors import KafkaError
 
-from kafka_access.access import KafkaAccess
+from kafka_access.access import KafkaAccess, KafkaAccessError, Tls
+from kafka_access.connection_steps import trouble
 from metering.topics import EVENTS
+from phonemeter.errors import OperationError
 from phonemeter.kafka_admin import cluster_id
 from phonemeter.topic_reader import open_reader
+from producers.connection import connect, dispose
+from producers.errors import UnavailableError
+from producers.librdkafka import connect as connect_in_bulk
+from producers.settings import ProducerSettings
 from sinks.kafka_consumer import consumer
 from sinks.kafka_producer import ConfirmingProducer
 from streams.log_view import LogViewer
 from streams.preconditions import ask
+from tests.brokers.authority import Authority
 from tests.kafka_access.secured import USERS, SecureKafka
 
 
@@ -52,3 +62,53 @@ def test_each_client_gets_in_by_user_token_and_certificate(
         secure_kafka.by_certificate(),
     ):
         reach(access)
+
+
+def by_producer(access: KafkaAccess) -> None:
+    """Connect by both libraries that publish events."""
+    login = access.login
+    assert login is not None
+    settings = ProducerSettings(
+        kafka=access.brokers,
+        kafka_security="sasl_tls",
+        kafka_ca_file=access.tls.ca_file if access.tls else None,
+        kafka_sasl_mechanism=login.mechanism,
+        kafka_user=login.user,
+        kafka_password=login.given_password,
+    )
+    dispose(connect(settings), give_up=False)
+    assert connect_in_bulk(settings, lambda _: None).partitions == 1
+
+
+def test_each_client_says_in_one_sentence_why_it_is_not_let_in(
+    secure_kafka: SecureKafka, tmp_path: Path
+) -> None:
+    by_producer(secure_kafka.as_user())
+    wrong = secure_kafka.as_user(password="wrong")  # noqa: S106 - it is wrong
+    address = wrong.brokers
+    other = Authority(tmp_path, "Other")
+    cases = {
+        f"{address} refuses user admin (Authentication failed": wrong,
+        f"The certificate of {address} is not signed by a CA that we trust": replace(
+            secure_kafka.as_user(), tls=Tls(ca_file=other.file)
+        ),
+        "offers no login by SCRAM-SHA-512 but by PLAIN": replace(
+            secure_kafka.as_user(), brokers=secure_kafka.astray
+        ),
+    }
+    for told, access in cases.items():
+        for reach in (*CLIENTS, by_producer):
+            with pytest.raises((KafkaError, OperationError, KafkaAccessError, UnavailableError)) as refused:
+                reach(access)
+            assert told in str(refused.value), reach
+            assert "\n" not in str(refused.value)
+
+
+def test_a_listener_of_another_security_is_named(secure_kafka: SecureKafka) -> None:
+    plain = KafkaAccess(secure_kafka.cluster.secure)
+    assert "check the port and PHONEMETER_KAFKA_SECURITY" in trouble(plain)
+    secured = replace(secure_kafka.as_user(), brokers=secure_kafka.cluster.open)
+    assert "does not speak TLS with us" in trouble(secured)
+    without = KafkaAccess(secure_kafka.cluster.mutual, tls=secure_kafka.tls)
+    assert "refuses our certificate or wants one" in trouble(without)
+    assert trouble(secure_kafka.by_certificate()) == ""
