@@ -84,6 +84,11 @@ class KafkaAdmin:
         name = self._kafka.group(group)
         return self._known(self._client.list_group_offsets(name)[name])
 
+    def alter_group_offsets(self, group: str, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """Set the committed offsets of a consumer group without members."""
+        named = {self._named(at): offset for at, offset in offsets.items()}
+        self._client.alter_group_offsets(self._kafka.group(group), named)
+
     def describe_group(self, group: str) -> dict[str, Any]:
         """Describe a consumer group."""
         name = self._kafka.group(group)

@@ -74,7 +74,9 @@ class GapFiller:
         while at < end:
             offsets = min(end - at, TOGETHER + 1)
             try:
-                self._runner.run(self._abort_one(TopicPartition(topic, partition), offsets - 1))
+                self._runner.run(
+                    self._abort_one(TopicPartition(self._kafka.topic(topic), partition), offsets - 1)
+                )
             except KafkaError as error:
                 raise self._refused(error) from None
             at += offsets
@@ -95,7 +97,7 @@ class GapFiller:
             producer = AIOKafkaProducer(
                 **aiokafka_options(self._kafka),
                 client_id="phonemeter-restore",
-                transactional_id=TRANSACTIONAL_ID,
+                transactional_id=self._kafka.group(TRANSACTIONAL_ID),
                 transaction_timeout_ms=TIMEOUT_MS,
                 acks="all",
             )
@@ -124,7 +126,7 @@ class GapFiller:
     def _refused(self, error: KafkaError) -> OperationError:
         return OperationError(
             f"Kafka at {self._kafka} does not take the transactions that restore the offsets between events "
-            f"({error}); allow {TRANSACTIONAL_ID} as a transactional id, and run the restore again."
+            f"({error}); allow {self._kafka.group(TRANSACTIONAL_ID)} as a transactional id, and run the restore again."
         )
 
 

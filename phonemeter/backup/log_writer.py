@@ -42,7 +42,7 @@ class LogWriter:
     def __init__(self, kafka: KafkaAccess) -> None:
         self._kafka = kafka
         self._producer = Producer(_settings(kafka) | _PRODUCING)
-        self._watcher = Consumer(_settings(kafka) | {"group.id": "phonemeter-restore"})
+        self._watcher = Consumer(_settings(kafka) | {"group.id": kafka.group("phonemeter-restore")})
         self.gaps = GapFiller(kafka, self.end_of)
         self._error: KafkaError | None = None
         self._confirmed = NOTHING
@@ -66,7 +66,9 @@ class LogWriter:
             OperationError: Kafka does not answer.
         """
         try:
-            _, end = self._watcher.get_watermark_offsets(Place(topic, partition), timeout=REQUEST_TIMEOUT_S)
+            _, end = self._watcher.get_watermark_offsets(
+                Place(self._kafka.topic(topic), partition), timeout=REQUEST_TIMEOUT_S
+            )
         except KafkaException as error:
             raise OperationError(
                 f"Kafka at {self._kafka} does not show {topic}: {error_text(error.args[0])}."
@@ -100,7 +102,7 @@ class LogWriter:
         while True:
             try:
                 self._producer.produce(
-                    topic,
+                    self._kafka.topic(topic),
                     record.value,
                     record.key,
                     partition,

@@ -8,7 +8,6 @@ names the backup, so that a restore that was broken off can go on.
 from typing import Final
 
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient
 from kafka.structs import OffsetAndMetadata
 
 from kafka_access.access import KafkaAccess
@@ -31,6 +30,7 @@ from phonemeter.kafka_admin import admin
 from phonemeter.replay.service_groups import forget_groups, refuse_members
 from phonemeter.stack.kafka.topics import alter, ensure_topics, unfinished_restore, wait_until_seen
 from phonemeter.topic_reader import spans_of
+from sinks.admin_client import KafkaAdmin
 from sinks.kafka_consumer import decode_metadata, encode_metadata
 from sinks.notifier.kafka_log import NOTED
 from sinks.preconditions import found_topics
@@ -64,7 +64,7 @@ class RestoreTarget:
             noted = unfinished_restore(client)
             if noted and EVENTS not in found_topics(client):
                 # Its topics were deleted, to begin anew.
-                client.delete_groups([RESTORE_GROUP])
+                client.delete_group(RESTORE_GROUP)
                 noted = ""
         if noted == self._identity:
             return True
@@ -95,9 +95,9 @@ class RestoreTarget:
         """Have the broker's clock tell the time of further events, and allow services to start."""
         with admin(self._kafka) as client:
             self._set_timestamp_type(client, "LogAppendTime")
-            client.delete_groups([RESTORE_GROUP])
+            client.delete_group(RESTORE_GROUP)
 
-    def _refuse_filled(self, client: KafkaAdminClient) -> None:
+    def _refuse_filled(self, client: KafkaAdmin) -> None:
         for topic in ORDER:
             for partition, span in spans_of(client, topic).items():
                 if span.end:
@@ -106,7 +106,7 @@ class RestoreTarget:
                         f"{span.end}. Restore into a Kafka without phonemeter's topics, or delete them first."
                     )
 
-    def _delete_heads(self, client: KafkaAdminClient) -> None:
+    def _delete_heads(self, client: KafkaAdmin) -> None:
         """Delete the offsets before the first one of each log: they were filled without records."""
         heads = {
             TopicPartition(topic, part.partition): part.begin
@@ -117,7 +117,7 @@ class RestoreTarget:
         if heads:
             client.delete_records(heads)
 
-    def _commit_offsets(self, client: KafkaAdminClient) -> None:
+    def _commit_offsets(self, client: KafkaAdmin) -> None:
         """Have the worker go on behind its state, and the notifier where it was, in logs with other ids."""
         metered = self._manifest.metered
         self._commit(
@@ -133,16 +133,14 @@ class RestoreTarget:
             notified[TopicPartition(one.topic, one.partition)] = (one.offset, metadata)
         self._commit(client, NOTIFIER_GROUP, notified)
 
-    def _commit(
-        self, client: KafkaAdminClient, group: str, offsets: dict[TopicPartition, tuple[int, str]]
-    ) -> None:
+    def _commit(self, client: KafkaAdmin, group: str, offsets: dict[TopicPartition, tuple[int, str]]) -> None:
         if offsets:
             client.alter_group_offsets(
                 group,
                 {at: OffsetAndMetadata(offset, metadata, -1) for at, (offset, metadata) in offsets.items()},
             )
 
-    def _set_timestamp_type(self, client: KafkaAdminClient, value: str) -> None:
+    def _set_timestamp_type(self, client: KafkaAdmin, value: str) -> None:
         found = found_topics(client)[EVENTS].config or {}
         if found.get(TIMESTAMP_TYPE) == value:
             return

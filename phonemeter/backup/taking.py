@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from kafka.admin import KafkaAdminClient
 
 from kafka_access.access import KafkaAccess
 from metering.topics import ALERTS, ALL, DEAD_LETTERS, DELIVERIES, EVENTS, LEDGER, NOTIFIER_GROUP, STATE
@@ -42,6 +41,7 @@ from phonemeter.kafka_admin import admin
 from phonemeter.settings import Settings
 from phonemeter.stack.kafka.progress import committed
 from phonemeter.topic_reader import OffsetSpan, TopicReader, open_reader, spans_of
+from sinks.admin_client import KafkaAdmin
 
 DERIVED_LOGS: Final = (LEDGER, ALERTS, DEAD_LETTERS)
 OWN_PLACES: Final = frozenset({"data_dir", "cache_dir"})
@@ -104,7 +104,7 @@ class _Run:
         self,
         settings: Settings,
         directory: BackupDirectory,
-        client: KafkaAdminClient,
+        client: KafkaAdmin,
         reader: TopicReader,
         before: Manifest | None,
         show: ShowBackup,
@@ -228,7 +228,7 @@ class _Run:
             self._stored_s = time.monotonic()
 
 
-def _described(client: KafkaAdminClient, kafka: KafkaAccess) -> dict[str, Any]:
+def _described(client: KafkaAdmin, kafka: KafkaAccess) -> dict[str, Any]:
     names = [topic.name for topic in ALL]
     described = {one["name"]: one for one in client.describe_topics(names) if one["error_code"] == 0}
     missing = [name for name in names if name not in described]

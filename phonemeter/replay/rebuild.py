@@ -22,8 +22,8 @@ from phonemeter.kafka_admin import admin
 from phonemeter.replay.ledger_check import compare_ledger
 from phonemeter.replay.service_groups import forget_groups
 from phonemeter.stack.kafka.topics import alter, wait_until_seen
-from sinks.admin_client import KafkaAdmin
 from phonemeter.topic_reader import OffsetSpan, open_reader
+from sinks.admin_client import KafkaAdmin
 
 CONFIRM_TIMEOUT_S: Final = 15.0
 UP_TO_THE_END: Final = -1

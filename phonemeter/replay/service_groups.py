@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sinks.admin_client import KafkaAdmin
 from kafka.errors import GroupIdNotFoundError, NonEmptyGroupError
 
 from metering.topics import NOTIFIER_GROUP, SINK_GROUP, WORKER_GROUP
 from phonemeter.errors import OperationError, UserError
 from phonemeter.stack.kafka.progress import NO_COORDINATOR_YET
+from sinks.admin_client import KafkaAdmin
 
 _RUN_BY: Final = {WORKER_GROUP: "worker", SINK_GROUP: "sink", NOTIFIER_GROUP: "notifier"}
 
