@@ -126,7 +126,8 @@ class GapFiller:
     def _refused(self, error: KafkaError) -> OperationError:
         return OperationError(
             f"Kafka at {self._kafka} does not take the transactions that restore the offsets between events "
-            f"({error}); allow {self._kafka.group(TRANSACTIONAL_ID)} as a transactional id, and run the restore again."
+            f"({error}); allow {self._kafka.group(TRANSACTIONAL_ID)} as a transactional id, and run the "
+            f"restore again."
         )
 
 
