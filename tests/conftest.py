@@ -154,7 +154,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
     The stack is shared: a test uses apps (appids) of its own. Services that a test kills come back.
     """
-    settings = load(data_dir=tmp_path_factory.mktemp("stack"), clock="events", **_ports_of_a_stack())
+    settings = load(
+        data_dir=tmp_path_factory.mktemp("stack"),
+        clock="events",
+        console_test_payments=True,
+        **_ports_of_a_stack(),
+    )
     with Stack(settings) as running:
         yield running
 

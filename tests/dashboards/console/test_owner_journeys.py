@@ -1,4 +1,4 @@
-"""Journeys of an owner on the whole stack in a browser: what is saved decides, an alert comes and goes."""
+"""Journeys of an owner on the whole stack in a browser: what is saved, alerted and bought takes effect."""
 
 import asyncio
 import secrets
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from dashboards.console.sessions import token_digest
 from metering.times import SHANGHAI, to_ms
@@ -62,9 +62,14 @@ async def browser() -> AsyncIterator[Browser]:
         yield started
 
 
+def figure(page: Page, name: str) -> Locator:
+    """The large figure of a page with a name."""
+    return page.locator(".figures div", has=page.locator("dt", has_text=name)).locator("dd").first
+
+
 @pytest_asyncio.fixture
-async def journey(stack: Stack, browser: Browser) -> AsyncIterator[Journey]:
-    """A member who is signed in; the app has used up its trial quota."""
+async def arrived(stack: Stack, browser: Browser) -> AsyncIterator[Journey]:
+    """A member who is signed in; the ledger knows nothing of the app yet."""
     app = f"wx{secrets.token_hex(8)}"
     email = f"{app}@coffee.example"
     with BusinessDatabase(stack.settings.business_url) as database:
@@ -75,7 +80,6 @@ async def journey(stack: Stack, browser: Browser) -> AsyncIterator[Journey]:
         BusinessSessions(database, 60, 12).use_link(token_digest(link.token), HASHER.hash(PASSWORD))
     back_end = BackEnd(stack, app, key)
     await back_end.until_routed(reason="not_known")
-    await back_end.send(back_end.fact("account.opened", "opened", trial_used=stack.settings.trial_calls))
     context = await browser.new_context(
         viewport=DESKTOP, base_url=f"http://127.0.0.1:{stack.settings.console_port}", locale="zh-CN"
     )
@@ -88,6 +92,15 @@ async def journey(stack: Stack, browser: Browser) -> AsyncIterator[Journey]:
     await page.wait_for_url(lambda url: "/sign-in" not in url)
     yield Journey(app, back_end, page)
     await context.close()
+
+
+@pytest_asyncio.fixture
+async def journey(arrived: Journey) -> Journey:
+    """The same; the app has used up its trial quota."""
+    back_end = arrived.back_end
+    opened = back_end.fact("account.opened", "opened", trial_used=back_end.stack.settings.trial_calls)
+    await back_end.send(opened)
+    return arrived
 
 
 async def test_what_is_saved_in_the_member_card_settings_is_what_back_ends_are_told(journey: Journey) -> None:
@@ -165,4 +178,45 @@ async def test_levels_that_are_set_alert_at_once_if_they_are_reached(journey: Jo
     await expect(page.locator(".message[role=status]")).to_contain_text("已保存")
     await expect(page.locator("#levels_percent")).to_have_value("70, 30")
     await journey.loaded_until("/alerts", "text=剩余 6 次，总量 10 次，已降到 70% 或以下。")
+    assert await barriers(page) == []
+
+
+async def test_the_trial_runs_out_and_the_pack_that_is_bought_begins(arrived: Journey) -> None:
+    back_end, app, page = arrived.back_end, arrived.app, arrived.page
+    trial = back_end.stack.settings.trial_calls
+    await back_end.send(back_end.fact("account.opened", "opened", trial_used=trial - 3))
+    await back_end.send(tap(f"{app}-first", app))
+    usage = f"/usage/{app}?window=hours"
+    await arrived.loaded_until(usage, "text=其中体验额度 2 次")
+    await expect(page.locator("text=体验额度由两项能力共用。")).to_be_visible()
+
+    # The page that is open goes through it: the last call of the trial quota, and one that nothing covers.
+    await back_end.send(tap(f"{app}-second", app), tap(f"{app}-last", app))
+    await expect(figure(page, "剩余用量")).to_have_text("0次")
+    await expect(page.locator(".message.danger")).to_contain_text("已用完")
+    await back_end.send(tap(f"{app}-uncovered", app))
+    await expect(page.locator(".summary .less")).to_have_text("1 次无可扣额度")
+    await expect(figure(page, "累计用量")).to_have_text(f"{trial:,}次")
+
+    await page.click("a.button:has-text('购买')")
+    await page.check("input[name=offer][value='250-90']", force=True)
+    await page.click("button.primary:has-text('确认')")
+    await page.check("input[name=terms]")
+    await page.click("button:has-text('支付')")
+    await page.click("button:has-text('模拟支付')")
+    await expect(page.locator("#order .tag")).to_have_text("已到账")
+
+    await page.goto(usage)
+    pack = page.locator(".packs li")
+    await expect(pack).to_contain_text("250次 / 250")
+    await expect(pack.locator(".tag.good")).to_have_text("生效中")
+    await back_end.send(*(tap(f"{app}-paid-{number}", app) for number in range(4)))
+    await expect(pack).to_contain_text("246次 / 250")
+    await expect(figure(page, "剩余用量")).to_have_text("246次")
+    await expect(figure(page, "累计用量")).to_have_text(f"{trial + 4:,}次")
+    await expect(figure(page, "总量")).to_have_text(f"{trial + 250:,}次")
+    await expect(page.locator(".message.danger")).to_have_count(0)
+    await expect(page.locator(".summary")).to_contain_text("8次 · ¥0.12")
+    # The pack was paid after it.
+    await expect(page.locator(".summary .less")).to_have_text("1 次无可扣额度")
     assert await barriers(page) == []
