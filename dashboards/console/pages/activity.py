@@ -7,8 +7,9 @@ from typing import Final
 
 from starlette.responses import Response
 
-from dashboards.console.languages import marked
-from dashboards.console.members import ENTRIES_A_PAGE, MemberStore
+from dashboards.console.buying_guide import GUIDE_STEPS
+from dashboards.console.languages import Wording, marked
+from dashboards.console.members import ENTRIES_A_PAGE, AuditEntry, MemberStore
 from dashboards.console.page_guard import ConsolePage
 from dashboards.console.visit import Visit
 
@@ -88,6 +89,18 @@ class ActivityPage:
             "deeds": DEEDS,
             "entries": shown,
             "is_first": before is None,
+            "subjects": {entry.entry_id: _subject(entry, visit.wording) for entry in shown},
             "older": shown[-1].entry_id if len(entries) > len(shown) else "",
         }
         return visit.page("activity.html", values)
+
+
+def _subject(entry: AuditEntry, wording: Wording) -> str:
+    """The subject of a deed, without words of the database."""
+    first, _, last = entry.subject.partition(" ")
+    if entry.what == "order_paying":
+        return first
+    if entry.what.startswith("guide_"):
+        title = next((wording.text(step.title) for step in GUIDE_STEPS if step.name == last), last)
+        return f"{first} {title}".strip()
+    return entry.subject

@@ -29,12 +29,9 @@ from dashboards.console.pack_form import (
 from dashboards.console.page_guard import ConsolePage
 from dashboards.console.problems import ConsoleProblem
 from dashboards.console.visit import Visit
-from dashboards.reads.asking import Ask
-from dashboards.reads.clock import read_clock
 from dashboards.reads.forecast import find_holdings
 from dashboards.reads.outlooks import HeldQuota, read_holdings
 from dashboards.reads.reference import read_reference_bound
-from metering.catalogue import Offer
 from metering.events import CAPABILITIES, Capability
 from metering.forecast import PackForecast, pace_of, project
 from metering.pack_advice import Holding, OfferOutlook, PackAdvice, pack_advice
@@ -179,16 +176,7 @@ class BuyPages:
     ) -> Response:
         appid = visit.request.path_params["appid"]
         found, names = await asyncio.gather(
-            self._reads.read(
-                partial(
-                    _figures,
-                    appid=appid,
-                    capability=capability,
-                    catalogue=self._desk.offers,
-                    billing_start_ms=self._desk.billing_start_ms,
-                )
-            ),
-            self._overviews.names(visit.apps),
+            self._figures(appid, capability), self._overviews.names(visit.apps)
         )
         chosen = _chosen(visit, found.advice)
         days = _days(visit, found.advice, chosen)
@@ -222,29 +210,29 @@ class BuyPages:
         }
         return visit.page("buy.html", values, status)
 
+    async def _figures(self, appid: str, capability: Capability) -> BuyFigures:
+        now_ms = (await self._reads.clock()).now_ms
+        holdings, quotas, bound = await asyncio.gather(
+            self._reads.read(lambda ask: find_holdings(ask, appid)),
+            self._reads.read(lambda ask: read_holdings(ask, (appid,))),
+            self._reads.read(lambda ask: read_reference_bound(ask, appid, capability, now_ms)),
+        )
+        holding = NEW_APP if holdings is None else holdings.by_capability[capability]
+        foretold = project(holding.paces, holding.trial, holding.packs, now_ms)[capability]
+        lapsing = (pack for pack in foretold.packs if pack.lapsing)
+        return BuyFigures(
+            now_ms,
+            next((one for one in quotas.get(appid, ()) if one.capability == capability), None),
+            min(lapsing, key=lambda pack: pack.expires_at_ms, default=None),
+            pack_advice(holding, capability, self._desk.offers, now_ms, self._desk.billing_start_ms),
+            bound,
+        )
+
 
 def address(appid: str, capability: str, days: int = 0, calls: int = 0) -> str:
     """The address of the page with a validity and a pack chosen."""
     query = {"capability": capability, "days": days, "calls": calls}
     return f"{PATH}/{appid}?{urlencode({name: value for name, value in query.items() if value})}"
-
-
-def _figures(
-    ask: Ask, appid: str, capability: Capability, catalogue: Sequence[Offer], billing_start_ms: int
-) -> BuyFigures:
-    now_ms = read_clock(ask).now_ms
-    holdings = find_holdings(ask, appid)
-    holding = NEW_APP if holdings is None else holdings.by_capability[capability]
-    held = {one.capability: one for one in read_holdings(ask, (appid,)).get(appid, [])}
-    foretold = project(holding.paces, holding.trial, holding.packs, now_ms)[capability]
-    lapsing = (pack for pack in foretold.packs if pack.lapsing)
-    return BuyFigures(
-        now_ms,
-        held.get(capability),
-        min(lapsing, key=lambda pack: pack.expires_at_ms, default=None),
-        pack_advice(holding, capability, catalogue, now_ms, billing_start_ms),
-        read_reference_bound(ask, appid, capability, now_ms),
-    )
 
 
 def _capability(text: str) -> Capability:

@@ -36,6 +36,8 @@ PAGES: Final = (
     f"/buy/{APP}/guide",
     f"/member-card/{APP}",
     "/alerts",
+    "/alerts/recipients",
+    "/alerts/recipients/new",
     f"/alerts/levels/{APP}",
     "/first-run",
     "/notices",

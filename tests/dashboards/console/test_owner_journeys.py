@@ -199,6 +199,7 @@ async def test_the_trial_runs_out_and_the_pack_that_is_bought_begins(arrived: Jo
     await expect(figure(page, "累计用量")).to_have_text(f"{trial:,}次")
 
     await page.click("a.button:has-text('购买')")
+    await arrived.loaded_until(f"/buy/{app}?capability=quick", "input[name=offer][value='250-90']")
     await page.check("input[name=offer][value='250-90']", force=True)
     await page.click("button.primary:has-text('确认')")
     await page.check("input[name=terms]")
