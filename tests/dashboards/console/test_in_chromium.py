@@ -37,7 +37,7 @@ PAGES: Final = (
     f"/member-card/{APP}",
     "/alerts",
     "/alerts/recipients",
-    "/alerts/recipients/new",
+    "/alerts/recipients/new?kind=wecom",
     f"/alerts/levels/{APP}",
     "/first-run",
     "/notices",
