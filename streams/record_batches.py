@@ -241,6 +241,9 @@ class RecordBatchApp(App):
     def _new_transport(self) -> TransportT:
         return cast("TransportT", Transport(self.conf.broker_consumer, self))
 
+    def _create_directories(self) -> None:
+        """Create none: the state is in Kafka, and a worker may run where nothing can be written."""
+
 
 def _events_topic(app: object) -> str:
     """The name of the events topic on the brokers."""

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import takewhile
+from pathlib import Path
 
 import pytest
 
@@ -65,7 +67,9 @@ def test_a_line_of_text_has_its_zone_and_the_last_sentence_stands_alone() -> Non
 
 
 @pytest.mark.stack
-def test_a_worker_without_kafka_logs_nothing_but_json(free_port: Callable[[], int]) -> None:
+def test_a_worker_without_kafka_logs_nothing_but_json_and_writes_no_file(
+    free_port: Callable[[], int], tmp_path: Path
+) -> None:
     """Faust configures the log of its process, so its lines are looked at where they come out."""
     told = {"LOG_FORMAT": "json", "KAFKA": "127.0.0.1:1", "WORKER_PORT": str(free_port())}
     worker = subprocess.Popen(
@@ -73,13 +77,16 @@ def test_a_worker_without_kafka_logs_nothing_but_json(free_port: Callable[[], in
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        cwd=tmp_path,
         env={**os.environ, **{f"PHONEMETER_{name}": value for name, value in told.items()}},
     )
     with worker:
         assert worker.stdout is not None
-        lines = [worker.stdout.readline()]
+        # Its web server starts after the directories that Faust would create.
+        lines = list(takewhile(lambda line: "Web]: Starting" not in line, worker.stdout))
         worker.terminate()
         lines += worker.stdout.readlines()
+    assert list(tmp_path.iterdir()) == []
     read = [json.loads(line) for line in lines]
     assert {line["service"] for line in read} == {"worker"}
     assert {"faust.worker"} < {line["logger"] for line in read}
