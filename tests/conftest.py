@@ -103,7 +103,8 @@ class RunningEngine:
 
 
 @contextmanager
-def _supervised(service: ServiceSpec) -> Iterator[Supervised]:
+def supervised_service(service: ServiceSpec) -> Iterator[Supervised]:
+    """A service under supervision for the block."""
     with BackgroundLoop() as loop:
         supervised = Supervised(service)
         try:
@@ -121,7 +122,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningKafka]:
     settings = load(
         data_dir=directory.path, kafka_port=ports.free_port(), kafka_controller_port=ports.free_port()
     )
-    with _supervised(services.kafka(settings, directory)) as supervised:
+    with supervised_service(services.kafka(settings, directory)) as supervised:
         yield RunningKafka(settings.kafka, supervised)
 
 
@@ -133,7 +134,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     settings = load(
         data_dir=directory.path, engine_native_port=ports.free_port(), engine_http_port=ports.free_port()
     )
-    with _supervised(services.program("engine", settings, directory)) as supervised:
+    with supervised_service(services.program("engine", settings, directory)) as supervised:
         yield RunningEngine(settings.engine_native_port, settings.engine_http_port, supervised)
 
 

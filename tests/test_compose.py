@@ -1,21 +1,26 @@
 """docker-compose.yml and what it mounts: valid, pinned, closed, and the same services as everywhere else."""
 
+import json
 import re
+import socket
 import subprocess
 import sys
 import tomllib
 import xml.etree.ElementTree as ET
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from clickhouse_driver.util.helpers import parse_url
 
+from dashboards.grafana.clickhouse import PLUGIN_VERSION
 from phonemeter.cli.program import COMMANDS
 from phonemeter.settings import Settings, load, variable
 from phonemeter.stack import services
 from phonemeter.stack.directory import StackDirectory
+from tests.compose_files import read_filled
+from tests.conftest import RunningKafka
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -26,17 +31,14 @@ PASSWORDS = {
     "BUSINESS_PASSWORD": "businesssecret",
     "GRAFANA_PASSWORD": "shown",
 }
+OVERRIDES = sorted((ROOT / "deploy" / "compose").glob("*.yml"))
 OURS = ("topics", "worker", "sink", "settler", "notifier", "audit", "wechat", "gateway", "console")
 PINNED = re.compile(r"^(?:postgres:\d+\.\d+|[a-z0-9./-]+:v?\d+\.\d+\.\d+[a-z0-9.-]*)$")
 
 
 def composed() -> dict[str, Any]:
     """The file with the passwords filled in, as compose fills them."""
-    text = re.sub(
-        r"\$\{(\w+):\?[^}]*\}", lambda found: PASSWORDS[found.group(1)], COMPOSE.read_text(encoding="utf-8")
-    )
-    read: dict[str, Any] = yaml.safe_load(text)
-    return read
+    return read_filled(COMPOSE, PASSWORDS)
 
 
 def services_of(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -47,9 +49,14 @@ def services_of(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
 EVERY = tuple(services_of(composed()))
 
 
-def test_it_follows_the_compose_specification() -> None:
+def test_it_follows_the_compose_specification_and_what_is_laid_over_it_too(tmp_path: Path) -> None:
+    """The checker knows no tags, so the latter are given to it as they are read."""
+    laid_over = [tmp_path / f"{file.stem}.json" for file in OVERRIDES]
+    for file, read in zip(OVERRIDES, laid_over, strict=True):
+        read.write_text(json.dumps(read_filled(file, defaultdict(lambda: "given"))))
+    checker = (sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec")
     checked = subprocess.run(
-        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)],
+        [*checker, str(COMPOSE), *map(str, laid_over)],
         capture_output=True,
         text=True,
         check=False,
@@ -89,12 +96,55 @@ def test_every_service_has_limits_and_may_gain_nothing(name: str) -> None:
     assert "privileged" not in service
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY if name != "topics"])
-def test_every_long_running_service_has_a_health_check(name: str) -> None:
-    assert services_of(composed())[name]["healthcheck"]["test"][0] == "CMD"
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in {"topics", "phonemeter"}])
+def test_every_long_running_service_has_a_health_check_and_what_waits_for_it_waits_until_it_is_healthy(
+    name: str,
+) -> None:
+    assert services_of(composed())[name]["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+    for one in services_of(composed()).values():
+        needed = one.get("depends_on", {}).get(name)
+        assert needed in (None, {"condition": "service_healthy"})
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", EVERY)
+def test_every_service_has_time_to_stop_a_log_within_bounds_and_a_first_process_that_passes_signals_on(
+    name: str,
+) -> None:
+    service = services_of(composed())[name]
+    assert re.fullmatch(r"\d+s", service["stop_grace_period"])
+    assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+    assert service["init"] is True
+
+
+def test_kafka_is_healthy_when_it_answers_a_request(kafka: RunningKafka) -> None:
+    """The bytes of the check, sent to a broker; the check looks for the same in the answer."""
+    check = " ".join(services_of(composed())["kafka"]["healthcheck"]["test"][-1].split())
+    sent = re.search(r"printf '([\\0-7]+)' ", check)
+    looked_for = re.search(r"head -c (\d+) .* grep -q '([0-9a-f ]+)'", check)
+    assert sent is not None
+    assert looked_for is not None
+    request = bytes(int(octal, 8) for octal in sent.group(1).split("\\")[1:])
+    host, _, port = kafka.bootstrap.partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(request)
+        answer = connection.recv(int(looked_for.group(1)), socket.MSG_WAITALL)
+    assert looked_for.group(2) in answer.hex(" ")
+
+
+def test_commands_run_with_accounts_that_only_read_clickhouse() -> None:
+    service = services_of(composed())["phonemeter"]
+    assert service["profiles"] == ["commands"]
+    assert service["restart"] == "no"
+    assert "depends_on" not in service
+    users = {
+        name: parse_url(url)[1]["user"]
+        for name, url in service["environment"].items()
+        if url.startswith("clickhouse:")
+    }
+    assert users == {"PHONEMETER_CLICKHOUSE": "reader", "PHONEMETER_READS_CLICKHOUSE": "reads"}
+
+
+@pytest.mark.parametrize("name", [*OURS, "phonemeter"])
 def test_our_services_have_a_read_only_root(name: str) -> None:
     assert services_of(composed())[name]["read_only"] is True
 
@@ -112,7 +162,7 @@ def test_the_stack_of_one_machine_runs_the_same_commands(name: services.ServiceN
     assert services_of(composed())[name]["command"] == [service.command[-1]]
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", [*OURS, "phonemeter"])
 def test_our_environment_is_made_of_settings_that_are_valid(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +214,8 @@ def test_no_password_is_written_down() -> None:
 def test_the_example_names_every_password_and_gives_none() -> None:
     lines = (ROOT / "deploy/example.env").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if not line.startswith("#")] == [f"{name}=" for name in PASSWORDS]
+    asked = {name for file in OVERRIDES for name in re.findall(r"\$\{(\w+):\?", file.read_text("utf-8"))}
+    assert asked == {line.strip("#=") for line in lines if re.fullmatch(r"#\w+=", line)}
 
 
 def test_every_mounted_path_exists() -> None:
@@ -189,6 +241,16 @@ def test_every_volume_is_declared_and_used() -> None:
 
 def test_kafka_makes_no_topics_by_itself() -> None:
     assert services_of(composed())["kafka"]["environment"]["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+
+
+def test_grafana_brings_the_data_source_that_the_dashboards_are_for_and_fetches_nothing() -> None:
+    service = services_of(composed())["grafana"]
+    text = (ROOT / service["build"] / "Dockerfile").read_text(encoding="utf-8")
+    assert f"FROM grafana/grafana:{service['image'].rpartition(':')[2]}\n" in text
+    assert f"ARG DATASOURCE_VERSION={PLUGIN_VERSION}\n" in text
+    assert text.rstrip().endswith("USER 472")
+    assert service["environment"]["GF_PLUGINS_PREINSTALL_DISABLED"] == "true"
+    assert not any("PREINSTALL_SYNC" in name for name in service["environment"])
 
 
 def test_grafana_has_what_its_provisioning_asks_for() -> None:

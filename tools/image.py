@@ -7,6 +7,7 @@ out is for `docker load`.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -32,6 +33,7 @@ UNUSED: Final = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/sha
 
 PORT: Final = 16_066
 READY_S: Final = 300
+STOPS_S: Final = 30
 
 CONFINED: Final = """
 mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"
@@ -121,7 +123,7 @@ def _mounted(tag: str) -> Iterator[Path]:
 def _try(root: Path, config: dict[str, Any]) -> None:
     """Run what the image has as compose does, and ask a worker that waits for Kafka whether it lives."""
     environ = dict(line.split("=", 1) for line in config["Env"])
-    command = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", CONFINED, "sh")
+    command = ("unshare", "--mount", "--pid", "--fork", "sh", "-ec", CONFINED, "sh")
     confined = (*command, str(root), config["User"])
     _run(*confined, "python", "-c", NOT_WRITABLE, environ=environ)
     _run(*confined, *config["Entrypoint"], "--version", environ=environ)
@@ -129,8 +131,19 @@ def _try(root: Path, config: dict[str, Any]) -> None:
     with subprocess.Popen((*confined, *config["Entrypoint"], "worker"), env=environ | told) as worker:  # noqa: S603
         try:
             _wait_until_alive(worker)
+            _signal_inside(worker, signal.SIGTERM)
+            worker.wait(STOPS_S)
+        except subprocess.TimeoutExpired:
+            raise ImageError(f"the worker in it does not stop within {STOPS_S} s") from None
         finally:
-            worker.terminate()
+            _signal_inside(worker, signal.SIGKILL)
+
+
+def _signal_inside(worker: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to what unshare runs; it passes none on."""
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
+    for child in children.read_text().split() if children.exists() else ():
+        os.kill(int(child), number)
 
 
 def _wait_until_alive(worker: subprocess.Popen[bytes]) -> None:

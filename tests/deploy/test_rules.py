@@ -218,9 +218,15 @@ def test_prometheus_scrapes_the_services_where_they_listen() -> None:
     targets = {
         job["job_name"]: target
         for job in config["scrape_configs"]
-        for one in job["static_configs"]
+        for one in job.get("static_configs", ())
         for target in one["targets"]
     }
+    for job in config["scrape_configs"]:
+        for one in job.get("dns_sd_configs", ()):
+            assert one["type"] == "A"
+            (name,) = one["names"]
+            targets[job["job_name"]] = f"{name}:{one['port']}"
+    assert len(targets) == len(config["scrape_configs"])
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
     assert targets.keys() <= compose.keys()
     for job, target in targets.items():
