@@ -141,8 +141,8 @@ _FATES = ("refused", "reply lost", "stored later", "broken off")
 class Client:
     """The simulated client of clickhouse-driver."""
 
-    def __init__(self, engine: Engine, kind: type | None = None) -> None:
-        del kind
+    def __init__(self, engine: Engine, kind: type | None = None, *, consistent: bool = False) -> None:
+        del kind, consistent
         self._engine = engine
 
     def execute(

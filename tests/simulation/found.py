@@ -25,7 +25,8 @@ FOUND_WITH: Final = {
     "records ahead are metered as if they came next": 2005,
     "the sink takes every gap for an honest one": 2001,
     "the sink takes a gap for an honest one when it sees it twice": 2001,
-    "a settlement is applied whatever was settled before": 2002,
+    "a settlement is applied whatever was settled before": 2003,
+    "a part of a settlement is applied without those before it": 2040,
     "events that were not confirmed in time count as stored": 2005,
     "events that are given up when the gateway connects anew count as stored": 2005,
 }
