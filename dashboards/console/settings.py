@@ -79,6 +79,10 @@ class ConsoleSettings(BaseSettings):
         description="Let orders be paid by a button, without money, to try them out; only where console_host "
         "is 127.0.0.1.",
     )
+    console_price_list: Path | None = Field(
+        None,
+        description="File of packs on sale besides the published ones, such as real-time or 180 days.",
+    )
     console_recipients: bool = Field(
         True,  # noqa: FBT003 - a field's default
         description="Let owners set up whom alerts of their apps reach; the notifier reads it from the "

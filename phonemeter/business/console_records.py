@@ -7,7 +7,6 @@ from dashboards.console.order_desk import OrderDesk
 from dashboards.console.payments import PaymentProvider
 from dashboards.console.plain_payments import BankTransfer, TestPayments
 from dashboards.console.service import Records
-from metering.catalogue import DEFAULT
 from phonemeter.business.console_keys import OwnerKeys
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.fact_desk import BusinessFacts
@@ -19,6 +18,7 @@ from phonemeter.business.members import BusinessMembers
 from phonemeter.business.orders import BusinessOrders
 from phonemeter.business.sessions import BusinessSessions
 from phonemeter.errors import UserError
+from phonemeter.price_list import price_list
 from phonemeter.settings import Settings
 
 LOOPBACK: Final = "127.0.0.1"
@@ -35,7 +35,10 @@ def console_records(
         OwnerKeys(KeyStore(database)),
         BusinessFacts(database),
         OrderDesk(
-            BusinessOrders(database), [*providers, *payment_providers(settings)], DEFAULT, billing_start_ms
+            BusinessOrders(database),
+            [*providers, *payment_providers(settings)],
+            price_list(settings.console_price_list),
+            billing_start_ms,
         ),
         BusinessGuide(database),
         BusinessInvoices(database),

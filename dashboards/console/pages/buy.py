@@ -16,6 +16,7 @@ from dashboards.console.facts import FactDesk, RefusedFactError
 from dashboards.console.languages import marked
 from dashboards.console.ledger_reads import LedgerReads
 from dashboards.console.order_desk import OrderDesk, order_address
+from dashboards.console.orders import OrderKind
 from dashboards.console.overview_rows import CAPABILITY_NAMES
 from dashboards.console.overviews import Overviews
 from dashboards.console.pack_form import (
@@ -47,6 +48,11 @@ REFUSED: Final[Mapping[str, str]] = {
     "fact": marked("The metering does not accept this purchase. Check what was typed in."),
 }
 NO_CHOICE: Final = marked("Choose a pack.")
+
+KINDS: Final[Mapping[OrderKind, str]] = {
+    "purchase": marked("The app buys it for itself"),
+    "assignment": marked("We buy it as an agency and assign it to this app"),
+}
 
 NEW_APP: Final = Holding({name: pace_of([], 0) for name in CAPABILITIES}, TRIAL_CALLS, {})
 """The holding of an app without an event: the trial quota comes with the first one."""
@@ -136,7 +142,7 @@ class BuyPages:
             return await self._page(visit, capability, visit.wording.text(mistake), status=422)
         appid = visit.request.path_params["appid"]
         try:
-            order = await self._desk.create(visit.member, appid, offer, visit.value("once"))
+            order = await self._desk.create(visit.member, appid, offer, visit.value("once"), _kind(visit))
         except RefusedChangeError as error:
             return await self._page(visit, capability, visit.wording.text(REFUSED[error.reason]), status=409)
         return visit.redirect(order_address(order.order_id))
@@ -194,6 +200,8 @@ class BuyPages:
             "held": found.held,
             "here_with": partial(address, appid),
             "is_recorded": is_recorded,
+            "kind": _kind(visit),
+            "kinds": KINDS,
             "lapses": found.lapses,
             "may_buy": visit.member.may("buy"),
             "mistake": mistake,
@@ -239,6 +247,10 @@ def _capability(text: str) -> Capability:
     if text not in CAPABILITIES:
         raise ConsoleProblem("not_found")
     return text
+
+
+def _kind(visit: Visit) -> OrderKind:
+    return "assignment" if visit.value("kind") == "assignment" else "purchase"
 
 
 def _chosen(visit: Visit, advice: PackAdvice) -> OfferOutlook | None:

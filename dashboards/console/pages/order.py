@@ -199,6 +199,7 @@ class OrderPages:
             "billing_start_ms": self._desk.billing_start_ms,
             "capability_names": CAPABILITY_NAMES,
             "description": description_of(order),
+            "is_assigned": order.kind == "assignment",
             "is_changing": order.state in CHANGING,
             "is_payable": order.is_unpaid and order.expires_at_ms > now_ms,
             "may_buy": may_buy,

@@ -156,6 +156,20 @@ async def test_a_card_becomes_one_order_however_often_it_is_sent(
     assert (made[0].appid, made[0].calls, made[0].price_micro_yuan) == (APP, 250, 7_500_000)
 
 
+async def test_an_agency_assigns_a_pack_to_one_of_its_apps(owner: Browser, console: ServedConsole) -> None:
+    page = await owner.get(f"{BUY}?days=90")
+    assert 'name="kind" value="purchase" checked' in page.text
+    (once,) = re.findall(r'name="once" value="(\w+)"', page.text)
+    fields = {"form_token": page.form_token, "once": once, "capability": "quick", "kind": "assignment"}
+    again = await owner.post(BUY, fields)
+    assert 'name="kind" value="assignment" checked' in again.text
+    await owner.post(BUY, {**fields, "offer": "250-90"})
+    made = orders_of(console)[0]
+    assert (made.appid, made.kind, made.calls) == (APP, "assignment", 250)
+    async with console.browser(email_of("owner", "b")) as other:
+        assert 'name="kind"' not in (await other.get(f"/buy/{OTHER_APP}")).text
+
+
 @pytest.mark.parametrize(
     ("offer", "mistake"),
     [

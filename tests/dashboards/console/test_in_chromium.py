@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
+from dashboards.console.recipients import ROBOTS
 from metering.ledger import Entry
 from metering.times import DAY_MS
 from tests.dashboards.conftest import Ledger
@@ -39,6 +40,8 @@ PAGES: Final = (
     "/alerts/recipients",
     "/alerts/recipients/new?kind=wecom",
     f"/alerts/levels/{APP}",
+    "/alerts/recipients",
+    "/alerts/recipients/new?kind=dingtalk",
     "/first-run",
     "/notices",
     f"/notices/{APP}",
@@ -143,6 +146,27 @@ async def test_a_member_finds_from_the_address_to_the_calls_of_an_app(
         await page.click("text=12 个月")
         await page.locator("#curve .u-over").hover()
         await expect(page.locator("#curve-point")).to_have_text(re.compile(r"2024年"))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_browser_sends_no_address_but_a_robots(browser: Browser, console: ServedConsole) -> None:
+    fits = "document.getElementById('address').checkValidity()"
+    async with opened(browser, console, PHONE) as page:
+        await sign_in(page, email_of("owner"))
+        for kind, robot in ROBOTS.items():
+            await page.goto(f"/alerts/recipients/new?kind={kind}")
+            await page.fill("#address", f"{robot.beginning}566cc69da782ec7b")
+            assert await page.evaluate(fits)
+            for wrong in ("https://10.0.0.1/hook", f"{robot.beginning}key@10.0.0.1"):
+                await page.fill("#address", wrong)
+                assert not await page.evaluate(fits), wrong
+        await page.fill("#address", f"{robot.beginning}566cc69da782ec7b")
+        await page.fill("#name", "群")
+        await page.click("text=保存")
+        await expect(page.locator("td code")).to_have_text("…ec7b")
+        await page.click("text=移除")
+        await expect(page.locator("h2").first).to_have_text("接收人")
+        await expect(page.locator("td code")).to_have_count(0)
 
 
 @pytest.mark.asyncio(loop_scope="module")

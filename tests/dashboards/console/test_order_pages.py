@@ -17,7 +17,7 @@ from dashboards.console.order_part import OrderPart
 from dashboards.console.order_question import ORDERS_A_PAGE
 from dashboards.console.order_work import OrderWork
 from dashboards.console.orders import PackOrder
-from dashboards.console.payments import PaymentProvider
+from dashboards.console.payments import PaymentNotice, PaymentProvider
 from dashboards.console.plain_payments import BankTransfer, TestPayments
 from metering.catalogue import DEFAULT
 from metering.times import SHANGHAI, from_ms
@@ -111,6 +111,29 @@ async def test_an_order_is_paid_by_the_button_once_and_its_pack_waits_for_kafka(
         fact for fact in Outbox(shop.console.database).waiting(100) if order.order_id.encode() in fact.event
     ]
     assert len(waiting) == 1
+
+
+async def test_an_assigned_pack_is_told_as_one_and_its_assignment_is_cancelled_on_its_order(
+    shop: Shop,
+) -> None:
+    database = shop.console.database
+    (owner,) = (one for one in OwnerStore(database).every_owner() if one.name == "a")
+    actor, store = Actor(email_of("owner"), owner.owner_id), BusinessOrders(database)
+    order = store.create(actor, APPS[0], DEFAULT[0], "assigned", "assignment")
+    page, outbox = f"/orders/{order.order_id}", Outbox(database)
+    store.take_notice(
+        "test", PaymentNotice(order.order_id, "assigned", order.price_micro_yuan, BILLING_START_MS), actor.who
+    )
+    (fact,) = (one for one in outbox.waiting(100) if order.order_id.encode() in one.event)
+    assert b'"pack.assigned"' in fact.event
+    outbox.mark_published(fact.place)
+    async with shop.console.browser(email_of("owner")) as browser:
+        assert "集采分配" in (await browser.get(f"/orders?search={order.order_id}")).text
+        assert "取消分配</button>" in (await browser.get(page)).text
+        store.ask_refund(actor, order.order_id, None)
+        assert "已申请取消分配" in (await browser.get(page)).text
+        store.decide_refund(order.order_id, "used")
+        assert "取消分配被拒绝：资源包已被使用" in (await browser.get(page)).text
 
 
 async def pay_by_form(browser: Browser, order: PackOrder) -> Seen:
