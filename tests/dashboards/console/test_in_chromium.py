@@ -162,9 +162,9 @@ async def test_a_browser_sends_no_address_but_a_robots(browser: Browser, console
                 assert not await page.evaluate(fits), wrong
         await page.fill("#address", f"{robot.beginning}566cc69da782ec7b")
         await page.fill("#name", "群")
-        await page.click("text=保存")
+        await page.click("main button.primary")
         await expect(page.locator("td code")).to_have_text("…ec7b")
-        await page.click("text=移除")
+        await page.click("main button.danger")
         await expect(page.locator("h2").first).to_have_text("接收人")
         await expect(page.locator("td code")).to_have_count(0)
 
