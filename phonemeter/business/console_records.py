@@ -16,9 +16,9 @@ from phonemeter.business.invoices import BusinessInvoices
 from phonemeter.business.keys import KeyStore
 from phonemeter.business.members import BusinessMembers
 from phonemeter.business.orders import BusinessOrders
+from phonemeter.business.price_list import price_list
 from phonemeter.business.sessions import BusinessSessions
 from phonemeter.errors import UserError
-from phonemeter.price_list import price_list
 from phonemeter.settings import Settings
 
 LOOPBACK: Final = "127.0.0.1"

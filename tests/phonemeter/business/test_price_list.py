@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from metering.catalogue import DEFAULT, Offer
+from phonemeter.business.price_list import price_list
 from phonemeter.errors import UserError
-from phonemeter.price_list import price_list
 
 REALTIME = """
 [[offers]]
