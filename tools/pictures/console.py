@@ -43,8 +43,8 @@ from tools.pictures.half_year import entries_for_pages
 from tools.pictures.half_year_engine import half_year_engine
 
 PICTURES: Final = Path(__file__).parents[2] / "docs" / "console"
-COLOURS: Final = 64
-"""Enough for text and curves, and a third of the size."""
+COLOURS: Final = 128
+"""Enough for text and curves, and half of the size."""
 
 NAMES: Final = (
     "海岸咖啡", "小满茶饮", "城南面馆", "云上烘焙", "好邻便利", "青禾药房", "江边火锅", "蓝莓母婴",
