@@ -68,6 +68,14 @@ client: $(SYNCED) ## Build wheel and sdist of phonemeter-client into dist/
 image: $(SYNCED) ## Build the image of the services without a registry, as root, into dist/, and try it
 	@$(RUN) python -m tools.image
 
+.PHONY: release
+release: $(SYNCED) ## Build wheel, sdist and list of components into dist/, and try the wheel in an empty environment
+	@$(RUN) python -m tools.release --uv $(UV) $(ARGS)
+
+.PHONY: upgrade
+upgrade: $(SYNCED) ## Upgrade running services under load: FROM=COMMIT, the outcome audited
+	@$(RUN) python -m tests.upgrade $(FROM) --uv $(UV) $(ARGS)
+
 .PHONY: schemas
 schemas: $(SYNCED) ## Write JSON Schema, AsyncAPI and conformance lines of the events anew
 	@$(RUN) python -m tools.events

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from metering.stored_formats import refuse_newer
+
 EntryKind = Literal[
     "charge",
     "trial_charge",
@@ -124,6 +126,10 @@ COLUMNS: Final[tuple[str, ...]] = Entry.__struct_fields__
 """The names of an entry's fields, in the order of the rows of a ledger record."""
 
 
+FORMAT: Final = 1
+"""The format of ledger records."""
+
+
 class LedgerRecord(Struct, frozen=True, kw_only=True):
     """The value of a ledger record: the entries of a range of source offsets, as rows of `columns`."""
 
@@ -179,6 +185,7 @@ def decode_rows(value: bytes) -> LedgerRows:
     try:
         record = _rows_decoder.decode(value)
     except ValueError as error:
+        refuse_newer(value, FORMAT)
         raise ValueError(f"not a ledger record: {error}") from None
     if record.columns != COLUMNS:
         raise ValueError(f"the ledger record has columns {record.columns}; this version knows {COLUMNS}")

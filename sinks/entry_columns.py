@@ -16,7 +16,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from metering.ledger import COLUMNS, Entry, EntryKind
+from metering.ledger import COLUMNS, FORMAT, Entry, EntryKind
+from metering.stored_formats import NewerFormatError, refuse_newer
 from sinks.errors import PoisonError
 from sinks.native_columns import Column, LowCardinalityColumn, StringColumn, concatenate_columns
 from sinks.position import Position
@@ -154,6 +155,10 @@ def _read(value: bytes) -> _Record:
     try:
         return _decoder.decode(value)
     except ValueError as error:
+        try:
+            refuse_newer(value, FORMAT)
+        except NewerFormatError as newer:
+            raise PoisonError(f"{newer}") from error
         raise PoisonError(f"it is not a ledger record: {error}") from error
 
 

@@ -42,7 +42,7 @@ HEADER_PREFIX: Final = b"header#"
 """The prefix of the record keys of headers; their epoch follows."""
 
 _VERSION: Final = struct.Struct("<Q?")
-_FORMAT: Final = 8
+FORMAT: Final = 8
 """The format of items and headers; a state in another format is not read but rebuilt."""
 
 _EPOCHS_MAX: Final = 16
@@ -203,7 +203,7 @@ class StateLayout:
             self.fingerprint,
             self.epochs,
             self.partitions,
-            _FORMAT,
+            FORMAT,
             self.terms,
             self.mark,
         )
@@ -268,10 +268,15 @@ class StateReader:
             return PartitionState(self._partition), empty
         epoch = _valid_epoch(headers, items)
         stored = headers[epoch]
-        if stored.format != _FORMAT:
+        if stored.format > FORMAT:
+            raise StateDamagedError(
+                f"the stored state of partition {self._partition} has format {stored.format}, which a newer "
+                f"phonemeter wrote; this version reads format {FORMAT}: start the newer one"
+            )
+        if stored.format != FORMAT:
             raise StateDamagedError(
                 f"the stored state of partition {self._partition} has format {stored.format}, but this "
-                f"version reads format {_FORMAT}; `phonemeter replay --confirm` rebuilds it from the log "
+                f"version reads format {FORMAT}; `phonemeter replay --confirm` rebuilds it from the log "
                 "of events"
             )
         valid = _valid_items(items, epoch, stored)
@@ -348,7 +353,7 @@ def _valid_epoch(headers: Mapping[int, _StoredHeader], items: Mapping[str, Itera
 
 def _is_whole(items: Mapping[str, Iterable[_StoredItem]], epoch: int, stored: _StoredHeader) -> bool:
     """Return whether all items of a checkpoint are there."""
-    if stored.format != _FORMAT:
+    if stored.format != FORMAT:
         return False
     kept, fingerprint = _kept(_valid_items(items, epoch, stored))
     return (len(kept), fingerprint) == (stored.items, stored.fingerprint)

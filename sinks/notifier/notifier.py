@@ -11,8 +11,10 @@ from typing import Final, NamedTuple
 
 from kafka.errors import KafkaError
 
+from metering.stored_formats import NewerFormatError
 from metering.topics import DELIVERIES
 from sinks.backoff import backoff_s
+from sinks.errors import SinkError
 from sinks.notifier.alert_routing import Ages
 from sinks.notifier.alerts_reader import AlertsReader
 from sinks.notifier.attempts import Attempts
@@ -107,6 +109,11 @@ class Notifier:
                 continue
             try:
                 delivery = partition.read(record.key, record.value)
+            except NewerFormatError as error:
+                raise SinkError(
+                    f"Record {record.offset} of {DELIVERIES} partition {record.partition} cannot be read: "
+                    f"{error}."
+                ) from None
             except ValueError:
                 log.warning(
                     "Record %d of %s partition %d is none of the notifier's; it is left alone.",

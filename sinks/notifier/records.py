@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from metering.alerts import Alert
+from metering.stored_formats import newer_format, refuse_newer
 
 State = Literal["sending", "waiting", "delivered", "dead", "not_sent"]
 
@@ -18,10 +19,15 @@ FINAL_STATES: Final = frozenset({"delivered", "not_sent"})
 """States that neither the notifier nor a person can change."""
 
 
+FORMAT: Final = 1
+"""The format of the records; those of 0.1 do not name theirs."""
+
+
 class DeliveryRecord(Struct, frozen=True, kw_only=True, tag_field="type"):
     """One record. `at_ms` is the time of writing, by the clock of its writer."""
 
     at_ms: int
+    format: int = FORMAT
 
 
 class Fence(DeliveryRecord, frozen=True, kw_only=True, tag="claim"):
@@ -141,9 +147,16 @@ def decode(value: bytes) -> AnyRecord:
     """Read a value.
 
     Raises:
+        NewerFormatError: a newer version wrote it.
         ValueError: it is none of the records known here.
     """
-    record: AnyRecord = _decoder.decode(value)
+    try:
+        record: AnyRecord = _decoder.decode(value)
+    except ValueError:
+        refuse_newer(value, FORMAT)
+        raise
+    if record.format > FORMAT:
+        raise newer_format(record.format, FORMAT)
     return record
 
 

@@ -69,7 +69,7 @@ def test_a_record_without_lines_is_no_lines() -> None:
         (b"", "not a ledger record"),
         (b"\xff\xfe", "not a ledger record"),
         (b'{"format":1}', "not a ledger record"),
-        (record(format=2), "not a ledger record"),
+        (record(format=2), "it has format 2, which a newer"),
         (record(columns=["offset"]), "it has columns"),
         (record(partition=4), "entries of source partition 4"),
         (record(rows=[[1, 2]]), "not a ledger record: Expected `array` of length 20"),

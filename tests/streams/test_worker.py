@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -318,6 +319,26 @@ def test_two_workers_share_the_partitions_and_one_takes_over_when_the_other_is_k
         publish(producer, traffic(1_000, first=1_000))
         assert wait_for_ledger(topics.bootstrap) == expected(topics.bootstrap)
         assert first.process.poll() is None
+
+
+def test_workers_that_are_restarted_one_after_the_other_under_load_lose_nothing(
+    topics: RunningKafka, producer: KafkaProducer, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    (tmp_path / "second").mkdir()
+    with (
+        WorkerProcess(topics.bootstrap, free_port(), tmp_path) as first,
+        WorkerProcess(topics.bootstrap, free_port(), tmp_path / "second") as second,
+    ):
+        publish(producer, traffic(500))
+        wait_for_ledger(topics.bootstrap)
+        for number, worker in enumerate((first, second), 1):
+            sending = threading.Thread(target=publish, args=(producer, traffic(1_000, first=1_000 * number)))
+            sending.start()
+            assert worker.terminate() == 0
+            worker.restart()
+            sending.join()
+            wait_for_ledger(topics.bootstrap)
+        assert wait_for_ledger(topics.bootstrap) == expected(topics.bootstrap)
 
 
 def test_a_zombie_that_was_suspended_changes_nothing(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -347,16 +348,29 @@ def test_another_log_is_not_added_to_a_backup(world: World) -> None:
     assert world.directory.manifest() == world.manifest
 
 
-def test_deliveries_are_copied_as_they_are(world: World, tmp_path: Path) -> None:
+def test_deliveries_are_copied_as_they_are(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     world.emptied()
     producer = KafkaProducer(bootstrap_servers=world.kafka.bootstrap)
     for value in (b"void", b"valid", None):
         producer.send(DELIVERIES, value, b"key", partition=1).get(WITHIN_S)
     producer.close()
-    directory = BackupDirectory(tmp_path)
-    manifest = take_backup(world.settings, directory).manifest
+    take_backup(world.settings, BackupDirectory(tmp_path / "copy"))
     world.emptied()
-    restore(world.settings, directory, manifest)
+    done = called(
+        monkeypatch,
+        capsys,
+        tmp_path,
+        world.kafka.bootstrap,
+        *("restore", "copy", "--json"),
+        PHONEMETER_DATA_DIR=str(world.settings.data_dir),
+        PHONEMETER_CLICKHOUSE=world.settings.clickhouse,
+    )
+    assert done.returncode == 0, done.stderr
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "commands.md").read_text()
+    sentence = page.partition("`phonemeter restore DIR --json` needs")[2].partition("\n\n")[0]
+    assert set(done.json) == set(re.findall(r"`(\w+)`", sentence))
     with open_reader(world.settings.kafka_access) as reader:
         (span,) = [reader.spans(DELIVERIES)[1]]
         found = [one.value for batch in reader.batches(DELIVERIES, 1, span) for one in batch]

@@ -159,7 +159,7 @@ def named_in(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - any JSO
 
 
 def test_json_is_as_the_page_lists_it_and_every_moment_is_iso_8601_with_a_zone(
-    run: Run, fleet: Fleet
+    run: Run, fleet: Fleet, tmp_path: Path
 ) -> None:
     places = {
         "APPID": fleet.app,
@@ -169,9 +169,10 @@ def test_json_is_as_the_page_lists_it_and_every_moment_is_iso_8601_with_a_zone(
         "OLD": fleet.app,
         "NEW": "wx00000000000000ff",
         "ORDER": fleet.order,
+        "DIR": str(tmp_path / "backup"),
     }
     page = listed()
-    assert len(page) == 25
+    assert len(page) == 26
     moments = 0
     for command, fields in page.items():
         arguments = [places.get(word, word) for word in command.split()]
