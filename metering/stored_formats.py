@@ -32,6 +32,6 @@ def refuse_newer(value: bytes, known: int) -> None:
 def newer_format(found: int, known: int) -> NewerFormatError:
     """The error about a record of a newer format."""
     return NewerFormatError(
-        f"it has format {found}, which a newer phonemeter wrote; this version reads format {known}: start "
+        f"it has format {found}, which a newer version wrote; this one reads format {known}: start "
         f"the newer one"
     )

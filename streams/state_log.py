@@ -271,7 +271,7 @@ class StateReader:
         if stored.format > FORMAT:
             raise StateDamagedError(
                 f"the stored state of partition {self._partition} has format {stored.format}, which a newer "
-                f"phonemeter wrote; this version reads format {FORMAT}: start the newer one"
+                f"version wrote; this one reads format {FORMAT}: start the newer one"
             )
         if stored.format != FORMAT:
             raise StateDamagedError(

@@ -63,9 +63,7 @@ def changed(topic: str, **fields: object) -> bytes:
 
 def test_a_newer_ledger_record_is_refused_by_sink_and_commands() -> None:
     newer = changed(LEDGER, format=2, rows=[{"of": "another shape"}])
-    sentence = (
-        "it has format 2, which a newer phonemeter wrote; this version reads format 1: start the newer one"
-    )
+    sentence = "it has format 2, which a newer version wrote; this one reads format 1: start the newer one"
     with pytest.raises(NewerFormatError, match=sentence):
         decode_rows(newer)
     with pytest.raises(PoisonError, match=sentence):
@@ -76,7 +74,7 @@ def test_a_newer_ledger_record_is_refused_by_sink_and_commands() -> None:
 
 @pytest.mark.parametrize("change", [{"format": 2}, {"format": 2, "type": "of tomorrow"}])
 def test_a_newer_delivery_is_refused(change: dict[str, object]) -> None:
-    with pytest.raises(NewerFormatError, match="it has format 2, which a newer phonemeter wrote"):
+    with pytest.raises(NewerFormatError, match="it has format 2, which a newer version wrote"):
         delivery_records.decode(changed(DELIVERIES, **change))
 
 
