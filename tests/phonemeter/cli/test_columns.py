@@ -172,7 +172,7 @@ def test_json_is_as_the_page_lists_it_and_every_moment_is_iso_8601_with_a_zone(
         "DIR": str(tmp_path / "backup"),
     }
     page = listed()
-    assert len(page) == 26
+    assert len(page) == 27
     moments = 0
     for command, fields in page.items():
         arguments = [places.get(word, word) for word in command.split()]
