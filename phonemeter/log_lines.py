@@ -8,7 +8,7 @@ LogFormat = Literal["text", "json"]
 
 TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 FIELDS: Final = {"asctime": "time", "levelname": "level", "name": "logger", "message": "message"}
-"""What every JSON line has, by its name in Python's records."""
+"""The fields of every JSON line, by their names in Python's records."""
 
 JSON_FORMATTER: Final = "pythonjsonlogger.msgspec.MsgspecFormatter"
 QUIET: Final = ("kafka", "aiokafka", "aiohttp", "uvicorn", "alembic", "clickhouse_driver")

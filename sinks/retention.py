@@ -1,4 +1,4 @@
-"""How long the ledger's table keeps the clients of its lines, and where it has old lines.
+"""Retention in the ledger's table: the clients of its lines, and the place of old lines.
 
 Lines are never deleted: what a pack has left, and how far a source partition is stored, are read from all of
 them. A client is of no balance and no position, and most of what a line says about a person.
@@ -25,7 +25,7 @@ _POLICY: Final = re.compile(r"storage_policy = '(\w+)'")
 
 
 class Retention(NamedTuple):
-    """What the operator wants.
+    """The retention that the operator wants.
 
     Attributes:
         client_days: age from which a line's client is forgotten; 0 for never.

@@ -1,4 +1,4 @@
-"""Where the schema goes: one server, or every server of a cluster."""
+"""The target of the schema: one server, or every server of a cluster."""
 
 import hashlib
 import re

@@ -103,7 +103,7 @@ class SinkSettings(LedgerSettings):
 
     @property
     def retention(self) -> Retention:
-        """What the ledger's table keeps, and where."""
+        """The retention of the ledger's table."""
         return Retention(
             self.ledger_client_days,
             self.ledger_cold_days,

@@ -55,7 +55,7 @@ class OverviewFacts(NamedTuple):
         )
 
     def known(self, owner: Sequence[str]) -> KnownApps:
-        """What is known of an owner's apps without their overview."""
+        """The names and differences of an owner's apps, without their overview."""
         names = {appid: self.apps[appid].name for appid in owner if appid in self.apps}
         differences = {key: calls for key, calls in self.differences.items() if key[0] in names}
         return KnownApps(unique_names(names), differences)

@@ -71,7 +71,7 @@ _CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 class RecipientText(Struct, frozen=True):
-    """What a member enters about a recipient.
+    """The entries of a member about a recipient.
 
     Attributes:
         name: for people.

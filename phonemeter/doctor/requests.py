@@ -1,4 +1,4 @@
-"""What to ask a Kafka team for: command lines of Kafka's own tools, to be copied."""
+"""Requests to a Kafka team: command lines of Kafka's own tools, to be copied."""
 
 from collections.abc import Iterable
 

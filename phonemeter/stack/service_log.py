@@ -22,7 +22,7 @@ PIPE_BYTES: Final = 1 << 20
 
 READ_BYTES: Final = 1 << 16
 LAST_WORDS_S: Final = 1.0
-"""How long the pipe of a service that has ended may stay open in other hands."""
+"""Time for which the pipe of a service that has ended may stay open in other hands."""
 
 
 class _File(RotatingFileHandler):

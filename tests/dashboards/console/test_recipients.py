@@ -1,4 +1,4 @@
-"""What members enter about recipients of alerts: read strictly, and never an address of their own choice."""
+"""Entries of members about recipients of alerts: read strictly, and never an address of their own choice."""
 
 import re
 from urllib.parse import urlsplit
