@@ -11,7 +11,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' tools/uv.txt)
 PYTHON ?= python3
 ARGS ?=
-PROCESSES ?= 2
+PROCESSES ?= 3
 SEED ?= 1
 MINUTES ?= 5
 BROKERS ?= 1

@@ -14,7 +14,13 @@ SECRET_BYTES_MAX: Final = 65_536
 
 
 class KafkaAccessError(Exception):
-    """Access to Kafka cannot be had as it is set; the message is one sentence."""
+    """Access to Kafka cannot be had as it is set; the message is one sentence.
+
+    Attributes:
+        unreachable: nobody answered, rather than refused us.
+    """
+
+    unreachable = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,7 @@ class ConnectionStepError(KafkaAccessError):
     def __init__(self, step: ConnectionStep, sentence: str) -> None:
         super().__init__(sentence)
         self.step = step
-
-    @property
-    def unreachable(self) -> bool:
-        """True where nobody answered, rather than refused us."""
-        return self.step in {"resolve", "connect"}
+        self.unreachable = step in {"resolve", "connect"}
 
 
 def require_access(access: KafkaAccess, timeout_s: float = TIMEOUT_S, *, asking: bool = False) -> None:

@@ -126,7 +126,7 @@ class Preconditions(Service):
 
     def _log_retry(self, attempt: RetryCallState) -> None:
         error = attempt.outcome.exception() if attempt.outcome else None
-        refused = isinstance(error, KafkaAccessError) or _is_denied(error)
+        refused = _is_denied(error) or (isinstance(error, KafkaAccessError) and not error.unreachable)
         self.waiting = (
             str(error) if refused else f"Kafka does not answer: {_error_text(error or Exception())}"
         )

@@ -34,6 +34,7 @@ def alerts(page: Page) -> None:
         measure(
             ("sum(phonemeter_notifier_open)", page.t("On their way")),
             ("sum(phonemeter_notifier_dead)", page.t("Given up")),
+            ("sum(phonemeter_notifier_recipients_dead)", page.t("Given up, to recipients of owners")),
         ),
         unit=NUMBER,
         width=8,
@@ -93,6 +94,12 @@ def _routes(page: Page) -> None:
             from_steps("orange", (1, "green")),
         ),
         (
+            "Recipients of owners",
+            "Those that owners have set up in the console, beside the routes of the file.",
+            "max(phonemeter_notifier_recipients)",
+            from_steps("text"),
+        ),
+        (
             "Disabled routes",
             (
                 "Their receivers answered that they are gone for good. What is meant for them is given up,"
@@ -111,7 +118,7 @@ def _routes(page: Page) -> None:
             any_is_bad(),
         ),
     ):
-        page.stat(title, about, measure_now(expr, page.t(title)), unit=NUMBER, steps=steps, width=8)
+        page.stat(title, about, measure_now(expr, page.t(title)), unit=NUMBER, steps=steps, width=6)
     page.table(
         "Deliveries by route",
         "Alerts that the notifier saw in the time range, by what became of them on each route. An alert"

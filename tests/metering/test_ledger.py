@@ -67,7 +67,7 @@ def test_lines_of_one_event_may_be_cut_into_several_records() -> None:
     assert [(rows.first_offset, rows.last_offset) for rows in map(decode_rows, values)] == [(7, 7), (7, 7)]
 
 
-@pytest.mark.parametrize("value", [b"", b"[]", b"{}", b'{"format":2}', b"\xff"])
+@pytest.mark.parametrize("value", [b"", b"[]", b"{}", b'{"format":1}', b"\xff"])
 def test_what_is_no_ledger_record_is_an_error(value: bytes) -> None:
     with pytest.raises(ValueError, match="not a ledger record"):
         decode_rows(value)

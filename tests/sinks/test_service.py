@@ -298,7 +298,7 @@ def test_a_record_that_cannot_be_read_stops_its_partition_and_no_other(
 ) -> None:
     before, behind, beside = lines(100, seed=1), lines(100, seed=2, first=10_000), lines(100, seed=3)
     publisher.publish(0, before)
-    publisher.publish_raw(0, b'{"format": 2}')
+    publisher.publish_raw(0, b'{"calls": 2}')
     publisher.publish(0, behind)
     publisher.publish(1, beside)
     sink = make_sink()

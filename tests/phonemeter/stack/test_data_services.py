@@ -17,7 +17,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     begun: list[tuple[str, ...]] = []
 
     @contextmanager
-    def stack(_settings: Settings, *, only: tuple[str, ...]) -> Iterator[None]:
+    def stack(_settings: Settings, *, only: tuple[str, ...], make_topics: bool) -> Iterator[None]:
+        assert make_topics
         begun.append(only)
         yield
 

@@ -146,7 +146,8 @@ async def test_many_who_guess_keys_wait_for_one_reading_and_cause_no_more_than_a
         assert {one.name for one in refused if isinstance(one, RequestProblem)} == {"key_invalid"}
         assert len(refused) == 500
     assert len(began_s) == 3
-    assert began_s[2] - began_s[1] >= REREAD_PAUSE_S
+    # The event loop may end a pause a little early.
+    assert began_s[2] - began_s[1] > 0.9 * REREAD_PAUSE_S
 
 
 async def test_a_reading_that_began_earlier_and_ends_later_does_not_take_a_new_key_away() -> None:
