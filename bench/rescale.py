@@ -61,7 +61,7 @@ class Change(NamedTuple):
                 later - earlier
                 for one in partitions
                 for earlier, later in pairwise(published_s[one])
-                if self.began_s <= later and earlier <= self.ended_s
+                if self.began_s <= (earlier + later) / 2 <= self.ended_s
             ),
             default=0.0,
         )
@@ -98,6 +98,7 @@ def measure(left: Sequence[PartitionSeed], apps: int) -> tuple[dict[str, float],
             ]
             for one in range(PARTITIONS)
         }
+        tell(f"taps that were sent: {sent}")
         correct = asyncio.run(line_kinds(settings)) == {"duplicate": 0, "charged": sent, "other": 0}
     pauses = {}
     for change in changes:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -214,12 +214,18 @@ async def _first_record(settings: Settings, worker: Program) -> float:
 
 
 async def line_kinds(settings: Settings) -> dict[str, int]:
-    """The ledger's lines: of charged calls, of duplicates, of anything else."""
+    """The ledger's lines: of charged calls, of duplicates, of anything else.
+
+    Lines that a worker published again after a takeover are the same lines.
+    """
     kinds = {"duplicate": 0, "charged": 0, "other": 0}
     for partition in range(settings.partitions):
+        rows: dict[tuple[int, int], tuple[Sequence[str], Sequence[Any]]] = {}
         for one in await records(settings.kafka, topics.LEDGER, partition):
             record = decode_rows(one.value)
-            for line in published(record.columns, record.rows):
+            rows |= {(row[0], row[1]): (record.columns, row) for row in record.rows}
+        for columns, row in rows.values():
+            for line in published(columns, [row]):
                 charged = line.kind in CALLS and line.kind != "uncovered"
                 kinds["charged" if charged else line.kind if line.kind in kinds else "other"] += 1
     tell(f"lines after the restart: {kinds}")

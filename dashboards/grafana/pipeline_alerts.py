@@ -89,15 +89,12 @@ def _routes(page: Page) -> None:
     for title, about, expr, steps in (
         (
             "Routes in effect",
-            "Those of the file as the notifier took it last. 0: alerts are read and go to nobody.",
-            "max(phonemeter_notifier_routes)",
+            (
+                "Those of the file as the notifier took it last, and recipients that owners have set up. 0:"
+                " alerts are read and go to nobody."
+            ),
+            "max(phonemeter_notifier_routes) + max(phonemeter_notifier_recipients)",
             from_steps("orange", (1, "green")),
-        ),
-        (
-            "Recipients of owners",
-            "Those that owners have set up in the console, beside the routes of the file.",
-            "max(phonemeter_notifier_recipients)",
-            from_steps("text"),
         ),
         (
             "Disabled routes",
@@ -118,7 +115,7 @@ def _routes(page: Page) -> None:
             any_is_bad(),
         ),
     ):
-        page.stat(title, about, measure_now(expr, page.t(title)), unit=NUMBER, steps=steps, width=6)
+        page.stat(title, about, measure_now(expr, page.t(title)), unit=NUMBER, steps=steps, width=8)
     page.table(
         "Deliveries by route",
         "Alerts that the notifier saw in the time range, by what became of them on each route. An alert"
