@@ -89,7 +89,6 @@ def figures(seconds: int, runs: int) -> Iterator[Figure]:
         ensure_topics(settings.kafka_access, settings.partitions)
         with BusinessDatabase(settings.business_url) as database:
             key = KeyStore(database).issue("bench", ["emit"], [], events_per_s=1_000_000).text
-        time.sleep(2 * settings.gateway_keys_interval_s)
         # A broker that has just started is slow until its code is compiled.
         uvloop.run(_load(settings.gateway_port, key, 1, WARM_UP_S))
         for number in range(runs):

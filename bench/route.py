@@ -118,7 +118,6 @@ def figures(seconds: int, runs: int, rate: int = RATE) -> Iterator[Figure]:
     ):
         with BusinessDatabase(settings.business_url) as database:
             key = KeyStore(database).issue("bench", ["emit", "read"], [], events_per_s=1_000_000).text
-        time.sleep(2 * settings.gateway_keys_interval_s)
         paths = [f"/v1/apps/{app}/route?capability=quick&store=store-03".encode() for app in _apps()]
         uvloop.run(_prepare(settings, key, paths))
         for number in range(runs):
