@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from kafka.errors import KafkaError
 
 from kafka_access.access import KafkaAccess, KafkaAccessError
-from kafka_access.connection_steps import ConnectionStepError
 from phonemeter.errors import OperationError
 from sinks.admin_client import KafkaAdmin, admin_client
 from sinks.kafka_consumer import LibraryError
@@ -26,9 +25,7 @@ def admin(kafka: KafkaAccess) -> Iterator[KafkaAdmin]:
             yield client
     except KafkaError as error:
         refused = error.__cause__
-        if isinstance(refused, KafkaAccessError) and not (
-            isinstance(refused, ConnectionStepError) and refused.unreachable
-        ):
+        if isinstance(refused, KafkaAccessError) and not refused.unreachable:
             raise OperationError(f"{refused}.") from error
         if not connected:
             raise OperationError(

@@ -5,7 +5,7 @@ from typing import Final
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from kafka_access.access import KafkaAccessError
-from kafka_access.connection_steps import ConnectionStepError, require_access
+from kafka_access.connection_steps import require_access
 from producers.errors import UnavailableError
 from producers.settings import ProducerSettings
 
@@ -21,13 +21,13 @@ def wait_for_listener(settings: ProducerSettings) -> None:
     attempts = Retrying(
         stop=stop_after_delay(settings.producer_block_s),
         wait=wait_exponential_jitter(multiplier=0.1, max=1, jitter=0.1),
-        retry=retry_if_exception(lambda error: isinstance(error, ConnectionStepError) and error.unreachable),
+        retry=retry_if_exception(lambda error: isinstance(error, KafkaAccessError) and error.unreachable),
         reraise=True,
     )
     try:
         attempts(require_access, settings.kafka_access, min(PROBE_TIMEOUT_S, settings.producer_block_s))
     except KafkaAccessError as error:
-        if not (isinstance(error, ConnectionStepError) and error.unreachable):
+        if not error.unreachable:
             raise UnavailableError(f"{error}.") from None
         reason = error.__cause__ or error
         raise UnavailableError(
