@@ -20,8 +20,6 @@ from dashboards.console.recipients import (
     RecipientTarget,
     RecipientText,
 )
-from metering.alerts import Alert
-from metering.times import format_time
 from phonemeter.business.audit_trail import note
 from phonemeter.business.console_transaction import console_transaction
 from phonemeter.business.database import BusinessDatabase
@@ -136,18 +134,7 @@ class BusinessRecipients:
         if route is None:
             raise RefusedChangeError("no_mail_server")
         now_ms = wall_clock_ms()
-        alert = Alert(
-            id=f"test-{now_ms}-0",
-            kind="alert",
-            appid=next(iter(apps), ""),
-            capability="quick",
-            reason="test",
-            time=format_time(now_ms),
-            remaining=0,
-            pack_id="",
-            details={},
-        )
-        message = Message(f"test_{now_ms}_{route.name}", [alert], [App()], held=False)
+        message = Message.to_try(route.name, next(iter(apps), ""), App(), now_ms)
         outcome = self._deliver(route, message, now_ms)
         # The reason of a mail server may name what is the operator's alone.
         reason = "" if route.channel == "email" else outcome.reason

@@ -208,18 +208,8 @@ def send_test(route: RouteName, *, file: File = None) -> None:
         known = ", ".join(routes.routes) or "none"
         raise OperationError(f"The file has no route {route[:60]!r}; it has: {known}.")
     now_ms = time.time_ns() // 1_000_000
-    alert = Alert(
-        id=f"test-{now_ms}-0",
-        kind="alert",
-        appid=next(iter(found.apps), "wx0000000000000000"),
-        capability="quick",
-        reason="test",
-        time=format_time(now_ms),
-        remaining=0,
-        pack_id="",
-        details={},
-    )
-    message = Message(f"test_{now_ms}_{route}", [alert], [routes.app(alert.appid)], held=False)
+    appid = next(iter(found.apps), "wx0000000000000000")
+    message = Message.to_try(route, appid, routes.app(appid), now_ms)
     outcome = deliverer(settings.notifier_timeout_s)(found, message, now_ms)
     if not outcome.delivered:
         raise OperationError(f"Route {route} did not accept the test message: {outcome.reason}.")

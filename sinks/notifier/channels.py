@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import apprise
@@ -18,6 +18,7 @@ from apprise.plugins.slack import NotifySlack
 from apprise.plugins.wecombot import NotifyWeComBot
 
 from metering.alerts import Alert
+from metering.times import format_time
 from sinks.notifier import robots, webhook
 from sinks.notifier.http import is_loopback
 from sinks.notifier.planning import AttemptOutcome
@@ -58,6 +59,22 @@ class Message(NamedTuple):
     alerts: Sequence[Alert]
     apps: Sequence[App]
     held: bool
+
+    @classmethod
+    def to_try(cls, route: str, appid: str, app: App, now_ms: int) -> Self:
+        """A message that tries a route; its alert says that it is a test."""
+        alert = Alert(
+            id=f"test-{now_ms}-0",
+            kind="alert",
+            appid=appid,
+            capability="quick",
+            reason="test",
+            time=format_time(now_ms),
+            remaining=0,
+            pack_id="",
+            details={},
+        )
+        return cls(f"test_{now_ms}_{route}", [alert], [app], held=False)
 
 
 Deliver = Callable[[Route, Message, int], AttemptOutcome]
