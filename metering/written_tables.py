@@ -17,6 +17,14 @@ class TableError(ValueError):
     """A mistake in such a file, in a sentence."""
 
 
+def unreadable(path: object, reason: str | None, setting: str) -> str:
+    """A sentence about a file that can't be read, which a setting names."""
+    return (
+        f"{path} can't be read ({reason}); write it, or set PHONEMETER_{setting.upper()} ({setting} in "
+        f"phonemeter.toml) to where it is."
+    )
+
+
 def tables_of(where: object, text: bytes, names: Sequence[str], holds: str) -> dict[str, Any]:
     """The tables of a file, which has these names at most.
 

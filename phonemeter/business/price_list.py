@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from metering.catalogue import DEFAULT, Offer
 from metering.events import Capability
-from metering.written_tables import FILE_BYTES_MAX, TableError, table_as, tables_of
+from metering.written_tables import FILE_BYTES_MAX, TableError, table_as, tables_of, unreadable
 from phonemeter.errors import UserError
 
 OFFERS_MAX: Final = 100
@@ -36,10 +36,7 @@ def price_list(path: Path | None) -> tuple[Offer, ...]:
         with path.open("rb") as file:
             text = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise UserError(
-            f"{path} can't be read ({error.strerror}); write it, or set PHONEMETER_CONSOLE_PRICE_LIST "
-            f"(console_price_list in phonemeter.toml) to where it is."
-        ) from None
+        raise UserError(unreadable(path, error.strerror, "console_price_list")) from None
     try:
         offers = _offers(path, tables_of(path, text, ("offers",), "offers").get("offers", []))
     except TableError as error:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, Struct
 
 from metering.events import APPID_PATTERN, Capability, MicroYuan
-from metering.written_tables import FILE_BYTES_MAX, TableError, is_reference, table_as, tables_of
+from metering.written_tables import FILE_BYTES_MAX, TableError, is_reference, table_as, tables_of, unreadable
 from producers.wechat.apps import PriceKey, PushKeys, WechatApp, WechatApps, WechatComponent, default_prices
 from producers.wechat.errors import WechatFileError
 from producers.wechat.message_crypt import MessageKey
@@ -82,10 +82,7 @@ def _tables(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             text = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise WechatFileError(
-            f"{path} can't be read ({error.strerror}); write it, or set PHONEMETER_WECHAT_APPS "
-            f"(wechat_apps in phonemeter.toml) to where it is."
-        ) from None
+        raise WechatFileError(unreadable(path, error.strerror, "wechat_apps")) from None
     return tables_of(path, text, TABLES, "apps")
 
 

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from metering.alert_severity import Severity
-from metering.written_tables import FILE_BYTES_MAX, TableError, is_reference, table_as, tables_of
+from metering.written_tables import FILE_BYTES_MAX, TableError, is_reference, table_as, tables_of, unreadable
 from sinks.notifier.channels import EXAMPLES, is_safe, plugin_of
 from sinks.notifier.errors import RoutesError
 from sinks.notifier.hours import Digest, QuietHours
@@ -115,10 +115,7 @@ def _tables(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             text = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise RoutesError(
-            f"{path} can't be read ({error.strerror}); write it, or set PHONEMETER_ALERT_ROUTES "
-            f"(alert_routes in phonemeter.toml) to where it is."
-        ) from None
+        raise RoutesError(unreadable(path, error.strerror, "alert_routes")) from None
     return tables_of(path, text, ("apps", "routes"), "routes")
 
 
