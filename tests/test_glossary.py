@@ -8,24 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.product import PACKAGES
+
 ROOT = Path(__file__).parents[1]
-PRODUCT = (
-    "metering",
-    "http_service",
-    "kafka_access",
-    "producers",
-    "streams",
-    "sinks",
-    "dashboards",
-    "phonemeter",
-)
 PAGE = "docs/reference/glossary.md"
 VOCABULARY = "metering/README.md"
 STANDARD_TERMS = ("fencing", "zombie", "back-pressure", "idempotent", "watermark")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    for folder in PRODUCT:
+    for folder in PACKAGES:
         for path in sorted((ROOT / folder).rglob("*.py")):
             yield str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))
 
@@ -101,7 +93,7 @@ def identifiers() -> set[str]:
 
 
 def pages() -> Iterator[tuple[str, str]]:
-    for pattern in ("*.md", "docs/**/*.md", *(f"{folder}/**/*.md" for folder in PRODUCT)):
+    for pattern in ("*.md", "docs/**/*.md", *(f"{folder}/**/*.md" for folder in PACKAGES)):
         for path in sorted(ROOT.glob(pattern)):
             name = str(path.relative_to(ROOT))
             if name != PAGE:

@@ -105,7 +105,7 @@ class SecuredServices:
         return self._directory / f"{service}.log"
 
     def unhealthy(self) -> dict[str, object]:
-        """What each service that is not well says of itself."""
+        """The words of each service that is not well."""
         found: dict[str, object] = {}
         for name, setting in SERVICES.items():
             try:

@@ -21,22 +21,13 @@ from typing import Final, Literal, NamedTuple
 import pytest
 
 from tests.mutants.making import Mutant
+from tests.product import PACKAGES
 
 LIBRARIES: Final = (
     "aiohttp", "aiokafka", "apprise", "clickhouse_driver", "confluent_kafka", "faust", "hypothesis",
     "immutables", "kafka", "msgspec", "numpy", "prometheus_client", "pydantic_settings", "standardwebhooks",
     "tenacity", "typer", "xxhash",
 )  # fmt: skip
-OURS: Final = (
-    "metering",
-    "http_service",
-    "kafka_access",
-    "producers",
-    "streams",
-    "sinks",
-    "dashboards",
-    "phonemeter",
-)
 
 BESIDES: Final = {"streams": ("tests/simulation",), "sinks": ("tests/simulation",)}
 """Tests that tell what is wrong in a folder, beyond its own."""
@@ -80,7 +71,7 @@ class Tries:
         os.chdir(root)
         for library in LIBRARIES:
             importlib.import_module(library)
-        if loaded := sorted(name for name in sys.modules if name.partition(".")[0] in OURS):
+        if loaded := sorted(name for name in sys.modules if name.partition(".")[0] in PACKAGES):
             raise RuntimeError(f"{loaded[0]} is loaded already and could not be mutated")
 
     def fate_of(self, mutant: Mutant) -> Fate:

@@ -156,7 +156,7 @@ class World:
         )
 
     def _truth(self, partition: int) -> MeteringResult:
-        """What the rules say of a partition's log, which is metered anew only where it has changed."""
+        """The outcome of a partition's log by the rules, metered anew only where the log has changed."""
         log = self.surroundings.log(topics.EVENTS, partition)
         known = self._truths.get(partition)
         if known is None or known[0] != log:

@@ -1,4 +1,4 @@
-"""What the ledger's table keeps: old clients are forgotten, old lines move, and every figure stays."""
+"""Retention in the ledger's table: old clients are forgotten, old lines move, and every figure stays."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What a worker waits for while brokers are down, and what ends it."""
+"""The waits of a worker while brokers are down, and the errors that end it."""
 
 from typing import cast
 

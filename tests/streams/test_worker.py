@@ -305,14 +305,23 @@ def test_a_header_whose_name_is_not_utf8_gets_a_dead_letter_and_does_not_end_the
     assert letter.sentence == "The name of a header is not UTF-8 text."
 
 
+@contextmanager
+def two_workers(
+    bootstrap: str, free_port: Callable[[], int], directory: Path
+) -> Iterator[tuple[WorkerProcess, WorkerProcess]]:
+    """Two workers of one group, for the block."""
+    (directory / "second").mkdir()
+    with (
+        WorkerProcess(bootstrap, free_port(), directory) as first,
+        WorkerProcess(bootstrap, free_port(), directory / "second") as second,
+    ):
+        yield first, second
+
+
 def test_two_workers_share_the_partitions_and_one_takes_over_when_the_other_is_killed(
     topics: RunningKafka, producer: KafkaProducer, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
-    (tmp_path / "second").mkdir()
-    with (
-        WorkerProcess(topics.bootstrap, free_port(), tmp_path) as first,
-        WorkerProcess(topics.bootstrap, free_port(), tmp_path / "second") as second,
-    ):
+    with two_workers(topics.bootstrap, free_port, tmp_path) as (first, second):
         publish(producer, traffic(1_000))
         wait_for_ledger(topics.bootstrap)
         second.kill()
@@ -324,11 +333,7 @@ def test_two_workers_share_the_partitions_and_one_takes_over_when_the_other_is_k
 def test_workers_that_are_restarted_one_after_the_other_under_load_lose_nothing(
     topics: RunningKafka, producer: KafkaProducer, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
-    (tmp_path / "second").mkdir()
-    with (
-        WorkerProcess(topics.bootstrap, free_port(), tmp_path) as first,
-        WorkerProcess(topics.bootstrap, free_port(), tmp_path / "second") as second,
-    ):
+    with two_workers(topics.bootstrap, free_port, tmp_path) as (first, second):
         publish(producer, traffic(500))
         wait_for_ledger(topics.bootstrap)
         for number, worker in enumerate((first, second), 1):

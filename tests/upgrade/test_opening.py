@@ -1,4 +1,4 @@
-"""What 0.1 wrote is opened by today's code, and means the same."""
+"""Data that 0.1 wrote are opened by today's code, and mean the same."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What phonemeter 0.1 wrote, one partition of each topic, and its databases; made by running that version."""
+"""Data that phonemeter 0.1 wrote, a partition of each topic and its databases; made by that version."""
 
 import json
 import sqlite3

@@ -134,7 +134,7 @@ def is_checkpointed(kafka: str) -> bool:
 
 
 def publish_others(kafka: str, producer: KafkaProducer) -> None:
-    """What other people's producers write: transactions, headers, and records that are no events."""
+    """The records of other people's producers: transactions, headers, and records that are no events."""
     transaction(kafka, EVENTS, [b"aborted"], "abort", partition=1)
     one = purchase(0, calls=50)
     producer.send(EVENTS, key=one.key, value=one.value)

@@ -163,7 +163,7 @@ class Mailbox(MailHandler):
         self.mails.append(message_from_bytes(message.as_bytes()))
 
     def receivers(self) -> list[str]:
-        """Whom the mails were sent to, in order."""
+        """The addressees of the mails, in order."""
         return [str(mail["X-RcptTo"]) for mail in self.mails]
 
 

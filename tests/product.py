@@ -1,0 +1,14 @@
+"""The packages of the product, for tests that look at all of its code."""
+
+from typing import Final
+
+PACKAGES: Final = (
+    "metering",
+    "http_service",
+    "kafka_access",
+    "producers",
+    "streams",
+    "sinks",
+    "dashboards",
+    "phonemeter",
+)
