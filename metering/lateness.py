@@ -180,6 +180,17 @@ def mark_late_opening(
         mark(account, earliest_ms, "late_opening", event_id, source, journal, rules)
 
 
+def mark_observed(
+    account: Account, pack: Pack, event_id: str, source: str, journal: Journal, rules: Rules
+) -> None:
+    """Make an app unsettled if the platform's count opens a pack that a correction may have opened otherwise.
+
+    A corrected `used_before` holds against the platform's count, whichever of them arrives first.
+    """
+    if account.settled_offset >= 0 or account.unsettled_ms < NEVER_MS:
+        mark(account, pack.effective_ms, "late_opening", event_id, source, journal, rules)
+
+
 def end_of_pack(capability_account: CapabilityAccount, pack: Pack, time_ms: int) -> None:
     """Remember that a pack is used up by a call of this time."""
     newest_ms = max(time_ms, capability_account.newest_call_ms)

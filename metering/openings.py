@@ -155,6 +155,8 @@ def _observe_pack(
     capability_account.active_remaining -= moved if is_active else 0
     if pack.remaining == 0:
         set_aside(account, capability_account, pack)
+    if moved:
+        lateness.mark_observed(account, pack, opening.event_id, opening.source, journal, rules)
     _check_levels(account, capability, opening, journal, rules, moved=moved)
     schedule(account, rules)
 

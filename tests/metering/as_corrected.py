@@ -13,6 +13,9 @@ from tests.metering.model import ms
 Event = dict[str, Any]
 
 CORRECTION = "fact.corrected"
+USE_CORRECTED = "usecorrected"
+"""Attribute of a purchase of which a correction says what was used before the log."""
+
 _OF_CALLS = {"time", "capability", "scene", "store", "env"}
 _OF_PACKS = {
     "pack_id",
@@ -88,6 +91,8 @@ def _set(fact: Event, fields: dict[str, Any]) -> None:
         fact.setdefault("was_at", fact["time"])
         fact["time"] = fields["time"]
     fact["data"] |= {name: value for name, value in fields.items() if name != "time"}
+    if "used_before" in fields:
+        fact[USE_CORRECTED] = True
 
 
 def _let_start_follow(fact: Event, before: Event, billing_start_ms: int) -> None:

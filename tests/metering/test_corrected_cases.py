@@ -1,5 +1,7 @@
 """Corrections as they meet settled days, other purchases, owners and lapses (rule 15)."""
 
+import pytest
+
 from tests.metering.building import (
     APP,
     NO_TRIAL,
@@ -8,6 +10,7 @@ from tests.metering.building import (
     call_kinds,
     corrected,
     id_of,
+    observed,
     purchased,
     registered,
     succeeded,
@@ -48,6 +51,24 @@ def test_of_two_purchases_of_a_pack_the_earlier_says_what_was_used_before() -> N
     )
     (pack,) = played.state.accounts[APP].quick.open
     assert (pack.starts_at_ms, pack.used_before, pack.remaining) == (at(1), 2, 3)
+
+
+@pytest.mark.parametrize("corrected_use", [0, 1])
+@pytest.mark.parametrize("counted_at", [at(1), at(4), at(6)])
+def test_a_corrected_use_before_the_log_holds_against_the_platforms_count_whichever_comes_first(
+    corrected_use: int, counted_at: int
+) -> None:
+    pack, count = purchased(at(2), "P", calls=9), observed(counted_at, 3, pack_id="P")
+    correction = corrected(at(5), id_of(pack), set={"used_before": corrected_use})
+    played = [
+        settled(count, pack, correction),
+        settled(pack, count, correction),
+        settled(pack, correction, count),
+        settle(settled(pack, correction), count),
+    ]
+    for each in played:
+        (held,) = each.state.accounts[APP].quick.open
+        assert (held.used_before, held.remaining) == (corrected_use, 9 - corrected_use)
 
 
 def test_of_two_purchases_of_a_pack_with_the_same_terms_the_earlier_says_the_capability() -> None:

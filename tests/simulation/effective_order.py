@@ -7,7 +7,7 @@ from typing import Any
 
 from metering.ledger import Entry
 from metering.records import Record
-from tests.metering.as_corrected import as_corrected
+from tests.metering.as_corrected import USE_CORRECTED, as_corrected
 from tests.metering.building import text_of
 from tests.metering.model import ms
 from tests.metering.settler import RANKS, effective_ms
@@ -48,7 +48,7 @@ def effective_order(log: Sequence[Record], entries: Sequence[Entry]) -> list[byt
         time_ms = effective_ms(event, RULES.billing_start_ms)
         if event["type"] in _PURCHASES:
             used = observed.get((event["subject"], event["data"]["pack_id"]))
-            if used is not None:
+            if used is not None and USE_CORRECTED not in event:
                 event["data"]["used_before"] = min(used, event["data"]["calls"])
             if event["type"] == "pack.assigned":
                 event["data"].setdefault("assigned_at", event["time"])
