@@ -44,59 +44,62 @@ WITH
         FROM standing
         GROUP BY of_app, id
     )
-SELECT
-    appid,
-    capability,
-    time,
-    recorded_at,
-    event_id,
-    multiIf(kind = 'denied', 'denied', kind = 'failed', 'failed', 'succeeded') AS outcome,
-    errno,
-    multiIf(kind = 'charge', 'pack', kind = 'trial_charge', 'trial', kind IN ('free', 'exempt'), kind, '') AS charged_to,
-    pack_id,
-    if(kind IN ('denied', 'failed'), 0, calls) AS calls,
-    amount_micro_yuan,
-    reason,
-    scene,
-    store,
-    env,
-    client,
-    source,
-    '' AS corrected
-FROM ledger
-WHERE kind IN ('charge', 'trial_charge', 'free', 'exempt', 'denied', 'failed') AND reason != 'settled'
-    AND (kind IN ('denied', 'failed', 'free') OR (appid, event_id) NOT IN (SELECT of_app, id FROM calls_corrected))
-UNION ALL
-SELECT
-    appid,
-    capability,
-    time,
-    minIf(line_recorded_at, moved > 0) AS recorded_at,
-    event_id,
-    'succeeded' AS outcome,
-    0 AS errno,
-    'uncovered' AS charged_to,
-    '' AS pack_id,
-    sum(moved) AS calls,
-    0 AS amount_micro_yuan,
-    anyIf(line_reason, moved > 0) AS reason,
-    any(line_scene) AS scene,
-    any(line_store) AS store,
-    any(line_env) AS env,
-    any(line_client) AS client,
-    any(line_source) AS source,
-    '' AS corrected
+SELECT *
 FROM
 (
     SELECT
-        appid, capability, time, event_id, calls AS moved, recorded_at AS line_recorded_at, reason AS line_reason,
-        scene AS line_scene, store AS line_store, env AS line_env, client AS line_client, source AS line_source
+        appid,
+        capability,
+        time,
+        recorded_at,
+        event_id,
+        multiIf(kind = 'denied', 'denied', kind = 'failed', 'failed', 'succeeded') AS outcome,
+        errno,
+        multiIf(kind = 'charge', 'pack', kind = 'trial_charge', 'trial', kind IN ('free', 'exempt'), kind, '') AS charged_to,
+        pack_id,
+        if(kind IN ('denied', 'failed'), 0, calls) AS calls,
+        amount_micro_yuan,
+        reason,
+        scene,
+        store,
+        env,
+        client,
+        source,
+        '' AS corrected
     FROM ledger
-    WHERE kind = 'uncovered' AND reason != 'settled'
-        AND (appid, event_id) NOT IN (SELECT of_app, id FROM calls_corrected)
+    WHERE kind IN ('charge', 'trial_charge', 'free', 'exempt', 'denied', 'failed') AND reason != 'settled'
+    UNION ALL
+    SELECT
+        appid,
+        capability,
+        time,
+        minIf(line_recorded_at, moved > 0) AS recorded_at,
+        event_id,
+        'succeeded' AS outcome,
+        0 AS errno,
+        'uncovered' AS charged_to,
+        '' AS pack_id,
+        sum(moved) AS calls,
+        0 AS amount_micro_yuan,
+        anyIf(line_reason, moved > 0) AS reason,
+        any(line_scene) AS scene,
+        any(line_store) AS store,
+        any(line_env) AS env,
+        any(line_client) AS client,
+        any(line_source) AS source,
+        '' AS corrected
+    FROM
+    (
+        SELECT
+            appid, capability, time, event_id, calls AS moved, recorded_at AS line_recorded_at, reason AS line_reason,
+            scene AS line_scene, store AS line_store, env AS line_env, client AS line_client, source AS line_source
+        FROM ledger
+        WHERE kind = 'uncovered' AND reason != 'settled'
+    )
+    GROUP BY appid, capability, time, event_id
+    HAVING calls != 0
 )
-GROUP BY appid, capability, time, event_id
-HAVING calls != 0
+WHERE charged_to IN ('', 'free') OR (appid, event_id) NOT IN (SELECT of_app, id FROM standing)
 UNION ALL
 SELECT
     call.of_app AS appid,
@@ -124,8 +127,11 @@ FROM
         toString(scene) AS of_scene, toString(store) AS of_store, toString(env) AS of_env, client AS of_client, source AS told_by
     FROM ledger
     WHERE kind IN ('charge', 'trial_charge', 'exempt', 'uncovered') AND calls = 1 AND reason NOT IN ('taken_over', 'settled')
-        AND (appid, event_id) IN (SELECT of_app, id FROM calls_corrected)
-        AND event_id IN (SELECT id FROM calls_corrected)
+        AND event_id IN
+        (
+            SELECT arrayJoin(if(match(fact, '^[0-9a-f]{64}$'), arrayMap(digits -> left(fact, digits), range(16, 65)), [fact]))
+            FROM (SELECT JSONExtractString(details, 'event_id') AS fact FROM ledger WHERE kind = 'correction')
+        )
 ) AS call
 INNER JOIN calls_corrected AS now ON now.of_app = call.of_app AND now.id = call.id
 COMMENT 'Every authorization once: its outcome, what its call was taken from, where it happened'

@@ -45,12 +45,13 @@ WITH
             named.fact AS fact,
             argMin(entry.id, entry.place) AS id,
             argMin(entry.of_kind, entry.place) AS of_kind,
+            argMin(entry.at, entry.place) AS at,
             min(entry.place.1) AS place
         FROM (SELECT DISTINCT of_app, fact, arrayJoin(names) AS name FROM told) AS named
         INNER JOIN
         (
             SELECT
-                appid AS of_app, event_id AS id, (source_offset, line) AS place,
+                appid AS of_app, event_id AS id, time AS at, (source_offset, line) AS place,
                 multiIf(
                     kind IN ('charge', 'trial_charge', 'free', 'exempt', 'uncovered'), 'call',
                     kind IN ('purchase', 'purchase_refused'), 'purchase',
@@ -67,70 +68,66 @@ WITH
         ON entry.of_app = named.of_app AND entry.id = named.name
         GROUP BY of_app, fact
     ),
-    voids AS
-    (
-        SELECT void.of_app AS of_app, void.at AS at, void.id AS id, target.id AS target
-        FROM told AS void
-        INNER JOIN facts ON facts.of_app = void.of_app AND facts.fact = void.fact
-        INNER JOIN told AS target ON target.of_app = void.of_app AND target.id = facts.id
-        WHERE facts.of_kind = 'correction' AND void.of_kind = 'correction' AND void.why = 'void'
-            AND (void.at, void.id) > (target.at, target.id)
-    ),
-    voided AS
-    (
-        SELECT
-            of_app,
-            arrayJoin(arrayFold(
-                (targets, each) -> if(has(targets, each.2), targets, arrayPushBack(targets, each.3)),
-                arrayReverseSort(groupArray((at, id, target))),
-                CAST([], 'Array(String)')
-            )) AS id
-        FROM voids
-        GROUP BY of_app
-    ),
     settlements AS
     (
-        SELECT
-            appid AS of_app,
-            source_offset AS place,
-            maxIf(JSONExtractInt(details, 'as_of'), kind = 'settlement') AS as_of,
-            max(recorded_at) AS ended_at
-        FROM ledger
-        WHERE kind IN ('settlement', 'unsettled') AND appid IN (SELECT of_app FROM told)
-        GROUP BY appid, source_offset
-        HAVING countIf(kind = 'settlement') > 0 AND countIf(kind = 'unsettled' AND reason = 'settlement') = 0
+        SELECT of_app, as_of, toNullable(min(ended) OVER (PARTITION BY of_app ORDER BY as_of DESC)) AS ended_at
+        FROM
+        (
+            SELECT
+                appid AS of_app,
+                maxIf(JSONExtractUInt(details, 'as_of'), kind = 'settlement') AS as_of,
+                max(recorded_at) AS ended
+            FROM ledger
+            WHERE kind IN ('settlement', 'unsettled')
+                AND appid IN (SELECT appid FROM ledger WHERE kind IN ('correction', 'correction_refused'))
+            GROUP BY appid, source_offset
+            HAVING countIf(kind = 'settlement') > 0 AND countIf(kind = 'unsettled' AND reason = 'settlement') = 0
+        )
     )
 SELECT
-    told.of_app AS appid,
-    told.id AS event_id,
-    told.fact AS corrects,
-    facts.id AS fact_id,
-    facts.of_kind AS fact_kind,
-    if(told.changed = '', 'void', 'set') AS action,
-    told.changed AS fields,
-    told.said AS note,
-    told.told_by AS source,
-    told.at AS time,
-    told.arrived AS recorded_at,
-    multiIf(told.of_kind = 'correction_refused', 'refused', fact_id = '', 'waiting', ended.ended_at IS NULL, 'unsettled', 'settled') AS state,
-    if(state = 'settled', ended.ended_at, NULL) AS settled_at,
-    told.of_kind = 'correction' AND (told.of_app, told.id) NOT IN (SELECT of_app, id FROM voided) AS holds
-FROM told
-LEFT JOIN facts ON facts.of_app = told.of_app AND facts.fact = told.fact
-LEFT JOIN
+    of_app AS appid,
+    each.id AS event_id,
+    each.fact AS corrects,
+    each.fact_id AS fact_id,
+    each.fact_kind AS fact_kind,
+    if(each.changed = '', 'void', 'set') AS action,
+    each.changed AS fields,
+    each.said AS note,
+    each.told_by AS source,
+    each.at AS time,
+    each.arrived AS recorded_at,
+    multiIf(NOT each.is_taken, 'refused', fact_id = '', 'waiting', each.ended_at IS NULL, 'unsettled', 'settled') AS state,
+    if(state = 'settled', each.ended_at, NULL) AS settled_at,
+    each.is_taken AND NOT has(voided, event_id) AS holds
+FROM
 (
     SELECT
-        awaited.of_app AS of_app,
-        awaited.id AS id,
-        minOrNullIf(settlements.ended_at, settlements.as_of >= awaited.since) AS ended_at
+        of_app,
+        groupArray(CAST(
+            (id, fact, fact_id, fact_kind, changed, said, told_by, at, arrived, is_taken, settlements.ended_at),
+            'Tuple(id String, fact String, fact_id String, fact_kind String, changed String, said String, told_by String,
+                at DateTime64(3, \'UTC\'), arrived DateTime64(3, \'UTC\'), is_taken UInt8, ended_at Nullable(DateTime64(3, \'UTC\')))'
+        )) AS told_of_app,
+        arrayFold(
+            (targets, void) -> if(has(targets, void.2), targets, arrayPushBack(targets, void.3)),
+            arrayReverseSort(groupArrayIf(
+                (at, id, fact_id),
+                is_taken AND why = 'void' AND fact_kind = 'correction' AND (at, id) > (fact_at, fact_id)
+            )),
+            CAST([], 'Array(String)')
+        ) AS voided
     FROM
     (
-        SELECT told.of_app AS of_app, told.id AS id, greatest(told.place, facts.place) AS since
+        SELECT
+            told.of_app AS of_app, id, told.fact AS fact, changed, said, told_by, told.at AS at, arrived, why,
+            of_kind = 'correction' AS is_taken,
+            facts.id AS fact_id, facts.of_kind AS fact_kind, facts.at AS fact_at,
+            greatest(told.place, facts.place) AS known_from
         FROM told
-        INNER JOIN facts ON facts.of_app = told.of_app AND facts.fact = told.fact
-    ) AS awaited
-    INNER JOIN settlements ON settlements.of_app = awaited.of_app
-    GROUP BY of_app, id
-) AS ended
-ON ended.of_app = told.of_app AND ended.id = told.id
+        LEFT JOIN facts ON facts.of_app = told.of_app AND facts.fact = told.fact
+    ) AS known
+    ASOF LEFT JOIN settlements ON settlements.of_app = known.of_app AND settlements.as_of >= known.known_from
+    GROUP BY of_app
+)
+ARRAY JOIN told_of_app AS each
 COMMENT 'Every correction of a fact: what it changes, why, and whether the figures have it'
