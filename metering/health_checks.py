@@ -163,7 +163,13 @@ def clickhouse_problems(away_s: float, why: str) -> Iterator[Problem]:
 
 
 def delivery_problems(
-    refusal: str, waiting_s: float, dead: int, disabled: int, recipients_refusal: str = ""
+    refusal: str,
+    waiting_s: float,
+    dead: int,
+    disabled: int,
+    recipients_refusal: str = "",
+    *,
+    recipients_known: bool = True,
 ) -> Iterator[Problem]:
     """Find problems in the delivery of alerts.
 
@@ -173,11 +179,12 @@ def delivery_problems(
         dead: number of deliveries that were given up and that nobody has acknowledged.
         disabled: number of routes that their receivers disabled.
         recipients_refusal: the reason that the recipients of owners cannot be read; empty if they can.
+        recipients_known: they were read before.
     """
     if recipients_refusal:
+        meanwhile = "the previous ones are in effect" if recipients_known else "alerts are held for them"
         yield Problem(
-            "delivered",
-            f"Recipients of owners can't be read, and the previous ones are in effect: {recipients_refusal}",
+            "delivered", f"Recipients of owners can't be read, and {meanwhile}: {recipients_refusal}"
         )
     if refusal:
         yield Problem(

@@ -1,4 +1,9 @@
-"""The way of alerts from `phone-alerts` to delivery requests on `phone-deliveries`."""
+"""The way of alerts from `phone-alerts` to delivery requests on `phone-deliveries`.
+
+While the recipients of owners are unknown, the routes of the file get their requests, and nothing is
+committed: the alerts are read again later. A request that is repeated then, or after a crash, changes
+nothing.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -41,15 +46,17 @@ class AlertsReader:
         partitions: Mapping[int, AlertsPartition],
         routes: Routes | None,
     ) -> None:
-        """Read records; those of partitions where reading has not begun are left out.
+        """Read records; those of partitions where reading has not begun, or begins again, are left out.
 
         Raises:
             KafkaError: the requests, which are then fetched again, or the commit failed.
         """
+        holds = routes is not None and routes.recipients is None
+        released = set() if holds else self._release(partitions)
         positions = {
             number: partition.position
             for number, partition in partitions.items()
-            if partition.position is not None
+            if partition.position is not None and number not in released
         }
         records = [record for record in records if record.partition in positions]
         if not records:
@@ -62,8 +69,13 @@ class AlertsReader:
                 self._source.seek_alerts(record.partition, record.offset)
             raise
         newest = {record.partition: record for record in records}
+        if holds:
+            for record in records:
+                partitions[record.partition].hold(record.offset)
         for number in newest:
             partitions[number].position = positions[number]
+        if holds:
+            return
         for alert in routed:
             self._metrics.alerts.labels(alert.outcome).inc()
         self._source.commit(
@@ -72,6 +84,16 @@ class AlertsReader:
                 for number, record in newest.items()
             ]
         )
+
+    def _release(self, partitions: Mapping[int, AlertsPartition]) -> set[int]:
+        """Read held alerts again; return the partitions that had some."""
+        released = set()
+        for number, partition in partitions.items():
+            if partition.held is not None:
+                self._source.seek_alerts(number, partition.held.offset)
+                partition.release(partition.held)
+                released.add(number)
+        return released
 
     def _route(
         self, record: FetchedRecord, positions: dict[int, Position], routes: Routes | None

@@ -32,6 +32,9 @@ MetricName = Literal[
     "phonemeter_notifier_recipients_dead",
     # Gauge: recipients of owners in effect.
     "phonemeter_notifier_recipients",
+    # Gauge: alerts that the recipients of owners get once the business database has answered, which it has
+    # not since the start.
+    "phonemeter_notifier_awaiting_recipients",
     # Gauge: seconds since the oldest undelivered alert could have been delivered; held ones do not count, and
     # neither do those to recipients of owners.
     "phonemeter_notifier_oldest_waiting_seconds",
@@ -82,6 +85,10 @@ class Metrics:
             "phonemeter_notifier_recipients_dead", "Messages to recipients of owners that were given up"
         )
         self.recipients = self._gauge("phonemeter_notifier_recipients", "Recipients of owners in effect")
+        self.awaiting_recipients = self._gauge(
+            "phonemeter_notifier_awaiting_recipients",
+            "Alerts held for recipients of owners, who were not read since the start",
+        )
         self._disabled_routes = self._gauge(
             "phonemeter_notifier_disabled_routes", "Routes that their receivers have disabled"
         )
@@ -106,11 +113,18 @@ class Metrics:
         self._recipients_dead.set(counts.dead_recipients)
         self._disabled_routes.set(counts.disabled)
 
-    def problems(self, refusal: str, recipients_refusal: str = "") -> Iterator[Problem]:
+    def problems(
+        self, refusal: str, recipients_refusal: str = "", *, recipients_known: bool = True
+    ) -> Iterator[Problem]:
         """Find problems of health, with the reasons why the routes file and the recipients can't be used."""
         yield from self.unreadable.problems(HealthLimits())
         yield from delivery_problems(
-            refusal, self._oldest_waiting_s(), self._counts.dead, self._counts.disabled, recipients_refusal
+            refusal,
+            self._oldest_waiting_s(),
+            self._counts.dead,
+            self._counts.disabled,
+            recipients_refusal,
+            recipients_known=recipients_known,
         )
 
     def _oldest_waiting_s(self) -> float:

@@ -138,6 +138,8 @@ class Notifier:
         self._reported_ms = now_ms
         deliveries = [partition.deliveries for partition in self._owned.delivery_partitions.values()]
         self._metrics.set_counts(count(deliveries))
+        alerts = self._owned.alert_partitions.values()
+        self._metrics.awaiting_recipients.set(sum(one.held.records for one in alerts if one.held))
         for (topic, partition), lag in self._source.lags().items():
             self._metrics.lag_records.labels(topic, partition).set(lag)
 

@@ -133,7 +133,10 @@ class OwnedPartition:
         if routes is None:
             return
         by_name = routes.by_name
-        yield from planning.deliveries_to_give_up(deliveries, by_name, now_ms)
+        recipients_known = routes.recipients is not None
+        yield from planning.deliveries_to_give_up(
+            deliveries, by_name, now_ms, recipients_known=recipients_known
+        )
         per_route = Counter(delivery.route for delivery in under_way.values())
         for delivery in planning.attempts_to_begin(
             deliveries, by_name, per_route, self._last_began_ms, now_ms

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 
@@ -11,11 +11,25 @@ from metering.topics import ALERTS, DELIVERIES
 from sinks.notifier.kafka_log import AlertsSource, FetchedRecord
 from sinks.notifier.metrics import Metrics
 from sinks.notifier.owned_partition import OwnedPartition
-from sinks.position import Position
+from sinks.position import BEFORE_ALL, Position
 
 log = logging.getLogger(__name__)
 
 BEGIN_RETRY_MS: Final = 2_000
+
+
+class HeldAlerts(NamedTuple):
+    """Alerts that are not committed, because the recipients of owners are unknown.
+
+    Attributes:
+        offset: of the first of their records.
+        before: position of the alert before it.
+        records: number of their records.
+    """
+
+    offset: int
+    before: Position
+    records: int
 
 
 @dataclass(slots=True)
@@ -27,12 +41,23 @@ class AlertsPartition:
         position: of the newest alert whose delivery requests are recorded; None until reading has begun.
         topic_id: of the topic in which reading has begun.
         begin_at_ms: time of the next try to begin.
+        held: the alerts that are read again once the recipients of owners are known.
     """
 
     number: int
     position: Position | None = None
     topic_id: str = ""
     begin_at_ms: int = 0
+    held: HeldAlerts | None = None
+
+    def hold(self, offset: int) -> None:
+        """Hold the record at an offset, before `position` is moved to it."""
+        held = self.held or HeldAlerts(offset, self.position or BEFORE_ALL, 0)
+        self.held = held._replace(records=held.records + 1)
+
+    def release(self, held: HeldAlerts) -> None:
+        """Go back to before the held alerts."""
+        self.position, self.held = held.before, None
 
 
 class OwnedPartitions:

@@ -85,7 +85,7 @@ def attempts_to_begin(
 
 
 def deliveries_to_give_up(
-    deliveries: Deliveries, routes: Mapping[str, Route], now_ms: int
+    deliveries: Deliveries, routes: Mapping[str, Route], now_ms: int, *, recipients_known: bool = True
 ) -> Iterator[Delivery]:
     """The due deliveries whose route was disabled, or is no longer there."""
     for delivery in _due_attempts(deliveries, routes, now_ms):
@@ -96,7 +96,7 @@ def deliveries_to_give_up(
             continue
         elif not delivery.route.startswith(RECIPIENT):
             reason = "the routes file has no such route any more"
-        elif now_ms - delivery.due_ms >= UNKNOWN_RECIPIENT_MS:
+        elif recipients_known and now_ms - delivery.due_ms >= UNKNOWN_RECIPIENT_MS:
             reason = "the owner has no such recipient any more"
         else:
             continue

@@ -23,21 +23,15 @@ class CurrentRecipients:
     """The recipients in effect; while they can't be read they stay as they are.
 
     Attributes:
-        newest: as they were read last.
+        newest: as they were read last; None until the first time.
         refusal: the reason why they can't be read now; empty if they can.
     """
 
     def __init__(self, read: ReadRecipients, metrics: Metrics) -> None:
-        """Read them.
-
-        Raises:
-            RoutesError: they can't be read.
-        """
         self._read = read
         self._metrics = metrics
+        self.newest: RecipientRoutes | None = None
         self.refusal = ""
-        self.newest = read()
-        metrics.recipients.set(len(self.newest.routes))
 
     @contextmanager
     def followed(self) -> Iterator[None]:
@@ -45,6 +39,7 @@ class CurrentRecipients:
         stop = threading.Event()
 
         def follow() -> None:
+            self.read_again()
             while not stop.wait(READ_S):
                 self.read_again()
 
@@ -61,21 +56,26 @@ class CurrentRecipients:
             found = self._read()
         except RoutesError as error:
             if str(error) != self.refusal:
-                log.error("The previous recipients stay in effect: %s", error)  # noqa: TRY400 - a sentence, no bug
+                meanwhile = (
+                    "Alerts are held for owners' recipients, who are unknown"
+                    if self.newest is None
+                    else "The previous recipients stay in effect"
+                )
+                log.error("%s: %s", meanwhile, error)  # noqa: TRY400 - a sentence, no bug
             self.refusal = str(error)
             return
         self.refusal = ""
         if found != self.newest:
             self.newest = found
-            log.info("The owners' recipients were read again: %d.", len(found.routes))
+            log.info("The owners' recipients were read: %d.", len(found.routes))
         self._metrics.recipients.set(len(found.routes))
 
 
 def joined(
     of_file: Callable[[], Routes | None], of_owners: CurrentRecipients | None
 ) -> Callable[[], Routes | None]:
-    """The routes of the file with the recipients of owners; None while there are neither."""
-    made: dict[str, tuple[Routes | None, RecipientRoutes, Routes]] = {}
+    """The routes of the file with the recipients of owners; None where neither are set up."""
+    made: dict[str, tuple[Routes | None, RecipientRoutes | None, Routes]] = {}
 
     def current() -> Routes | None:
         file = of_file()

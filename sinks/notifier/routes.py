@@ -70,20 +70,21 @@ class Routes(Struct, frozen=True):
     Attributes:
         apps, routes: of the file, by name.
         files: the files of secrets that it refers to.
-        recipients: those of owners, each for alerts of its owner's apps only.
+        recipients: those of owners, each for alerts of its owner's apps only; None while they are unknown.
     """
 
     apps: Mapping[str, App] = {}
     routes: Mapping[str, Route] = {}
     files: tuple[Path, ...] = ()
-    recipients: RecipientRoutes = RecipientRoutes()
+    recipients: RecipientRoutes | None = RecipientRoutes()
 
     @property
     def by_name(self) -> Mapping[str, Route]:
         """The routes of the file and of owners."""
-        return ChainMap({}, self.routes, self.recipients.routes)  # type: ignore[arg-type] # nothing is written
+        of_owners = self.recipients.routes if self.recipients else {}
+        return ChainMap({}, self.routes, of_owners)  # type: ignore[arg-type] # nothing is written
 
-    def with_recipients(self, recipients: RecipientRoutes) -> "Routes":
+    def with_recipients(self, recipients: RecipientRoutes | None) -> "Routes":
         """The same with other recipients."""
         return msgspec.structs.replace(self, recipients=recipients)
 
@@ -105,7 +106,8 @@ class Routes(Struct, frozen=True):
     def requests(self, alert: Alert, now_ms: int) -> list[DeliveryRequest]:
         """The delivery requests of an alert, one for each route that wants it."""
         found = []
-        for route in chain(self.routes.values(), self.recipients.of_app(alert.appid)):
+        of_owner = self.recipients.of_app(alert.appid) if self.recipients else ()
+        for route in chain(self.routes.values(), of_owner):
             if self.wants(route, alert):
                 at_ms = due_ms(now_ms, severity_of(alert), route.quiet, route.digest)
                 found.append(

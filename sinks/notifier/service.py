@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -15,7 +16,6 @@ from sinks.metrics_server import serve_metrics
 from sinks.notifier.alert_routing import Ages
 from sinks.notifier.channels import Deliver, deliverer
 from sinks.notifier.current_routes import CurrentRoutes
-from sinks.notifier.errors import RoutesError
 from sinks.notifier.kafka_log import AlertsSource, DeliveriesPublisher
 from sinks.notifier.metrics import Metrics
 from sinks.notifier.notifier import Notifier, NotifierConfig
@@ -36,6 +36,7 @@ def run(
     around: Callable[[Deliver], Deliver] = lambda deliver: deliver,
     publisher_of: Callable[[KafkaAccess], DeliveriesPublisher] = DeliveriesPublisher,
     read_recipients: ReadRecipients | None = None,
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> None:
     """Deliver alerts until SIGTERM or SIGINT; then record the outcomes of attempts under way.
 
@@ -44,7 +45,9 @@ def run(
         stop: ends the service from within the process when it is set; signals are not handled then.
         around: wraps the function that makes an attempt, for tests that end the process there.
         publisher_of: makes the publisher, for the same tests.
-        read_recipients: reads the recipients of owners; without it only the file has receivers.
+        read_recipients: reads the recipients of owners; without it only the file has receivers. Until it
+            answers for the first time, the file's routes get their alerts, and owners' are held.
+        now_ms: the clock, for tests of quiet hours.
 
     Raises:
         SinkError: the routes file can't be used, a topic is not configured as required, or the metrics'
@@ -53,7 +56,7 @@ def run(
     stopping = stop or threading.Event()
     metrics = Metrics()
     routes = CurrentRoutes(settings.alert_routes, metrics)
-    followed: list[CurrentRecipients] = []
+    recipients = CurrentRecipients(read_recipients, metrics) if read_recipients is not None else None
     if settings.alert_routes is None and read_recipients is None:
         log.info("No routes file is set (PHONEMETER_ALERT_ROUTES): alerts are read and not delivered.")
     limits = AttemptLimits(
@@ -75,20 +78,14 @@ def run(
         )
         preconditions = Preconditions(NOTIFIER_TOPICS, partial(broker_view, settings.kafka_access))
         metrics.health.judge_by(
-            preconditions, lambda: metrics.problems(routes.refusal, *(one.refusal for one in followed))
+            preconditions,
+            lambda: metrics.problems(
+                routes.refusal,
+                recipients.refusal if recipients else "",
+                recipients_known=recipients is None or recipients.newest is not None,
+            ),
         )
-        recipients = None
-        if read_recipients is not None:
-            recipients = wait_for_server(
-                "Recipients",
-                partial(CurrentRecipients, read_recipients, metrics),
-                RoutesError,
-                stopping,
-                metrics.health,
-            )
-            if recipients is None:
-                return
-            followed.append(recipients)
+        if recipients is not None:
             closing.enter_context(recipients.followed())
         source = wait_for_server(
             "Kafka",
@@ -125,6 +122,7 @@ def run(
             ),
             metrics,
             stopping,
+            now_ms,
         ).run()
     log.info("The notifier has ended.")
 

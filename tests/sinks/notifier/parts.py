@@ -280,6 +280,7 @@ def notifier_thread(
     routes: Path | None,
     port: int,
     read_recipients: ReadRecipients | None = None,
+    now_ms: Callable[[], int] | None = None,
     **settings: str,
 ) -> Iterator[None]:
     """The notifier as a thread: it starts faster than a process, and can't be killed."""
@@ -289,8 +290,8 @@ def notifier_thread(
     notifier_settings = NotifierSettings.model_validate(
         {"kafka": kafka, "alert_routes": routes, "notifier_port": port, **given}
     )
-    recipients = {"read_recipients": read_recipients}
-    thread = threading.Thread(target=run, args=(notifier_settings, stop), kwargs=recipients, daemon=True)
+    further = {"read_recipients": read_recipients, **({"now_ms": now_ms} if now_ms else {})}
+    thread = threading.Thread(target=run, args=(notifier_settings, stop), kwargs=further, daemon=True)
     thread.start()
     try:
         yield

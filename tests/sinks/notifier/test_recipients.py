@@ -49,6 +49,8 @@ def test_what_waits_for_a_recipient_that_is_gone_ends_but_not_before_every_notif
     assert given_up(deliveries, NOW_MS + UNKNOWN_RECIPIENT_MS) == ["the owner has no such recipient any more"]
     known = {NAME: route(NAME)}
     assert list(planning.deliveries_to_give_up(deliveries, known, NOW_MS + HOUR_MS)) == []
+    late_ms = NOW_MS + HOUR_MS
+    assert list(planning.deliveries_to_give_up(deliveries, {}, late_ms, recipients_known=False)) == []
 
 
 def test_deliveries_to_recipients_that_fail_are_no_trouble_of_the_operator() -> None:
@@ -68,6 +70,7 @@ def test_deliveries_to_recipients_that_fail_are_no_trouble_of_the_operator() -> 
 
 def test_recipients_that_cannot_be_read_stay_as_they_are_and_that_is_told() -> None:
     answers: list[RecipientRoutes | RoutesError] = [
+        RoutesError("the database does not answer"),
         OF_OWNER,
         RoutesError("the database does not answer"),
         RecipientRoutes(),
@@ -82,6 +85,13 @@ def test_recipients_that_cannot_be_read_stay_as_they_are_and_that_is_told() -> N
     metrics = Metrics()
     current = CurrentRecipients(read, metrics)
     in_effect = joined(lambda: None, current)
+    current.read_again()
+    unknown = in_effect()
+    assert unknown is not None
+    assert (unknown.recipients, dict(unknown.by_name), unknown.requests(alert(), 0)) == (None, {}, [])
+    (problem,) = metrics.problems("", current.refusal, recipients_known=False)
+    assert "alerts are held for them: the database does not answer" in problem.sentence
+    current.read_again()
     found = in_effect()
     assert found is not None
     assert set(found.by_name) == {NAME}
