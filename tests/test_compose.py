@@ -149,6 +149,12 @@ def test_our_services_have_a_read_only_root(name: str) -> None:
     assert services_of(composed())[name]["read_only"] is True
 
 
+def test_every_service_of_the_stack_is_here() -> None:
+    ours = (one for one in services_of(composed()).values() if one["image"].startswith("phonemeter:"))
+    commands = {one["command"][0] for one in ours if one.get("command")}
+    assert commands == {*OURS} == {*services.STAGES, "audit", "topics"} - {"wechat-sim"}
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_our_commands_are_commands_of_the_program(name: str) -> None:
     command, *options = services_of(composed())[name]["command"]
