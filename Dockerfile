@@ -20,6 +20,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 COPY README.md LICENSE hatch_build.py ./
 COPY tools/ tools/
 COPY metering metering
+COPY secret_files secret_files
 COPY kafka_access kafka_access
 COPY http_service http_service
 COPY producers producers

@@ -2,15 +2,17 @@
 
 import ssl
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
 from metering.preconditions import TopicDemands
+from secret_files.secret_file import SecretError, read_secret
 
 Security = Literal["plaintext", "tls", "sasl_plaintext", "sasl_tls"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 
-SECRET_BYTES_MAX: Final = 65_536
+CONTEXTS_MAX: Final = 16
 
 
 class KafkaAccessError(Exception):
@@ -39,19 +41,24 @@ class Tls:
         Raises:
             KafkaAccessError: the file cannot be read.
         """
-        return read_secret(self.key_password_file) if self.key_password_file else None
+        return _secret(self.key_password_file) if self.key_password_file else None
 
     def context(self) -> ssl.SSLContext:
-        """A context of Python's `ssl`.
+        """A context of Python's `ssl` from the files as they are now; the same while they are unchanged.
 
         Raises:
             KafkaAccessError: a file cannot be read or holds no certificate or key.
         """
+        files = (self.ca_file, self.certificate_file, self.key_file, self.key_password_file)
+        return _context(self, tuple(map(_stamp, files)))
+
+    def loaded(self) -> ssl.SSLContext:
+        """The same, loaded anew."""
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:
             raise KafkaAccessError(
-                f"{self.ca_file} holds no certificates of a CA ({_reason(error)}); set "
+                f"{self.ca_file} holds no certificates of a CA ({file_trouble(error)}); set "
                 f"PHONEMETER_KAFKA_CA_FILE to the PEM file of the CA that signed the brokers' certificates"
             ) from None
         context.check_hostname = self.check_host_name
@@ -64,8 +71,8 @@ class Tls:
             except OSError as error:
                 raise KafkaAccessError(
                     f"The client certificate {self.certificate_file} with the key "
-                    f"{self.key_file or self.certificate_file} cannot be used ({_reason(error)}); both are "
-                    f"PEM files that belong together, the key without a password or with that of "
+                    f"{self.key_file or self.certificate_file} cannot be used ({file_trouble(error)}); both "
+                    f"are PEM files that belong together, the key without a password or with that of "
                     f"PHONEMETER_KAFKA_KEY_PASSWORD_FILE"
                 ) from None
         return context
@@ -79,6 +86,7 @@ class TokenEndpoint:
     client: str
     secret_file: Path
     scope: str = ""
+    ca_file: Path | None = None
 
     def secret(self) -> str:
         """The client's secret.
@@ -86,7 +94,7 @@ class TokenEndpoint:
         Raises:
             KafkaAccessError: the file cannot be read.
         """
-        return read_secret(self.secret_file)
+        return _secret(self.secret_file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,7 @@ class Login:
         Raises:
             KafkaAccessError: the file cannot be read.
         """
-        return read_secret(self.password_file) if self.password_file else self.given_password
+        return _secret(self.password_file) if self.password_file else self.given_password
 
     @property
     def who(self) -> str:
@@ -164,24 +172,27 @@ class KafkaAccess:
         return name.removeprefix(self.prefix)
 
 
-def read_secret(file: Path) -> str:
-    """The secret in a file, without the line break at its end.
+@lru_cache(maxsize=CONTEXTS_MAX)
+def _context(tls: Tls, _stamps: tuple[object, ...]) -> ssl.SSLContext:
+    return tls.loaded()
 
-    Raises:
-        KafkaAccessError: it cannot be read, or is empty.
-    """
+
+def _stamp(file: Path | None) -> tuple[int, int, int] | None:
+    """What changes when a file is written or replaced; None if there is none."""
     try:
-        with file.open(encoding="utf-8") as opened:
-            secret = opened.read(SECRET_BYTES_MAX).rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise KafkaAccessError(
-            f"The secret in {file} cannot be read ({_reason(error)}); this user of the machine must be able "
-            f"to read the file"
-        ) from None
-    if not secret:
-        raise KafkaAccessError(f"The file {file} is empty; it must hold the secret")
-    return secret
+        found = file.stat() if file is not None else None
+    except OSError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if found is not None else None
 
 
-def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).split("] ")[-1].split(" (_ssl")[0]
+def _secret(file: Path) -> str:
+    try:
+        return read_secret(file)
+    except SecretError as error:
+        raise KafkaAccessError(str(error)) from None
+
+
+def file_trouble(error: OSError) -> str:
+    """The reason why a file of certificates or keys cannot be used, in words."""
+    return (error.strerror or str(error)).split("] ")[-1].split(" (_ssl")[0]

@@ -7,7 +7,8 @@ from aiokafka.abc import AbstractTokenProvider
 from faust.auth import OAuthCredentials, SASLCredentials, SSLCredentials
 
 from kafka_access.access import KafkaAccess
-from kafka_access.tokens import AccessTokens
+from kafka_access.renewed_context import RenewedContext
+from kafka_access.tokens import AccessTokens, tokens_of
 
 
 class _TokenProvider(AbstractTokenProvider):  # type: ignore[misc] # aiokafka has no types
@@ -29,13 +30,13 @@ def aiokafka_options(access: KafkaAccess) -> dict[str, Any]:
     """
     options: dict[str, Any] = {"bootstrap_servers": access.brokers, "security_protocol": access.protocol}
     if access.tls is not None:
-        options["ssl_context"] = access.tls.context()
+        options["ssl_context"] = RenewedContext(access.tls)
     login = access.login
     if login is None:
         return options
     options["sasl_mechanism"] = login.mechanism
     if login.endpoint is not None:
-        return options | {"sasl_oauth_token_provider": _TokenProvider(AccessTokens(login.endpoint))}
+        return options | {"sasl_oauth_token_provider": _TokenProvider(tokens_of(login.endpoint))}
     return options | {"sasl_plain_username": login.user, "sasl_plain_password": login.password()}
 
 
@@ -52,12 +53,12 @@ def faust_options(access: KafkaAccess) -> dict[str, Any]:
 
 
 def _credentials(access: KafkaAccess) -> object:
-    context = access.tls.context() if access.tls is not None else None
+    context = RenewedContext(access.tls) if access.tls is not None else None
     login = access.login
     if login is None:
         return SSLCredentials(context) if context is not None else None
     if login.endpoint is not None:
-        return OAuthCredentials(oauth_cb=_TokenProvider(AccessTokens(login.endpoint)), ssl_context=context)
+        return OAuthCredentials(oauth_cb=_TokenProvider(tokens_of(login.endpoint)), ssl_context=context)
     return SASLCredentials(
         username=login.user, password=login.password(), mechanism=login.mechanism, ssl_context=context
     )

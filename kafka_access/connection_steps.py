@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import Final, Literal
 
 from kafka_access.access import KafkaAccess, KafkaAccessError, Login, Tls
+from kafka_access.tokens import forget_token
 
 ConnectionStep = Literal["resolve", "connect", "tls", "login", "answer"]
 
@@ -59,6 +60,12 @@ def trouble(access: KafkaAccess) -> str:
     except KafkaAccessError as error:
         return str(error)
     return ""
+
+
+def forget_refused_token(access: KafkaAccess) -> None:
+    """Throw away our token if brokers refuse it: client libraries say only that they do not connect."""
+    if access.login is not None and access.login.endpoint is not None:
+        trouble(access)
 
 
 def take_steps(
@@ -231,6 +238,7 @@ def _log_in(access: KafkaAccess, login: Login, exchange: _Exchange) -> None:
         code, length = struct.unpack_from(">hh", answer)
         if code:
             told = answer[4 : 4 + max(0, length)].decode(errors="replace")
+            forget_token(access)
             raise ConnectionStepError("login", _refused(login, exchange.address, told))
         at = 4 + max(0, length)
         (size,) = struct.unpack_from(">i", answer, at)

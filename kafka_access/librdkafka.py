@@ -1,15 +1,18 @@
 """The access to Kafka as options of librdkafka."""
 
+import time
+from functools import partial
 from typing import Any
 
 from kafka_access.access import KafkaAccess, Login, Tls
+from kafka_access.tokens import AccessTokens, tokens_of
 
 
 def librdkafka_options(access: KafkaAccess) -> dict[str, Any]:
     """The options with which a client of librdkafka reaches the brokers.
 
     Raises:
-        KafkaAccessError: a file cannot be read.
+        KafkaAccessError: a file cannot be read, or the token endpoint gives no token.
     """
     options: dict[str, Any] = {"bootstrap.servers": access.brokers, "security.protocol": access.protocol}
     return options | _tls(access.tls) | _login(access.login)
@@ -32,7 +35,7 @@ def _tls(tls: Tls | None) -> dict[str, str]:
     }
 
 
-def _login(login: Login | None) -> dict[str, str]:
+def _login(login: Login | None) -> dict[str, Any]:
     if login is None:
         return {}
     if login.endpoint is None:
@@ -41,11 +44,13 @@ def _login(login: Login | None) -> dict[str, str]:
             "sasl.username": login.user,
             "sasl.password": login.password(),
         }
-    scope = {"sasl.oauthbearer.scope": login.endpoint.scope} if login.endpoint.scope else {}
-    return scope | {
-        "sasl.mechanism": login.mechanism,
-        "sasl.oauthbearer.method": "oidc",
-        "sasl.oauthbearer.token.endpoint.url": login.endpoint.url,
-        "sasl.oauthbearer.client.id": login.endpoint.client,
-        "sasl.oauthbearer.client.secret": login.endpoint.secret(),
-    }
+    tokens = tokens_of(login.endpoint)
+    # A client that gets none waits for seconds, and does not say why.
+    tokens.token()
+    return {"sasl.mechanism": login.mechanism, "oauth_cb": partial(_lease, tokens)}
+
+
+def _lease(tokens: AccessTokens, _config: str) -> tuple[str, float]:
+    """The token and when it expires, in seconds since 1970, as confluent-kafka asks for them."""
+    lease = tokens.lease()
+    return lease.token, time.time() + lease.left_s

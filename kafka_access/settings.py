@@ -78,6 +78,11 @@ class KafkaSettings(BaseSettings):
     kafka_token_secret_file: Path | None = Field(
         None, description="File with the client's secret at the token endpoint."
     )
+    kafka_token_ca_file: Path | None = Field(
+        None,
+        description="PEM file of the CA of the token endpoint's certificate; without it the system's are "
+        "used.",
+    )
     kafka_token_scope: str = Field("", description="Scope that is asked for at the token endpoint.")
 
     @property
@@ -118,6 +123,7 @@ def _login(settings: KafkaSettings) -> Login:
             settings.kafka_token_client,
             settings.kafka_token_secret_file,
             settings.kafka_token_scope,
+            settings.kafka_token_ca_file,
         )
     return Login(
         settings.kafka_sasl_mechanism,
@@ -144,7 +150,7 @@ def _superfluous(settings: KafkaSettings) -> str:
     """A sentence if something is set that this security does not use."""
     tls = {"kafka_ca_file", "kafka_certificate_file", "kafka_key_file", "kafka_key_password_file"}
     secret = {"kafka_user", "kafka_password", "kafka_password_file"}
-    token = {"kafka_token_url", "kafka_token_client", "kafka_token_secret_file", "kafka_token_scope"}
+    token = {name for name in KafkaSettings.model_fields if name.startswith("kafka_token_")}
     given = {name for name in tls | secret | token if getattr(settings, name)}
     security = f"{_variable('kafka_security')} is {settings.kafka_security}"
     if not settings.kafka_security.endswith("tls") and (unused := given & tls):

@@ -62,8 +62,3 @@ def table_as(where: str, table: object, kind: type[T]) -> T:
         wrong, _, place = str(error).partition(" - at `$")
         key = place.removesuffix("`")
         raise TableError(f"{where}{key}: {wrong[0].lower()}{wrong[1:]}; correct it there.") from None
-
-
-def is_reference(text: str) -> bool:
-    """Return whether a value refers to a secret, by `env:NAME` or `file:PATH`."""
-    return text.startswith(("env:", "file:"))

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from clickhouse_driver.util.helpers import parse_url
 
+from secret_files.secret_file import SecretError, read_secret
 from sinks.cluster import DEFAULT_REPLICA_PATH, Cluster
 
 PORT: Final = 9000
@@ -20,8 +21,6 @@ PASSWORD_FILE: Final = "password_file"  # noqa: S105 - a parameter's name, not a
 CLUSTER: Final = "cluster"
 REPLICA_PATH: Final = "replica_path"
 OWN: Final = (PASSWORD_FILE, CLUSTER, REPLICA_PATH)
-
-PASSWORD_BYTES_MAX: Final = 4_096
 
 
 class AddressError(OSError):
@@ -108,19 +107,9 @@ class ClickHouseAddress(NamedTuple):
 
 def _password_in(file: str) -> str:
     try:
-        with Path(file).open("rb") as opened:
-            password = opened.read(PASSWORD_BYTES_MAX + 1).decode().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise AddressError(
-            f"the password file {file} of the ClickHouse URL cannot be read: {reason}"
-        ) from error
-    if not password or len(password) > PASSWORD_BYTES_MAX:
-        raise AddressError(
-            f"the password file {file} of the ClickHouse URL is empty or longer than "
-            f"{PASSWORD_BYTES_MAX} bytes"
-        )
-    return password
+        return read_secret(Path(file))
+    except SecretError as error:
+        raise AddressError(f"password_file of the ClickHouse URL: {error}") from None
 
 
 def on_cluster(url: str, name: str, replica_path: str) -> str:

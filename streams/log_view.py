@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import LeaderNotAvailableError, RequestTimedOutError, for_code
+from aiokafka.errors import KafkaError, LeaderNotAvailableError, RequestTimedOutError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.record.memory_records import MemoryRecords
@@ -26,6 +26,7 @@ from confluent_kafka.admin import AdminClient
 
 from kafka_access.access import KafkaAccess
 from kafka_access.aiokafka import aiokafka_options
+from kafka_access.connection_steps import forget_refused_token
 from metering import topics
 from metering.log_identity import NO_OFFSET, FoundRecord, PartitionView, fingerprint
 from streams.admin_client import TIMEOUT_S, admin_client, error_text
@@ -66,7 +67,11 @@ class LogViewer:
 
     def _look_in_thread(self, offsets: Mapping[int, int]) -> dict[int, PartitionView]:
         with self._lock:
-            return asyncio.run(self._look(offsets, self._topic_id()))
+            try:
+                return asyncio.run(self._look(offsets, self._topic_id()))
+            except KafkaError:
+                forget_refused_token(self._kafka)
+                raise
 
     async def _look(self, offsets: Mapping[int, int], topic_id: str) -> dict[int, PartitionView]:
         topic = self._kafka.topic(topics.EVENTS)

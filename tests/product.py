@@ -6,6 +6,7 @@ PACKAGES: Final = (
     "metering",
     "http_service",
     "kafka_access",
+    "secret_files",
     "producers",
     "streams",
     "sinks",

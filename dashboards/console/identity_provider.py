@@ -22,6 +22,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from dashboards.console.members import normalized_email
+from secret_files.secret_file import SecretError, read_secret
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,6 @@ NEW_KEYS_S: Final = 30.0
 """The least time between two readings because a token names a key that is not known."""
 
 LEEWAY_S: Final = 60
-SECRET_BYTES_MAX: Final = 4_096
 RANDOM_BYTES: Final = 32
 
 
@@ -139,7 +139,8 @@ class IdentityProvider:
 
     async def _id_token(self, description: _Description, code: str, verifier: str) -> str:
         try:
-            secret = await asyncio.to_thread(self._secret)
+            # Each time, so that it may be changed while this runs.
+            secret = await asyncio.to_thread(read_secret, self._place.secret_file)
             async with self._client(description, secret) as client:
                 found = await client.fetch_token(
                     description.token_endpoint,
@@ -149,6 +150,8 @@ class IdentityProvider:
                 )
         except AuthlibBaseError as error:
             raise IdentityRefusedError(f"the code was refused ({str(error)[:200]})") from None
+        except SecretError as error:
+            raise IdentityUnavailableError(str(error)) from None
         except (httpx2.HTTPError, OSError, ValueError) as error:
             raise IdentityUnavailableError(f"the code can't be changed for a token ({error!r})") from None
         token = found.get("id_token")
@@ -215,8 +218,3 @@ class IdentityProvider:
             code_challenge_method="S256",
             timeout=TIMEOUT_S,
         )
-
-    def _secret(self) -> str:
-        """The client's secret; read each time, so that it may be changed while this runs."""
-        with self._place.secret_file.open("rb") as file:
-            return file.read(SECRET_BYTES_MAX).decode().strip()

@@ -90,9 +90,14 @@ def _secret_bytes(path: Path, setting: str) -> bytes:
 def _bytes(path: Path, setting: str) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(FILE_BYTES_MAX)
+            found = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise _unreadable(path, setting, error) from None
+    if len(found) > FILE_BYTES_MAX:
+        raise WechatPayFileError(
+            f"The file {path} of {setting} is longer than {FILE_BYTES_MAX:,} bytes: correct the path."
+        )
+    return found
 
 
 def _unreadable(path: Path, setting: str, error: OSError) -> WechatPayFileError:

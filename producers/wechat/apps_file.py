@@ -7,11 +7,12 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, Struct
 
 from metering.events import APPID_PATTERN, Capability, MicroYuan
-from metering.written_tables import FILE_BYTES_MAX, TableError, is_reference, table_as, tables_of, unreadable
+from metering.written_tables import FILE_BYTES_MAX, TableError, table_as, tables_of, unreadable
 from producers.wechat.apps import PriceKey, PushKeys, WechatApp, WechatApps, WechatComponent, default_prices
 from producers.wechat.errors import WechatFileError
 from producers.wechat.message_crypt import MessageKey
 from producers.wechat.secret import Secret
+from secret_files.secret_reference import is_reference
 
 APPS_MAX: Final = 1_000
 APPID: Final = re.compile(APPID_PATTERN)

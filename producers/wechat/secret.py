@@ -1,12 +1,10 @@
 """Secrets by reference, `env:NAME` or `file:PATH`: they are never in the file of apps itself."""
 
-import os
 from pathlib import Path
-from typing import Final
 
 from producers.wechat.errors import WechatFileError
-
-SECRET_CHARS_MAX: Final = 4_096
+from secret_files.secret_file import SecretError
+from secret_files.secret_reference import referred_secret
 
 
 class Secret:
@@ -28,30 +26,10 @@ class Secret:
         Raises:
             WechatFileError: there is none, or it is not one line of text.
         """
-        kind, _, name = self._reference.partition(":")
-        found = self._of_file(self._directory / name) if kind == "file" else self._of_environment(name)
-        if not 0 < len(found) <= SECRET_CHARS_MAX or any(ord(letter) < ord(" ") for letter in found):
-            raise WechatFileError(
-                f"{self.where}: what {self._reference} stands for is empty, longer than {SECRET_CHARS_MAX:,} "
-                f"characters or more than one line; put the value alone there."
-            )
-        return found
+        try:
+            return referred_secret(self._reference, self._directory)
+        except SecretError as error:
+            raise WechatFileError(f"{self.where}: {error}.") from None
 
     def __repr__(self) -> str:
         return f"Secret({self._reference!r})"
-
-    def _of_environment(self, name: str) -> str:
-        found = os.environ.get(name, "")
-        if not found:
-            raise WechatFileError(
-                f"{self.where}: the environment has no {name}; set it where `phonemeter wechat` is started."
-            )
-        return found
-
-    def _of_file(self, path: Path) -> str:
-        try:
-            with path.open(encoding="utf-8") as file:
-                return file.read(SECRET_CHARS_MAX + 2).strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise WechatFileError(f"{self.where}: {path} can't be read ({why}); correct the path.") from None

@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from metering.alert_severity import Severity
-from metering.written_tables import FILE_BYTES_MAX, TableError, is_reference, table_as, tables_of, unreadable
+from metering.written_tables import FILE_BYTES_MAX, TableError, table_as, tables_of, unreadable
+from secret_files.secret_file import SecretError
+from secret_files.secret_reference import is_reference, referred_file, referred_secret
 from sinks.notifier.channels import EXAMPLES, is_safe, plugin_of
 from sinks.notifier.errors import RoutesError
 from sinks.notifier.hours import Digest, QuietHours
-from sinks.notifier.references import file_of, resolve
 from sinks.notifier.routes import App, ChannelName, Language, Route, Routes
 
 ROUTES_MAX: Final = 1_000
@@ -107,7 +108,7 @@ def _files(tables: Mapping[str, Any], directory: Path) -> tuple[Path, ...]:
     references = (
         reference for table in tables.values() for reference in (table["url"], *table.get("secrets", ()))
     )
-    return tuple(sorted({file for one in references if (file := file_of(one, directory)) is not None}))
+    return tuple(sorted({file for one in references if (file := referred_file(one, directory)) is not None}))
 
 
 def _tables(path: Path) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def _route(where: str, name: str, table: object, directory: Path) -> Route:
 
 def _address(where: str, given: _Route, directory: Path) -> str:
     if is_reference(given.url):
-        address = resolve(f"{where}.url", given.url, directory)
+        address = _referred(f"{where}.url", given.url, directory)
     elif given.channel == "webhook":
         address = given.url
     else:
@@ -176,6 +177,13 @@ def _address(where: str, given: _Route, directory: Path) -> str:
     return address
 
 
+def _referred(where: str, reference: str, directory: Path) -> str:
+    try:
+        return referred_secret(reference, directory)
+    except SecretError as error:
+        raise RoutesError(f"{where}: {error}.") from None
+
+
 def _secrets(where: str, given: _Route, directory: Path) -> tuple[str, ...]:
     if given.channel not in {"webhook", "feishu"}:
         if given.secrets:
@@ -193,7 +201,7 @@ def _secrets(where: str, given: _Route, directory: Path) -> tuple[str, ...]:
         key = f"{where}.secrets[{number}]"
         if not is_reference(reference):
             raise RoutesError(f'{key}: a secret is not written here; write "env:NAME" or "file:PATH".')
-        secret = resolve(key, reference, directory)
+        secret = _referred(key, reference, directory)
         if given.channel == "webhook" and not _is_signing_secret(secret):
             raise RoutesError(
                 f"{key}: the secret is not whsec_ and the base64 of 24 to 64 bytes; make one with: "

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import KafkaError as AiokafkaError
 from kafka.errors import KafkaError
 
-from kafka_access.access import KafkaAccess, KafkaAccessError, Tls
+from kafka_access.access import KafkaAccess, KafkaAccessError, Tls, TokenEndpoint
 from kafka_access.connection_steps import trouble
+from kafka_access.tokens import forget_token, tokens_of
 from metering.topics import EVENTS
 from phonemeter.errors import OperationError
 from phonemeter.kafka_admin import cluster_id
@@ -102,6 +104,37 @@ def test_each_client_says_in_one_sentence_why_it_is_not_let_in(
                 reach(access)
             assert told in str(refused.value), reach
             assert "\n" not in str(refused.value)
+
+
+def test_clients_share_a_token_until_brokers_refuse_it(secure_kafka: SecureKafka) -> None:
+    access, tokens = secure_kafka.by_token(), secure_kafka.tokens
+    forget_token(access)
+    before = len(tokens.given)
+    for reach in (*CLIENTS, *CLIENTS):
+        reach(access)
+    assert len(tokens.given) == before + 1
+
+    viewer = LogViewer(access)
+
+    def by_viewer(_: KafkaAccess) -> None:
+        asyncio.run(viewer.look({0: 0}))
+
+    each: tuple[Callable[[KafkaAccess], None], ...] = (by_admin, by_sink, by_viewer)
+    for refused_first in each:
+        forget_token(access)
+        tokens.revoked = True
+        refused = tokens_of(endpoint_of(access)).token()
+        tokens.revoked = False
+        with pytest.raises((AiokafkaError, KafkaError, OperationError)):
+            refused_first(access)
+        refused_first(access)
+        assert tokens_of(endpoint_of(access)).token() == tokens.given[-1] != refused
+
+
+def endpoint_of(access: KafkaAccess) -> TokenEndpoint:
+    assert access.login is not None
+    assert access.login.endpoint is not None
+    return access.login.endpoint
 
 
 def test_a_listener_of_another_security_is_named(secure_kafka: SecureKafka) -> None:

@@ -128,6 +128,6 @@ def test_a_file_without_what_it_should_hold_is_named(secret: Path, tmp_path: Pat
         Tls(certificate_file=secret).context()
     empty = tmp_path / "empty"
     empty.touch()
-    for file, told in ((empty, "is empty"), (tmp_path / "none", "No such file")):
+    for file, told in ((empty, "it is empty"), (tmp_path / "none", "No such file")):
         with pytest.raises(KafkaAccessError, match=told):
             Login("PLAIN", "x", password_file=file).password()

@@ -133,15 +133,17 @@ def test_the_password_comes_from_a_file_and_is_read_at_each_connection(
     file = tmp_path / "password"
     url = f"clickhouse://default@127.0.0.1:{engine.native_port}/default?password_file={file}"
     assert refusal(url) == (
-        f"the password file {file} of the ClickHouse URL cannot be read: No such file or directory"
+        f"password_file of the ClickHouse URL: {file} has no secret that can be used "
+        f"(No such file or directory); it must be a file that this user of the machine "
+        f"may read, with the secret alone in one line"
     )
     file.write_text("wrong\n")
     assert "Authentication failed" in refusal(url)
     file.write_text("秘密&%\n")
     assert ClickHouseAddress.of(url).client_options()["password"] == "秘密&%"  # noqa: S105 - of this test
-    for content in (b"\n", b"x" * 5_000, b"\xff"):
+    for content in (b"\n", b"\xff"):
         file.write_bytes(content)
-        with pytest.raises(AddressError, match=r"password file"):
+        with pytest.raises(AddressError, match=r"^password_file of"):
             ClickHouseAddress.of(url).client_options()
     with pytest.raises(AddressError, match="both a password and a password_file"):
         ClickHouseAddress.of(url.replace("default@", "default:x@")).client_options()

@@ -15,7 +15,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 INTERFACE: Final = "producers.interface"
 PACKAGE: Final = "phonemeter_client"
-STAGES: Final = ("metering", "kafka_access", "producers")
+STAGES: Final = ("metering", "secret_files", "kafka_access", "producers")
 
 _IMPORT = re.compile(rf"^(\s*(?:from|import) )({'|'.join(STAGES)})(?=[. ])", re.MULTILINE)
 

@@ -109,11 +109,11 @@ def test_prices_come_before_the_catalogues(tmp_path: Path) -> None:
         ),
         (
             f'[apps.{APP}]\nsecret = "env:NO_SUCH"\n',
-            f"apps.{APP}.secret: the environment has no NO_SUCH; set it where `phonemeter wechat` is",
+            f"apps.{APP}.secret: the environment has no NO_SUCH; set it where this program is started.",
         ),
         (
             f'[apps.{APP}]\nsecret = "file:nowhere"\n',
-            "nowhere can't be read (No such file or directory); correct",
+            "nowhere has no secret that can be used (No such file or directory); it must be a file",
         ),
         (
             f'{OWN}push_aes_key = "env:TEST_KEY"\n',
@@ -140,10 +140,10 @@ def test_a_file_that_is_missing_is_told_with_the_setting(tmp_path: Path) -> None
         read_apps(tmp_path / "nowhere.toml")
 
 
-@pytest.mark.parametrize("content", ["", "two\nlines\n", "x" * 5_000])
+@pytest.mark.parametrize("content", ["", "two\nlines\n", "x" * 20_000])
 def test_what_is_not_one_line_is_no_secret(tmp_path: Path, content: str) -> None:
     (tmp_path / "secret").write_text(content)
-    with pytest.raises(WechatFileError, match="put the value alone there"):
+    with pytest.raises(WechatFileError, match="no secret that can be used"):
         read_apps(written(tmp_path, f'[apps.{APP}]\nsecret = "file:secret"\n'))
 
 

@@ -100,7 +100,7 @@ def test_a_feishu_robot_may_have_a_secret_of_any_form(tmp_path: Path) -> None:
         (HOOK.replace("env:HOOK", "whsec_hunter2"), ": routes.hook.secrets[0]: a secret is not written here"),
         (HOOK.replace("env:HOOK", "env:NONSENSE"), ": routes.hook.secrets[0]: the secret is not whsec_ and"),
         (HOOK.replace("env:HOOK", "env:MISSING"), ": routes.hook.secrets[0]: the environment has no MISSING"),
-        (HOOK.replace("env:HOOK", "file:nowhere"), "/nowhere can't be read (No such file or directory)"),
+        (HOOK.replace("env:HOOK", "file:nowhere"), "/nowhere has no secret that can be used (No such file"),
         (HOOK.replace('["env:HOOK"]', "[]"), ": routes.hook.secrets: a webhook has one to 4 secrets"),
         (
             HOOK.replace("https", "http"),

@@ -1,0 +1,1 @@
+"""Secrets in files: the one place that reads them, for every stage."""
