@@ -84,20 +84,26 @@ class Broker:
             properties = Path(partial, "server.properties")
             properties.write_text(self._properties(target))
             cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            result = subprocess.run(  # noqa: S603 - all of it is ours
-                child_command(
-                    (
-                        *java(libs, self.heap_mb),
-                        *("kafka.tools.StorageTool", "format"),
-                        # The equals sign: an id may begin with a dash.
-                        *(f"--cluster-id={cluster_id}", "--config", str(properties)),
-                    )
-                ),
-                capture_output=True,
-                text=True,
-                timeout=FORMAT_TIMEOUT_S,
-                check=False,
-            )
+            try:
+                result = subprocess.run(  # noqa: S603 - all of it is ours
+                    child_command(
+                        (
+                            *java(libs, self.heap_mb),
+                            *("kafka.tools.StorageTool", "format"),
+                            # The equals sign: an id may begin with a dash.
+                            *(f"--cluster-id={cluster_id}", "--config", str(properties)),
+                        )
+                    ),
+                    capture_output=True,
+                    text=True,
+                    timeout=FORMAT_TIMEOUT_S,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                raise OperationError(
+                    f"Kafka did not format its storage in {self.directory} within {FORMAT_TIMEOUT_S} s; this "
+                    f"machine or its disk is too busy: try again."
+                ) from None
             if result.returncode != 0:
                 said = " ".join((result.stdout + result.stderr).split())[:OUTPUT_CHARS_MAX]
                 raise OperationError(

@@ -159,3 +159,17 @@ async def test_the_broker_runs_on_its_own_java_whatever_the_machine_has(
     finally:
         await kafka.stop()
     assert not taken.exists()
+
+
+@pytest.mark.stack
+def test_a_storage_that_is_not_formatted_in_time_is_one_sentence_and_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phonemeter.stack.kafka.broker.FORMAT_TIMEOUT_S", 0)
+    settings = StackSettings()
+    broker = Broker(tmp_path / "kafka", settings.cache_dir, 1, 2, heap_mb=256)
+    with pytest.raises(
+        OperationError, match=rf"^Kafka did not format its storage in {tmp_path}/kafka within"
+    ):
+        broker.prepare()
+    assert list((tmp_path / "kafka").iterdir()) == []
