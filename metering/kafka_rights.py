@@ -14,13 +14,15 @@ from metering.topics import (
     EVENTS,
     LEDGER,
     NOTIFIER_GROUP,
+    RESTORE_GROUP,
+    RESTORE_TRANSACTIONS,
     SINK_GROUP,
     STATE,
     WORKER_GROUP,
 )
 
 Operation = Literal["Read", "Write", "Create", "Delete", "AlterConfigs", "Describe", "DescribeConfigs"]
-Resource = Literal["topic", "group"]
+Resource = Literal["topic", "group", "transactional-id"]
 
 _INCLUDED_IN: Final[Mapping[Operation, frozenset[Operation]]] = {
     "Describe": frozenset({"Read", "Write", "Delete"}),
@@ -30,7 +32,7 @@ _INCLUDED_IN: Final[Mapping[Operation, frozenset[Operation]]] = {
 
 
 class ResourceRights(NamedTuple):
-    """The operations that an account needs on a topic or consumer group, by its name without prefix."""
+    """The operations that an account needs on a resource, by its name without prefix."""
 
     resource: Resource
     name: str
@@ -40,14 +42,16 @@ class ResourceRights(NamedTuple):
 def _of(
     topics: Mapping[str, Iterable[Operation]],
     groups: Mapping[str, Iterable[Operation]] | None = None,
+    transactions: Iterable[str] = (),
     *,
     checks_topics: bool = True,
 ) -> tuple[ResourceRights, ...]:
-    """The rights on topics and groups; whoever checks the topics may describe all of them."""
+    """The rights on topics, groups and transactional ids; who checks the topics may describe all of them."""
     described = _described(topics, checks_topics=checks_topics)
     return (
         *(ResourceRights("topic", name, tuple(operations)) for name, operations in described),
         *(ResourceRights("group", name, tuple(operations)) for name, operations in (groups or {}).items()),
+        *(ResourceRights("transactional-id", name, ("Write",)) for name in transactions),
     )
 
 
@@ -91,6 +95,28 @@ RIGHTS: Final[Mapping[str, tuple[ResourceRights, ...]]] = {
         {EVENTS: ("Read",), LEDGER: ("Read",), DEAD_LETTERS: ("Read",), STATE: ("Read",)},
         {WORKER_GROUP: ("Describe",), SINK_GROUP: ("Describe",)},
     ),
+    "backup": _of(
+        {topic.name: ("Read",) for topic in ALL}, {NOTIFIER_GROUP: ("Describe",)}, checks_topics=False
+    ),
+    "restore": _of(
+        {
+            topic.name: (
+                "Read",
+                "Write",
+                "Create",
+                "Delete",
+                *(("AlterConfigs",) if topic.name == EVENTS else ()),
+            )
+            for topic in ALL
+        },
+        {
+            WORKER_GROUP: ("Read", "Delete"),
+            SINK_GROUP: ("Describe", "Delete"),
+            NOTIFIER_GROUP: ("Read", "Delete"),
+            RESTORE_GROUP: ("Read", "Delete"),
+        },
+        {RESTORE_TRANSACTIONS},
+    ),
     "operator": _of(
         {
             EVENTS: ("Read", "Write", "Create", "AlterConfigs"),
@@ -107,8 +133,8 @@ RIGHTS: Final[Mapping[str, tuple[ResourceRights, ...]]] = {
         },
     ),
 }
-"""By service. `producer` is a back end with the Python client or one of its own; `operator` is whoever calls
-`phonemeter topics`, `status`, `replay`, `dead-letters` and the like."""
+"""By service. `producer` is a back end with the Python client or one of its own; `backup` and `restore` are
+the accounts of these commands, `operator` that of `phonemeter topics`, `status`, `replay` and the like."""
 
 
 def needed_rights(services: Iterable[str]) -> tuple[ResourceRights, ...]:

@@ -20,6 +20,8 @@ NOTIFIER_GROUP: Final = "phonemeter-notifier"
 """Consumer group of the notifier."""
 
 RESTORE_GROUP: Final = "phonemeter-restore"
+RESTORE_TRANSACTIONS: Final = "phonemeter-restore"
+"""Transactional id of the restore, which writes the gaps of a log."""
 """Consumer group that says, by a committed offset, that a restore into these topics is not finished."""
 
 KEEP_FOREVER: Final = "-1"

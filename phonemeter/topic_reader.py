@@ -174,7 +174,8 @@ class TopicReader:
             elif error.code() in DAMAGED:
                 fetched.damaged = True
                 break
-            elif error.code() not in TRANSIENT:
+            # The reader joins no group, and librdkafka looks for one all the same.
+            elif error.code() not in TRANSIENT | {KafkaError.GROUP_AUTHORIZATION_FAILED}:
                 raise OperationError(f"Kafka at {self._kafka} does not deliver {where.topic}: {error.str()}.")
         return fetched
 

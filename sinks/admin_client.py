@@ -1,12 +1,12 @@
 """kafka-python's admin client, without its leaks."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Final
 
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, TransactionalIdNotFoundError
 from kafka.structs import OffsetAndMetadata
 
 from kafka_access.access import KafkaAccess
@@ -99,6 +99,15 @@ class KafkaAdmin:
         """Delete a consumer group; returns Kafka's word on it, which is OK if it was done."""
         name = self._kafka.group(group)
         return str(self._client.delete_groups([name])[name])
+
+    def check_transactional_id(self, name: str) -> None:
+        """Check that we may see a transactional id, which need not be in use.
+
+        Raises:
+            TransactionalIdAuthorizationFailedError: we may not.
+        """
+        with suppress(TransactionalIdNotFoundError):
+            self._client.describe_transactions([self._kafka.group(name)])
 
     def _named(self, at: TopicPartition) -> TopicPartition:
         return TopicPartition(self._kafka.topic(at.topic), at.partition)

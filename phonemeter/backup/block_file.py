@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from itertools import starmap
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 import zstandard
@@ -56,7 +56,7 @@ class FilePart(Struct, frozen=True):
 
 
 class BlockWriter:
-    """Writes a file. It is on disk once `finish` returns.
+    """Writes a file. It is on disk once `finish` returns; the end of the block closes it.
 
     Attributes:
         records: number of records so far.
@@ -74,6 +74,12 @@ class BlockWriter:
         self._bytes = 0
         self.records = 0
         self.raw_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Write records, as blocks of a bounded size."""
@@ -103,11 +109,6 @@ class BlockWriter:
         self._file.close()
         sync_folder(self._path.parent)
         return FilePart(self._name, self._begin, end, self.records, self._bytes, self._digest.hexdigest())
-
-    def abandon(self) -> None:
-        """Close a file that is not needed."""
-        self._file.close()
-        self._path.unlink(missing_ok=True)
 
     def _write(self, piece: bytes) -> None:
         self._digest.update(piece)

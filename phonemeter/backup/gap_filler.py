@@ -17,9 +17,9 @@ from aiokafka.errors import KafkaError
 
 from kafka_access.access import KafkaAccess
 from kafka_access.aiokafka import aiokafka_options
+from metering.topics import RESTORE_TRANSACTIONS
 from phonemeter.errors import OperationError
 
-TRANSACTIONAL_ID: Final = "phonemeter-restore"
 TIMEOUT_MS: Final = 60_000
 TOGETHER: Final = 10_000
 """Records of one transaction."""
@@ -97,7 +97,7 @@ class GapFiller:
             producer = AIOKafkaProducer(
                 **aiokafka_options(self._kafka),
                 client_id="phonemeter-restore",
-                transactional_id=self._kafka.group(TRANSACTIONAL_ID),
+                transactional_id=self._kafka.group(RESTORE_TRANSACTIONS),
                 transaction_timeout_ms=TIMEOUT_MS,
                 acks="all",
             )
@@ -126,7 +126,7 @@ class GapFiller:
     def _refused(self, error: KafkaError) -> OperationError:
         return OperationError(
             f"Kafka at {self._kafka} does not take the transactions that restore the offsets between events "
-            f"({error}); allow {self._kafka.group(TRANSACTIONAL_ID)} as a transactional id, and run the "
+            f"({error}); allow {self._kafka.group(RESTORE_TRANSACTIONS)} as a transactional id, and run the "
             f"restore again."
         )
 

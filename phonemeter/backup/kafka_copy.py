@@ -75,14 +75,16 @@ class TopicCopier:
 
     def deliveries(self, partition: int, span: OffsetSpan) -> PartitionPart:
         """Copy the deliveries as they are, numbered from 0, as compaction leaves gaps that mean nothing."""
-        writer = self._snapshot_writer(DELIVERIES, partition)
         place = 0
-        for batch in self._reader.batches(DELIVERIES, partition, span):
-            numbered = [msgspec.structs.replace(record, offset=at) for at, record in enumerate(batch, place)]
-            place += len(numbered)
-            writer.add_records(numbered)
-            self._show(len(numbered))
-        return PartitionPart(partition, 0, place, Mark(), (writer.finish(place),))
+        with self._snapshot_writer(DELIVERIES, partition) as writer:
+            for batch in self._reader.batches(DELIVERIES, partition, span):
+                numbered = [
+                    msgspec.structs.replace(record, offset=at) for at, record in enumerate(batch, place)
+                ]
+                place += len(numbered)
+                writer.add_records(numbered)
+                self._show(len(numbered))
+            return PartitionPart(partition, 0, place, Mark(), (writer.finish(place),))
 
     def state(self, partition: int) -> CopiedState:
         """Copy the newest checkpoint, numbered from 0.
@@ -106,25 +108,25 @@ class TopicCopier:
                     raise OperationError(f"The state cannot be copied: {error}.") from None
         now_ms = int(time.time() * 1_000)
         records = [Record(at, now_ms, *record) for at, record in enumerate(checkpoint.records)]
-        writer = self._snapshot_writer(STATE, partition)
-        writer.add_records(records)
-        self._show(len(records))
-        part = PartitionPart(partition, 0, len(records), Mark(), (writer.finish(len(records)),))
+        with self._snapshot_writer(STATE, partition) as writer:
+            writer.add_records(records)
+            self._show(len(records))
+            part = PartitionPart(partition, 0, len(records), Mark(), (writer.finish(len(records)),))
         terms: Terms | None = checkpoint.terms
         return CopiedState(part, None if terms is None else MeteredPart(checkpoint.next_offset, terms))
 
     def _next_file(self, topic: str, part: PartitionPart, end: int) -> PartitionPart:
         name = f"{topic}/{part.partition}/{part.end:020}{SUFFIX}"
-        writer = BlockWriter(self._root, name, part.end)
         newest: Record | None = None
         at = part.end
-        for batch in self._reader.batches(topic, part.partition, OffsetSpan(part.end, end)):
-            writer.add_records(batch)
-            self._show(batch.end - at)
-            newest, at = batch[-1] if batch else newest, batch.end
-            if writer.raw_bytes >= FILE_BYTES:
-                break
-        file: FilePart = writer.finish(at)
+        with BlockWriter(self._root, name, part.end) as writer:
+            for batch in self._reader.batches(topic, part.partition, OffsetSpan(part.end, end)):
+                writer.add_records(batch)
+                self._show(batch.end - at)
+                newest, at = batch[-1] if batch else newest, batch.end
+                if writer.raw_bytes >= FILE_BYTES:
+                    break
+            file: FilePart = writer.finish(at)
         mark = part.mark if newest is None else _mark_of(part.mark.topic_id, newest)
         return msgspec.structs.replace(part, end=at, mark=mark, files=(*part.files, file))
 

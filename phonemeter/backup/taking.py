@@ -185,9 +185,10 @@ class _Run:
         with BusinessDatabase(self._settings.business_url) as database:
             if not database.exists:
                 return None
-            writer = BlockWriter(self._directory.path, f"business/backup-{self._manifest.number:06}{SUFFIX}")
-            migration, digest = export_rows(database, lambda part: writer.add(part, len(part.rows)))
-        return BusinessPart(migration, digest, writer.finish())
+            name = f"business/backup-{self._manifest.number:06}{SUFFIX}"
+            with BlockWriter(self._directory.path, name) as writer:
+                migration, digest = export_rows(database, lambda part: writer.add(part, len(part.rows)))
+                return BusinessPart(migration, digest, writer.finish())
 
     def _notifier_offsets(self) -> tuple[CommittedOffset, ...]:
         return tuple(

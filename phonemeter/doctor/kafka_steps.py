@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from kafka import TopicPartition
 from kafka.admin import OffsetSpec
+from kafka.errors import TransactionalIdAuthorizationFailedError
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from kafka_access.access import KafkaAccess, KafkaAccessError
@@ -139,7 +140,28 @@ class KafkaSteps:
         )
         asked |= _described_groups(client, list(groups)) if groups else {}
         each = [self._compare(name, wanted, asked[name]) for name, wanted in (topics | groups).items()]
+        each += [self._try_transactions(one) for one in needed if one.resource == "transactional-id"]
         return all(each)
+
+    def _try_transactions(self, wanted: ResourceRights) -> bool:
+        """Look at a transactional id: Kafka tells no rights on it, but whether it may be seen."""
+        step, name = "rights on transactional ids", self._access.group(wanted.name)
+        try:
+            with admin(self._access) as client:
+                client.check_transactional_id(wanted.name)
+        except OperationError as error:
+            if not isinstance(error.__cause__, TransactionalIdAuthorizationFailedError):
+                self._findings.fail(step, name, str(error))
+                return False
+            self._findings.fail(
+                step,
+                name,
+                f"The account may not {', '.join(wanted.operations)} on transactional id {name}.",
+                f"Ask for:\n{acl_command(self._access, wanted, wanted.operations)}",
+            )
+            return False
+        self._findings.ok(step, name, "may be described; Kafka does not tell more without writing")
+        return True
 
     def _compare(self, name: str, wanted: ResourceRights, asked: Any) -> bool:  # noqa: ANN401 - two kinds of futures
         step = f"rights on {wanted.resource}s"

@@ -18,7 +18,7 @@ def principal(access: KafkaAccess) -> str:
 
 
 def acl_command(access: KafkaAccess, wanted: ResourceRights, operations: Iterable[str]) -> str:
-    """The command that gives the account rights on a topic or group."""
+    """The command that gives the account rights on a topic, group or transactional id."""
     name = access.topic(wanted.name) if wanted.resource == "topic" else access.group(wanted.name)
     given = " ".join(f"--operation {one}" for one in operations)
     return (

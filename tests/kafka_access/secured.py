@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,12 +13,13 @@ from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperatio
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from kafka_access.access import KafkaAccess, Login, Mechanism, Tls, TokenEndpoint
-from metering.kafka_rights import RIGHTS, Operation, ResourceRights
+from metering.kafka_rights import RIGHTS, Operation, Resource, ResourceRights
 from phonemeter.stack.probes import HOST
 from tests import ports
 from tests.brokers.cluster import Cluster
 from tests.brokers.properties import ADMIN
-from tests.kafka_access.token_endpoint import SECRET, token_endpoint
+from tests.kafka_access.token_endpoint import SECRET, TokenServer, token_server
+from tests.waiting import blocking_until
 
 ACCOUNTS: Final = {name: f"{name}-password" for name in RIGHTS}
 USERS: Final[tuple[Mechanism, ...]] = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -34,9 +36,16 @@ _OPERATIONS: Final[dict[Operation, AclOperation]] = {
 }
 
 
+_RESOURCES: Final[dict[Resource, ResourceType]] = {
+    "topic": ResourceType.TOPIC,
+    "group": ResourceType.GROUP,
+    "transactional-id": ResourceType.TRANSACTIONAL_ID,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class SecureKafka:
-    """A secured broker, the URL of a token endpoint that it trusts, and a directory for files.
+    """A secured broker, a token endpoint that it trusts, and a directory for files.
 
     Attributes:
         expired: address of a listener whose certificate has expired.
@@ -44,7 +53,7 @@ class SecureKafka:
     """
 
     cluster: Cluster
-    token_url: str
+    tokens: TokenServer
     directory: Path
     expired: str
     astray: str
@@ -61,11 +70,11 @@ class SecureKafka:
         login = Login(mechanism, name, self.cluster.accounts[name] if password is None else password)
         return KafkaAccess(self.cluster.secure, tls=self.tls, login=login)
 
-    def by_token(self, client: str = ADMIN, secret: str = SECRET) -> KafkaAccess:
+    def by_token(self, client: str = ADMIN, secret: str = SECRET, ca_file: Path | None = None) -> KafkaAccess:
         """The access of a client of the token endpoint."""
         file = self.directory / f"secret-{len(secret)}"
         file.write_text(secret)
-        endpoint = TokenEndpoint(self.token_url, client, file, "kafka")
+        endpoint = TokenEndpoint(self.tokens.url, client, file, "kafka", ca_file or self.tokens.ca_file)
         login = Login("OAUTHBEARER", endpoint=endpoint)
         return KafkaAccess(self.cluster.secure, tls=self.tls, login=login)
 
@@ -82,6 +91,9 @@ class SecureKafka:
             [AclBinding(*one) for one in _entries(account, rights, prefix)]
         ).values():
             done.result(timeout=30)
+        for one in _entries(account, rights, prefix):
+            wanted = AclBindingFilter(*one)
+            blocking_until(partial(_is_seen, client, wanted), what="the broker knows the right")
 
     def revoke(self, account: str, rights: Iterable[ResourceRights], prefix: str = "") -> None:
         """Take rights from an account."""
@@ -111,8 +123,8 @@ def secure_broker(directory: Path) -> Iterator[SecureKafka]:
     file.write_text("".join(f"{key}={value}\n" for key, value in entries.items()))
     try:
         cluster.start()
-        with token_endpoint() as url:
-            yield SecureKafka(cluster, url, directory, f"{HOST}:{expired}", f"{HOST}:{astray}")
+        with token_server(cluster.authority) as tokens:
+            yield SecureKafka(cluster, tokens, directory, f"{HOST}:{expired}", f"{HOST}:{astray}")
     finally:
         cluster.kill()
 
@@ -122,7 +134,7 @@ _Entry = tuple[ResourceType, str, ResourcePatternType, str, str, AclOperation, A
 
 def _entries(account: str, rights: Iterable[ResourceRights], prefix: str) -> Iterator[_Entry]:
     for one in rights:
-        resource = ResourceType.TOPIC if one.resource == "topic" else ResourceType.GROUP
+        resource = _RESOURCES[one.resource]
         for operation in one.operations:
             yield (
                 resource,
@@ -133,3 +145,7 @@ def _entries(account: str, rights: Iterable[ResourceRights], prefix: str) -> Ite
                 _OPERATIONS[operation],
                 AclPermissionType.ALLOW,
             )
+
+
+def _is_seen(client: AdminClient, wanted: AclBindingFilter) -> bool:
+    return bool(client.describe_acls(wanted).result(timeout=30))

@@ -21,7 +21,7 @@ from tests.kafka_access.secured import UNREACHABLE, SecureKafka
 from tests.phonemeter.cli.calling import Done, called
 from tests.waiting import blocking_until
 
-SERVICES = ("worker", "sink", "settler", "notifier", "gateway", "audit")
+SERVICES = ("worker", "sink", "settler", "notifier", "gateway", "audit", "backup")
 
 
 def examined(access: KafkaAccess, *services: str) -> list[StepFinding]:
@@ -134,6 +134,10 @@ def planted(kafka: SecureKafka, tmp_path: Path) -> Iterator[tuple[KafkaAccess, s
     yield mutual, "answer", "refuses our certificate or wants one", "Ask which security"
     told = "refuses client sink (401 invalid_client); check its id, its secret and the scope"
     yield kafka.by_token("sink", "wrong"), "login", told, ""
+    told = (
+        "has a certificate that we do not trust, or speaks no TLS (certificate verify failed: unable to get"
+    )
+    yield kafka.by_token("sink", ca_file=other.file), "login", told, ""
 
 
 def test_planted_misconfigurations_are_found_by_name(granted: SecureKafka, tmp_path: Path) -> None:

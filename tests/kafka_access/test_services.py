@@ -15,18 +15,32 @@ from kafka.admin import OffsetSpec
 
 from kafka_access.access import KafkaAccess
 from metering.kafka_rights import RIGHTS
-from metering.topics import ALL, LEDGER, NOTIFIER_GROUP, SINK_GROUP, WORKER_GROUP
+from metering.topics import (
+    ALERTS,
+    ALL,
+    EVENTS,
+    LEDGER,
+    NOTIFIER_GROUP,
+    RESTORE_GROUP,
+    SINK_GROUP,
+    WORKER_GROUP,
+)
 from phonemeter.kafka_admin import admin
 from phonemeter.settings import load
+from phonemeter.stack.kafka.progress import committed
 from phonemeter.stack.kafka.topics import ensure_topics
+from phonemeter.topic_reader import offset_spans
 from producers.bulk import BulkProducer
 from sinks.connection import FAILURES, connect, rows
 from tests import ports
+from tests.committing import commit_as
 from tests.conftest import RunningEngine
 from tests.kafka_access.secured import SecureKafka
 from tests.metering.building import at, succeeded
+from tests.phonemeter.cli.calling import Done, called
 from tests.served import asked
 from tests.torture.processes import Program
+from tests.transactions import transaction
 from tests.waiting import blocking_until
 
 PREFIX: Final = "crm."
@@ -153,3 +167,55 @@ def test_each_service_runs_with_its_least_rights_and_names_nothing_without_the_p
         assert {one.offset for one in client.list_partition_offsets(places).values()} == {0}
     for service in SERVICES:
         assert "uthorization" not in services.log(service).read_text(), service
+
+
+def test_backup_and_restore_run_with_their_least_rights(
+    secure_kafka: SecureKafka,
+    engine: RunningEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept, restored = "kept.", "restored."
+    opened = replace(KafkaAccess(secure_kafka.cluster.open), prefix=kept)
+    ensure_topics(opened, 1)
+    transaction(opened.brokers, opened.topic(EVENTS), [b"aborted"], "abort")
+    transaction(opened.brokers, opened.topic(EVENTS), [b"no event"], "commit")
+    commit_as(
+        opened.group(NOTIFIER_GROUP), opened.brokers, opened.topic(ALERTS), 0, 'asked 3 1 ["id",-1,77,5]'
+    )
+    services = SecuredServices(secure_kafka, engine.url("secured_backup"), tmp_path)
+
+    def run(account: str, prefix: str, *command: str) -> Done:
+        environ = services.environ(account) | {
+            "PHONEMETER_KAFKA_PREFIX": prefix,
+            "PHONEMETER_DATA_DIR": str(tmp_path / prefix),
+        }
+        brokers = secure_kafka.cluster.secure
+        return called(monkeypatch, capsys, tmp_path, brokers, *command, **environ)
+
+    secure_kafka.grant("backup", RIGHTS["backup"], kept)
+    done = run("backup", kept, "backup", "copy")
+    assert done.returncode == 0, done.stderr
+    without_transactions = [one for one in RIGHTS["restore"] if one.resource != "transactional-id"]
+    secure_kafka.grant("restore", without_transactions, restored)
+    refused = run("restore", restored, "restore", "copy")
+    assert refused.returncode == 1
+    assert "allow restored.phonemeter-restore as a transactional id" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    examined = run("restore", restored, "doctor", "--service", "restore", "--json")
+    (found,) = [one for one in examined.json["findings"] if one["state"] == "failed"]
+    assert found["step"] == "rights on transactional ids"
+    assert found["remedy"].endswith("--operation Write --transactional-id restored.phonemeter-restore")
+    secure_kafka.grant("restore", RIGHTS["restore"], restored)
+    examined = run("restore", restored, "doctor", "--service", "restore", "--json")
+    (found,) = [one for one in examined.json["findings"] if one["state"] == "failed"]
+    assert "message.timestamp.type=CreateTime" in found["told"]
+    done = run("restore", restored, "restore", "copy")
+    assert done.returncode == 0, done.stderr
+    brokers = secure_kafka.cluster.open
+    spans = [offset_spans(KafkaAccess(brokers), f"{prefix}{EVENTS}") for prefix in (kept, restored)]
+    assert spans[0] == spans[1]
+    with admin(replace(opened, prefix=restored)) as client:
+        assert committed(client, RESTORE_GROUP) == {}
+        assert committed(client, NOTIFIER_GROUP).keys() == {TopicPartition(ALERTS, 0)}

@@ -18,7 +18,6 @@ from kafka import KafkaProducer
 from sqlalchemy import insert, select
 
 from kafka_access.access import KafkaAccess
-from metering.records import Record
 from metering.rules import Rules
 from metering.topics import (
     ALERTS,
@@ -45,13 +44,14 @@ from phonemeter.kafka_admin import admin
 from phonemeter.settings import Settings, load
 from phonemeter.stack.kafka.progress import committed
 from phonemeter.stack.kafka.topics import ensure_topics
-from phonemeter.topic_reader import RecordSource, open_reader
+from phonemeter.topic_reader import open_reader
 from sinks.connection import connect, rows
 from sinks.preconditions import found_topics
 from tests.committing import commit_as
 from tests.conftest import PARTITIONS, RunningEngine, RunningKafka, emptied
 from tests.header_names import Latin1
 from tests.phonemeter.audit.parts import settled
+from tests.phonemeter.backup.contents import Contents, contents, contents_of_kafka
 from tests.phonemeter.cli.calling import called
 from tests.sinks.parts import SinkProcess
 from tests.streams.building import APPS, purchase, tap
@@ -59,10 +59,7 @@ from tests.streams.worker_process import WorkerProcess, ledger
 from tests.transactions import transaction
 from tests.waiting import WITHIN_S, blocking_until
 
-LOGS = (EVENTS, LEDGER, ALERTS, DEAD_LETTERS)
 FIRST, LOST = 400, 10
-
-Contents = dict[tuple[str, int], list[Record]]
 
 
 @dataclass
@@ -105,20 +102,6 @@ class World:
             "CLICKHOUSE": self.settings.clickhouse,
             "DATA_DIR": str(self.settings.data_dir),
         }
-
-
-def contents(source: RecordSource, manifest: Manifest) -> Contents:
-    """The records of the logs of a backup, or of a Kafka up to where a backup goes."""
-    return {
-        (topic, partition): [one for batch in source.batches(topic, partition, span) for one in batch]
-        for topic in LOGS
-        for partition, span in BackupReader(Path(), manifest).spans(topic).items()
-    }
-
-
-def contents_of_kafka(kafka: str, manifest: Manifest) -> Contents:
-    with open_reader(KafkaAccess(kafka)) as reader:
-        return contents(reader, manifest)
 
 
 def publish(producer: KafkaProducer, number: int, event_id: str | None = None) -> None:
@@ -218,7 +201,7 @@ def world(
         worker.terminate()
         sink.end()
     producer.close()
-    before = contents_of_kafka(kafka.bootstrap, manifest)
+    before = contents_of_kafka(KafkaAccess(kafka.bootstrap), manifest)
     return World(kafka, settings, directory, first, manifest, before)
 
 
@@ -241,7 +224,7 @@ def test_everything_is_restored_and_the_services_go_on(
     kafka, settings = world.kafka.bootstrap, world.settings
     world.emptied()
     done = restore(settings, world.directory, world.manifest)
-    assert contents_of_kafka(kafka, world.manifest) == world.contents
+    assert contents_of_kafka(KafkaAccess(kafka), world.manifest) == world.contents
     assert done.ledger_kept_as.startswith("ledger_until_")
     with BusinessDatabase(settings.business_url) as database, database.begin() as connection:
         assert connection.execute(select(OWNERS)).all() == [("o1", "店", 1)]
@@ -286,7 +269,7 @@ def test_a_restore_that_is_killed_anywhere_goes_on(world: World) -> None:
         with pytest.raises(UserError, match="was not finished: run `phonemeter restore` again"):
             ensure_topics(KafkaAccess(kafka), PARTITIONS)
     restore(world.settings, world.directory, world.manifest)
-    assert contents_of_kafka(kafka, world.manifest) == world.contents
+    assert contents_of_kafka(KafkaAccess(kafka), world.manifest) == world.contents
     ensure_topics(KafkaAccess(kafka), PARTITIONS)
     with BusinessDatabase(world.settings.business_url) as database, database.begin() as connection:
         assert connection.execute(select(OWNERS.c.owner_id)).all() == [("o1",)]
@@ -309,7 +292,7 @@ def test_a_restore_that_was_killed_refuses_what_others_wrote_since(world: World,
         blocking_until(lambda: EVENTS not in client.list_topics())
     (world.settings.data_dir / "business" / "business.sqlite").unlink(missing_ok=True)
     restore(world.settings, world.directory, world.manifest)
-    assert contents_of_kafka(world.kafka.bootstrap, world.manifest) == world.contents
+    assert contents_of_kafka(world.settings.kafka_access, world.manifest) == world.contents
 
 
 def test_a_backup_that_is_killed_goes_on_behind_its_last_file(
