@@ -76,6 +76,18 @@ def test_a_topic_made_anew_is_refused_and_the_named_command_helps(scene: Scene) 
     compared(scene)
 
 
+def test_a_backup_outlives_its_death_and_that_of_a_broker_and_is_restored_under_a_prefix(
+    scene: Scene,
+) -> None:
+    recovered(scene, "there is something to back up")
+    assert faults.back_up(scene) == 1
+    recovered(scene, "a broker was killed during the backup")
+    with scene.load.paused(), scene.http.paused():
+        assert scene.rig.backups.take()
+        clickhouse = scene.rig.clickhouse.replace("/phonemeter", "/restored")
+        assert scene.rig.backups.restored(clickhouse) == ""
+
+
 def recovered(scene: Scene, mark: str) -> None:
     """Wait until events published from now on are in ClickHouse."""
     probes = scene.load.probes(mark)

@@ -126,6 +126,7 @@ def main() -> int:
             verdict = judge(rig.kafka, rig.engine_port)
             report = audit(load_settings(kafka=rig.kafka, clickhouse=rig.clickhouse))
             wrong = http.wrong(rig.clickhouse)
+            backup = _restored(rig)
             _show(console, torture.outcomes, verdict, options)
             ended = {program.name: program.ended_by_itself for program in rig.programs}
             console.print(
@@ -138,6 +139,7 @@ def main() -> int:
                 markup=False,
             )
             console.print(f"phonemeter audit: {'clean' if report.clean else report}", markup=False)
+            console.print(f"backup, restored beside the log: {backup or 'as it was'}", markup=False)
             if not came_in:
                 console.print(f"[red]Not everything was stored within {STORED_S_MAX:.0f} s.[/red]")
     finally:
@@ -147,8 +149,15 @@ def main() -> int:
             shutil.rmtree(directory, ignore_errors=True)
     fired = all(torture.outcomes[name].fired for name in options.faults)
     recovered = not any(outcome.never_recovered for outcome in torture.outcomes.values())
-    well = verdict.clean and report.clean and came_in and not wrong
+    well = verdict.clean and report.clean and came_in and not wrong and not backup
     return 0 if well and fired and recovered else 1
+
+
+def _restored(rig: Rig) -> str:
+    """Add the rest of the log to the backup and restore it; a difference in words."""
+    if not rig.backups.take():
+        return "it was not taken"
+    return rig.backups.restored(rig.clickhouse.replace("/phonemeter", "/restored"))
 
 
 def _options() -> argparse.Namespace:

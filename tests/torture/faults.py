@@ -211,6 +211,15 @@ def keep_transaction_open(scene: Scene) -> int:
     return scene.load.transaction(commit=scene.chance.random() < 0.5, open_s=scene.chance.uniform(8, 12))
 
 
+def back_up(scene: Scene) -> int:
+    """Kill a backup that is being taken, and a broker, and take it again meanwhile."""
+    backup = scene.rig.begun_backup()
+    scene.rig.rest(scene.chance.uniform(0.5, 4.0))
+    backup.kill(stay_away=True)
+    kill_broker(scene)
+    return int(scene.rig.backups.take())
+
+
 def lose_end(scene: Scene) -> int:
     """Lose metered events as in an unclean election, and publish others."""
     rig, before = scene.rig, scene.rig.read_logs()
@@ -251,6 +260,7 @@ def _all_metered(scene: Scene) -> Iterator[bool]:
             worker.end()
         scene.reached = {number: known[-1] for number, known in rig.log.offsets().items() if known}
         scene.http.forget()
+        rig.backups.forget()
         try:
             yield away
         finally:
@@ -333,6 +343,7 @@ ALL: dict[str, Callable[[Scene], int]] = {
     "transaction committed": commit_transaction,
     "transaction aborted": abort_transaction,
     "transaction open for a while": keep_transaction_open,
+    "backup killed, taken again": back_up,
     "end of the log lost": lose_end,
     "topic made anew": recreate_topic,
 }

@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 import msgspec
@@ -28,7 +29,8 @@ from sinks.entry_columns import shorten_ids
 from tests.brokers.cluster import Cluster
 from tests.ports import free_port
 from tests.producers.gateway.parts import key_with
-from tests.torture import verdict
+from tests.torture import backups, verdict
+from tests.torture.backups import Backups
 from tests.torture.disk import Disk
 from tests.torture.log import Log
 from tests.torture.processes import ROOT, Program, tended
@@ -43,6 +45,9 @@ ACCOUNT = "phonemeter"
 RIGHTS = (
     (ResourceType.TOPIC, "phone-", ACLOperation.ALL),
     (ResourceType.GROUP, "phonemeter-", ACLOperation.ALL),
+    (ResourceType.TOPIC, backups.PREFIX, ACLOperation.ALL),
+    (ResourceType.GROUP, backups.PREFIX, ACLOperation.ALL),
+    (ResourceType.TRANSACTIONAL_ID, backups.PREFIX, ACLOperation.ALL),
     (ResourceType.CLUSTER, "kafka-cluster", ACLOperation.IDEMPOTENT_WRITE),
     (ResourceType.CLUSTER, "kafka-cluster", ACLOperation.DESCRIBE),
 )
@@ -77,6 +82,7 @@ class Rig:
             self.brokers = [node.program for node in self.cluster.nodes]
             self.kafka_data = [node.data for node in self.cluster.nodes]
         self.log = Log(self.kafka)
+        self.backups = Backups(self.kafka, directory / "backups", self.command)
         self._running = contextlib.ExitStack()
         engine = ["-m", "phonemeter.engine", "--data", str(self.disk.path / "data")]
         ports = ["--native-port", str(self.engine_port), "--http-port", str(self.engine_http_port)]
@@ -180,14 +186,9 @@ class Rig:
         new = b"".join(_content(worker.log)[since[worker.name] :] for worker in self.workers)
         return new.decode(errors="replace").splitlines()
 
-    def command(self, line: str) -> int:
+    def command(self, line: str, settings: Mapping[str, str] = MappingProxyType({})) -> int:
         """Run a command of phonemeter that a sentence names; returns its exit status."""
-        environ = {
-            **self._kafka_environ,
-            "PHONEMETER_CLICKHOUSE": self.clickhouse,
-            "PHONEMETER_CLOCK": "events",
-            "PHONEMETER_DATA_DIR": str(self.directory / "commands"),
-        }
+        environ = self._environ_of_commands(settings)
         with (self.directory / "logs" / "commands.log").open("ab") as log:
             log.write(f"$ {line}\n".encode())
             log.flush()
@@ -202,6 +203,16 @@ class Rig:
                 check=False,
             )
         return ended.returncode
+
+    def begun_backup(self) -> Program:
+        """A backup that is being taken, and that nobody starts again."""
+        program = self._program(
+            "backup",
+            (sys.executable, "-m", "phonemeter", "backup", str(self.backups.directory), "--no-verify"),
+            self._environ_of_commands({"data_dir": str(self.backups.data)}),
+        )
+        program.start()
+        return program
 
     def second_engine(self) -> tuple[int, str]:
         """Start an engine on the directory of the running one; returns exit status and errors."""
@@ -239,6 +250,17 @@ class Rig:
     @property
     def _kafka_environ(self) -> dict[str, str]:
         return {variable(name): value for name, value in self.kafka_settings.items()}
+
+    def _environ_of_commands(self, settings: Mapping[str, str]) -> dict[str, str]:
+        own = {
+            **self.kafka_settings,
+            "clickhouse": self.clickhouse,
+            "clock": "events",
+            "data_dir": str(self.directory / "commands"),
+            "partitions": str(PARTITIONS),
+            **settings,
+        }
+        return {variable(name): value for name, value in own.items()}
 
     def _prepare_one_broker(self) -> str:
         settings, port, home = load(), free_port(), self.directory / "kafka"
