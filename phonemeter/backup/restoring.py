@@ -28,7 +28,7 @@ from phonemeter.backup.manifest import Manifest, PartitionPart
 from phonemeter.backup.restore_target import ORDER, RestoreTarget
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.transfer import TableRows, import_rows, refuse_filled
-from phonemeter.clickhouse import NoLedgerError, ledger_client
+from phonemeter.clickhouse import NoLedgerError, ledger_client, refuse_cluster
 from phonemeter.errors import OperationError, UserError
 from phonemeter.replay.rebuild import put_ledger_aside
 from phonemeter.settings import Settings, named
@@ -131,6 +131,8 @@ class _Restore:
             with BusinessDatabase(self._settings.business_url) as database:
                 refuse_filled(database, self._manifest.business.rows_sha256)
         self._newer_partitions = self._newer_in_clickhouse()
+        if self._newer_partitions:
+            refuse_cluster(self._settings.clickhouse, "restore of a backup that lacks entries of the ledger")
         self._target.close()
 
     def write_topics(self) -> dict[str, int]:

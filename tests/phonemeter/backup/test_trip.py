@@ -223,6 +223,11 @@ def test_everything_is_restored_and_the_services_go_on(
 ) -> None:
     kafka, settings = world.kafka.bootstrap, world.settings
     world.emptied()
+    on_cluster = settings.model_copy(update={"clickhouse": f"{settings.clickhouse}?cluster=two"})
+    with pytest.raises(
+        UserError, match=r"^restore of .* exchanges tables in one step, which cluster two cannot"
+    ):
+        restore(on_cluster, world.directory, world.manifest)
     done = restore(settings, world.directory, world.manifest)
     assert contents_of_kafka(KafkaAccess(kafka), world.manifest) == world.contents
     assert done.ledger_kept_as.startswith("ledger_until_")
