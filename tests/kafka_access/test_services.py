@@ -36,6 +36,7 @@ from tests import ports
 from tests.committing import commit_as
 from tests.conftest import RunningEngine
 from tests.kafka_access.secured import SecureKafka
+from tests.kafka_access.token_endpoint import SECRET
 from tests.metering.building import at, succeeded
 from tests.phonemeter.cli.calling import Done, called
 from tests.served import asked
@@ -54,6 +55,9 @@ SERVICES: Final = {
     "console": "console_metrics_port",
 }
 """Services with the setting of the port of their health."""
+
+BY_TOKEN: Final = ("worker", "sink")
+"""Services that log in by a token, the others by a password."""
 
 ROUTES: Final = (
     '[routes.here]\nurl = "http://127.0.0.1:1/"\nchannel = "webhook"\nsecrets = ["env:HOOK_SECRET"]\n'
@@ -74,15 +78,12 @@ class SecuredServices:
 
     def environ(self, service: str) -> dict[str, str]:
         """The settings of a service."""
-        secret = self._directory / f"{service}-password"
-        secret.write_text(self._kafka.cluster.accounts[service])
         settings = {
             "kafka": self._kafka.cluster.secure,
             "kafka_prefix": PREFIX,
             "kafka_security": "sasl_tls",
             "kafka_ca_file": str(self._kafka.cluster.authority.file),
-            "kafka_user": service,
-            "kafka_password_file": str(secret),
+            **(self._by_token(service) if service in BY_TOKEN else self._by_password(service)),
             "clickhouse": self._clickhouse,
             "partitions": "1",
             "clock": "wall",
@@ -93,6 +94,23 @@ class SecuredServices:
         }
         hook = {"HOOK_SECRET": f"whsec_{b64encode(bytes(32)).decode()}"}
         return hook | {f"PHONEMETER_{name.upper()}": value for name, value in settings.items()}
+
+    def _by_password(self, service: str) -> dict[str, str]:
+        secret = self._directory / f"{service}-password"
+        secret.write_text(self._kafka.cluster.accounts[service])
+        return {"kafka_user": service, "kafka_password_file": str(secret)}
+
+    def _by_token(self, service: str) -> dict[str, str]:
+        secret = self._directory / f"{service}-secret"
+        secret.write_text(SECRET)
+        return {
+            "kafka_sasl_mechanism": "OAUTHBEARER",
+            "kafka_token_url": self._kafka.tokens.url,
+            "kafka_token_ca_file": str(self._kafka.tokens.ca_file),
+            "kafka_token_client": service,
+            "kafka_token_secret_file": str(secret),
+            "kafka_token_scope": "kafka",
+        }
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -139,6 +157,7 @@ def test_each_service_runs_with_its_least_rights_and_names_nothing_without_the_p
     for service in (*SERVICES, "producer"):
         secure_kafka.grant(service, RIGHTS[service], PREFIX)
     services = SecuredServices(secure_kafka, engine.url("secured"), tmp_path)
+    before = len(secure_kafka.tokens.clients)
     with services.running():
         with pytest.MonkeyPatch.context() as environ:
             for name, value in services.environ("producer").items():
@@ -165,6 +184,9 @@ def test_each_service_runs_with_its_least_rights_and_names_nothing_without_the_p
     with admin(replace(opened, prefix="")) as client:
         places = {TopicPartition(one.name, 0): OffsetSpec.LATEST for one in ALL}
         assert {one.offset for one in client.list_partition_offsets(places).values()} == {0}
+    # One token each, for all connections of a process.
+    clients = secure_kafka.tokens.clients[before:]
+    assert [clients.count(service) for service in BY_TOKEN] == [1, 1]
     for service in SERVICES:
         assert "uthorization" not in services.log(service).read_text(), service
 

@@ -20,10 +20,12 @@ SECRET: Final = "the client's secret"  # noqa: S105 - of a test
 
 @dataclass
 class TokenServer:
-    """An endpoint that runs: the tokens that it gave, and what it does next.
+    """An endpoint that runs: what it gave, and what it does next.
 
     Attributes:
         url: its URL.
+        given: the tokens, oldest first.
+        clients: the client that each was given to.
         ca_file: the CA of its certificate.
         away: answer that nothing works now.
         revoked: give tokens that brokers refuse.
@@ -33,6 +35,7 @@ class TokenServer:
     url: str
     ca_file: Path
     given: list[str] = field(default_factory=list)
+    clients: list[str] = field(default_factory=list)
     away: bool = False
     revoked: bool = False
     lifetime_s: float = 3_600
@@ -67,6 +70,7 @@ class _Endpoint(BaseHTTPRequestHandler):
             for part in ({"alg": "none"}, claims | {"jti": len(tokens.given)})
         )
         tokens.given.append(f"{token}.")
+        tokens.clients.append(client)
         answer = {"access_token": f"{token}.", "token_type": "Bearer", "expires_in": tokens.lifetime_s}
         self._answer(200, answer)
 
