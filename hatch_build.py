@@ -1,5 +1,6 @@
 """The build of the wheel: what the console serves of other projects, and the revision that is built."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,11 +34,13 @@ class ConsoleAssets(BuildHookInterface[Any]):
         self._note_revision(build_data)
 
     def _note_revision(self, build_data: dict[str, Any]) -> None:
-        """Put the revision into the wheel; a build from an sdist has that of the sdist."""
-        revision = Path(self.root, REVISION)
+        """Put the revision into the wheel; a build from an sdist or in an image has that of its file."""
+        revision, git = Path(self.root, REVISION), shutil.which("git")
         if not revision.is_file():
-            asked = subprocess.run(  # noqa: S603 - of ours; whichever git is there
-                ["git", "-C", self.root, "rev-parse", "--short=12", "HEAD"],  # noqa: S607 - see above
+            if git is None:
+                return
+            asked = subprocess.run(  # noqa: S603 - of ours
+                [git, "-C", self.root, "rev-parse", "--short=12", "HEAD"],
                 capture_output=True,
                 text=True,
                 check=False,

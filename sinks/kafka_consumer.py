@@ -21,7 +21,9 @@ CONNECT_TIMEOUT_MS: Final = 2_000
 REQUEST_TIMEOUT_MS: Final = 10_000
 SESSION_TIMEOUT_MS: Final = 6_000
 """Time after a kill -9 before the group reassigns the dead member's partitions."""
-HEARTBEAT_MS: Final = 2_000
+HEARTBEAT_MS: Final = 500
+"""Time within which every member hears of a change of the group. All give their partitions up meanwhile: the
+first one waits for the last."""
 METADATA_AGE_MS: Final = 5_000
 """Time within which a topic that is created or recreated is noticed."""
 LOOKUP_PAUSE_S: Final = 0.2

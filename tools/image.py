@@ -76,6 +76,7 @@ def build(archive: Path) -> None:
     tag = f"phonemeter:{version}"
     _buildah(
         *("build", "--isolation=chroot", "--layers", f"--build-arg=BASE={BASE}:{SUITE}", f"--tag={tag}"),
+        f"--build-arg=REVISION={_revision()}",
         # The certificates that the machine trusts, for its own index or proxy; they are not in the image.
         *(f"--volume={CERTIFICATES}:{CERTIFICATES}:ro", str(ROOT)),
     )
@@ -92,6 +93,17 @@ def build(archive: Path) -> None:
         f"{packed.relative_to(ROOT)}: {tag}, {size} MB, {packed.stat().st_size // 1_000_000} MB packed; "
         f"load it with: docker load --input {packed.relative_to(ROOT)}\n"
     )
+
+
+def _revision() -> str:
+    """The commit that is checked out; empty where that is no checkout."""
+    asked = subprocess.run(  # noqa: S603 - of ours
+        ("git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"),  # noqa: S607 - whichever git is there
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return asked.stdout.strip()
 
 
 def _build_base() -> None:
