@@ -38,6 +38,7 @@ SETTLES_S_MAX: Final = 300.0
 STARTS_S_MAX: Final = 180.0
 HEALTH_PORTS: Final = ("metrics_port", "notifier_port", "worker_port")
 LOOK_S: Final = 0.1
+LOAD_AT_MOST: Final = "15m"
 
 
 class Version:
@@ -133,7 +134,7 @@ class Services:
 
 
 class LedgerPace:
-    """The longest time without a new record of the ledger, looked at in a thread during a block."""
+    """The longest time without a new record in a partition of the ledger, looked at during a block."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -150,14 +151,15 @@ class LedgerPace:
         self._thread.join()
 
     def _look(self) -> None:
-        records, since_s = 0, time.monotonic()
+        newest: dict[int, tuple[int, float]] = {}
         while not self._over.wait(LOOK_S):
             spans = offset_spans(self._settings.kafka_access, LEDGER)
-            found, now_s = sum(span.end for span in spans.values()), time.monotonic()
-            if found > records:
-                if records:
-                    self.longest_s = max(self.longest_s, now_s - since_s)
-                records, since_s = found, now_s
+            now_s = time.monotonic()
+            for partition, span in spans.items():
+                end, since_s = newest.get(partition, (span.end, now_s))
+                self.longest_s = max(self.longest_s, now_s - since_s)
+                if partition not in newest or span.end > end:
+                    newest[partition] = (span.end, now_s)
 
 
 def checked_out(commit: str, uv: str, folder: Path) -> Version:
@@ -185,8 +187,7 @@ def upgraded(old: Version, new: Version, settings: Settings, rate: float, step_s
             services.wait_started(name)
         member, back_end = users(old, settings)
         closing.enter_context(back_end)
-        seconds = int((len(services.own) + 3) * step_s)
-        load_arguments = ("simulate", "--realtime", "--rate", f"{rate:g}", "--for", f"{seconds}s")
+        load_arguments = ("simulate", "--realtime", "--rate", f"{rate:g}", "--for", LOAD_AT_MOST)
         producing = old.start(settings, load_log, *load_arguments)
         time.sleep(2 * step_s)
         signed_in, refusal = [], ""
@@ -199,6 +200,8 @@ def upgraded(old: Version, new: Version, settings: Settings, rate: float, step_s
                     refusal = old.tried(settings, "keys", "list").stderr.strip()
                 signed_in.append(member.is_signed_in())
                 time.sleep(step_s)
+        # It publishes what it has begun, and says how much that was.
+        producing.terminate()
         producing.wait()
         back_end.end()
         delivered = re.search(r"([\d,]+) delivered", load_log.read_text())
