@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple
 from metering.topics import (
     ALERTS,
     ALL,
+    CLOSED_BYTES,
     DEAD_LETTERS,
     DELIVERIES,
     DURABLE,
@@ -197,6 +198,9 @@ def _of_config(topic: Topic, replicas: int, config: Mapping[str, str]) -> Iterat
             continue
         if setting == "unclean.leader.election.enable" and replicas == 1:
             continue
+        if topic.name.endswith(EVENTS) and (setting, value) == ("max.message.bytes", CLOSED_BYTES):
+            yield _closed(topic)
+            continue
         weight, why = _WEIGHTS[setting]
         bound = " or more" if setting in _AT_LEAST else " or less" if setting in _AT_MOST else ""
         yield Breach(
@@ -207,6 +211,20 @@ def _of_config(topic: Topic, replicas: int, config: Mapping[str, str]) -> Iterat
             weight,
             f"Topic {topic.name} has {setting}={value} and needs {wanted}{bound}: {why}; {FIX}.",
         )
+
+
+def _closed(topic: Topic) -> Breach:
+    # Nothing is wanted in its place, as opening it again beside the new log would divide the events.
+    return Breach(
+        topic.name,
+        "max.message.bytes",
+        CLOSED_BYTES,
+        "",
+        "refused",
+        f"Topic {topic.name} takes no events any more: `phonemeter repartition` closed it to move its log to "
+        f"topics with another prefix; set PHONEMETER_KAFKA_PREFIX and PHONEMETER_PARTITIONS to those that it "
+        f"named, or take the move back by its option --abandon.",
+    )
 
 
 def _of_insync(topic: Topic, replicas: int, insync: str, demands: TopicDemands) -> Iterator[Breach]:

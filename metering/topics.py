@@ -20,9 +20,17 @@ NOTIFIER_GROUP: Final = "phonemeter-notifier"
 """Consumer group of the notifier."""
 
 RESTORE_GROUP: Final = "phonemeter-restore"
+"""Consumer group that says, by a committed offset, that a copy into these topics is not finished."""
+
 RESTORE_TRANSACTIONS: Final = "phonemeter-restore"
 """Transactional id of the restore, which writes the gaps of a log."""
-"""Consumer group that says, by a committed offset, that a restore into these topics is not finished."""
+
+REPARTITION_GROUP: Final = "phonemeter-repartition"
+"""Consumer group that says, by a committed offset, that the log is moved to topics with another prefix."""
+
+CLOSED_BYTES: Final = "80"
+"""The `max.message.bytes` of `phone-events` once it is closed: no event is so small, and Kafka's own records
+that end a transaction are, so that open ones end."""
 
 KEEP_FOREVER: Final = "-1"
 

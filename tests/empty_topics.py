@@ -7,7 +7,7 @@ from kafka.admin import OffsetSpec
 
 from kafka_access.access import KafkaAccess
 from metering.preconditions import FoundTopic
-from metering.topics import ALL, NOTIFIER_GROUP, RESTORE_GROUP, SINK_GROUP, WORKER_GROUP
+from metering.topics import ALL, NOTIFIER_GROUP, REPARTITION_GROUP, RESTORE_GROUP, SINK_GROUP, WORKER_GROUP
 from phonemeter.kafka_admin import admin
 from phonemeter.stack.kafka.topics import ensure_topics
 from sinks.preconditions import found_topics
@@ -52,7 +52,7 @@ class EmptyTopics:
 
 
 def _delete_groups(client: KafkaAdminClient) -> None:
-    ours = {WORKER_GROUP, SINK_GROUP, NOTIFIER_GROUP, RESTORE_GROUP}
+    ours = {WORKER_GROUP, SINK_GROUP, NOTIFIER_GROUP, REPARTITION_GROUP, RESTORE_GROUP}
     for group in {group["group_id"] for group in client.list_groups()} & ours:
         # A group that has members cannot be deleted.
         remove_members(client, group)

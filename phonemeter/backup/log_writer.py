@@ -1,7 +1,7 @@
-"""The writer of restored logs: each record gets the offset and the time that it had."""
+"""The writer of logs that are copied: each record gets a given offset, and the time that it had."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -30,22 +30,22 @@ RECORD_BYTES_MAX: Final = 100 * 2**20
 DELIVERY_TIMEOUT_MS: Final = 120_000
 REQUEST_TIMEOUT_S: Final = 15.0
 SERVE_S: Final = 0.1
-NOTHING: Final = -1
 
 
 class LogWriter:
-    """Appends records to partitions, at the offsets that they had.
+    """Appends records to partitions, at their offsets. `command` is the one that copies, for sentences.
 
     As a context manager it gives up what is not confirmed, and disconnects at the end.
     """
 
-    def __init__(self, kafka: KafkaAccess) -> None:
+    def __init__(self, kafka: KafkaAccess, command: str = "restore") -> None:
         self._kafka = kafka
+        self._command = command
         self._producer = Producer(_settings(kafka) | _PRODUCING)
         self._watcher = Consumer(_settings(kafka) | {"group.id": kafka.group("phonemeter-restore")})
         self.gaps = GapFiller(kafka, self.end_of)
         self._error: KafkaError | None = None
-        self._confirmed = NOTHING
+        self._confirmed: dict[tuple[str, int], int] = {}
         self._restamped = False
 
     def __enter__(self) -> Self:
@@ -82,23 +82,26 @@ class LogWriter:
             OperationError: Kafka does not take them, or somebody else writes to the partition.
         """
         at = self.end_of(topic, partition)
-        self._confirmed = at - 1
         for block in blocks:
             for record in block:
                 if record.offset < at:
                     continue
                 if record.offset > at:
-                    self._confirm(topic, partition, at)
+                    self.confirm(topic, {partition: at})
                     self.gaps.fill(topic, partition, at, record.offset)
-                    self._confirmed = record.offset - 1
-                self._send(topic, partition, record)
+                self.append(topic, partition, record)
                 at = record.offset + 1
-            self._producer.poll(0)
-        self._confirm(topic, partition, at)
+            self.serve(topic)
+        self.confirm(topic, {partition: at})
         if at < end:
             self.gaps.fill(topic, partition, at, end)
 
-    def _send(self, topic: str, partition: int, record: Record) -> None:
+    def append(self, topic: str, partition: int, record: Record) -> None:
+        """Append a record to the end of a partition. It is written once `confirm` returns.
+
+        Raises:
+            OperationError: Kafka does not take it.
+        """
         while True:
             try:
                 self._producer.produce(
@@ -112,43 +115,60 @@ class LogWriter:
                 )
             except BufferError:
                 self._producer.poll(SERVE_S)
-                self._raise_refusal(topic, partition)
+                self._raise_refusal(topic)
             except KafkaException as error:
-                raise self._refused(topic, partition, error.args[0]) from None
+                raise self._refused(topic, error.args[0]) from None
             else:
                 return
 
-    def _confirm(self, topic: str, partition: int, end: int) -> None:
-        """Wait until everything before `end` is confirmed."""
+    def serve(self, topic: str) -> None:
+        """Take note of what was written meanwhile.
+
+        Raises:
+            OperationError: Kafka does not take a record.
+        """
+        self._producer.poll(0)
+        self._raise_refusal(topic)
+
+    def confirm(self, topic: str, ends: Mapping[int, int]) -> None:
+        """Wait until what was appended is written, and compare the offsets that it got with these ends.
+
+        Raises:
+            OperationError: Kafka does not take it, or somebody else writes to a partition.
+        """
         until_s = time.monotonic() + DELIVERY_TIMEOUT_MS / 1_000 + REQUEST_TIMEOUT_S
         while self._producer.flush(SERVE_S) and time.monotonic() < until_s:
-            self._raise_refusal(topic, partition)
-        self._raise_refusal(topic, partition)
-        if self._confirmed != end - 1:
-            raise somebody_else_writes(topic, partition, self._confirmed + 1, end)
+            self._raise_refusal(topic)
+        self._raise_refusal(topic)
+        for partition, end in ends.items():
+            confirmed = self._confirmed.pop((topic, partition), end - 1)
+            if confirmed != end - 1:
+                raise somebody_else_writes(topic, partition, confirmed + 1, end)
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._error = self._error or error
             return
-        self._confirmed = message.offset() or 0
+        place = self._kafka.known(message.topic() or ""), message.partition() or 0
+        self._confirmed[place] = message.offset() or 0
         if message.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME:
             self._restamped = True
 
-    def _raise_refusal(self, topic: str, partition: int) -> None:
+    def _raise_refusal(self, topic: str) -> None:
         if self._error is not None:
-            raise self._refused(topic, partition, self._error)
+            raise self._refused(topic, self._error)
         if self._restamped:
             raise OperationError(
-                f"A broker of {self._kafka} gave records of {topic} partition {partition} its own time, as "
-                f"it did not have the topic's new message.timestamp.type yet; delete the topics, and restore "
-                f"again."
+                f"A broker of {self._kafka} gave records of {self._kafka.topic(topic)} its own time, as it "
+                f"did not have the topic's new message.timestamp.type yet; delete the topics, and run "
+                f"`phonemeter {self._command}` again."
             )
 
-    def _refused(self, topic: str, partition: int, error: KafkaError) -> OperationError:
+    def _refused(self, topic: str, error: KafkaError) -> OperationError:
         return OperationError(
-            f"Kafka at {self._kafka} does not take a record of {topic} partition {partition} "
-            f"({error_text(error)}); mend that, and run the restore again: it goes on from where it is."
+            f"Kafka at {self._kafka} does not take a record of {self._kafka.topic(topic)} "
+            f"({error_text(error)}); mend that, and run `phonemeter {self._command}` again: it goes on from "
+            f"where it is."
         )
 
 
@@ -165,7 +185,7 @@ def _settings(kafka: KafkaAccess) -> dict[str, Any]:
 _PRODUCING: Final[dict[str, Any]] = {
     "acks": "all",
     "enable.idempotence": True,
-    # A refused record ends the restore, so that none follows it.
+    # A refused record ends the copy, so that none follows it.
     "enable.gapless.guarantee": True,
     "allow.auto.create.topics": False,
     "compression.type": "zstd",

@@ -22,10 +22,11 @@ from metering.topics import (
 )
 from phonemeter.backup.backup_reader import BackupReader
 from phonemeter.backup.block_file import FilePart, read_blocks, read_records, verify_file
+from phonemeter.backup.closed_kafka import ORDER
 from phonemeter.backup.directory import BackupDirectory
 from phonemeter.backup.log_writer import LogWriter
 from phonemeter.backup.manifest import Manifest, PartitionPart
-from phonemeter.backup.restore_target import ORDER, RestoreTarget
+from phonemeter.backup.restore_target import RestoreTarget
 from phonemeter.business.database import BusinessDatabase
 from phonemeter.business.transfer import TableRows, import_rows, refuse_filled
 from phonemeter.clickhouse import NoLedgerError, ledger_client, refuse_cluster

@@ -74,6 +74,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     Command("backup", "phonemeter.cli.backup:backup", "Copy the log and the business database.", STACK),
     Command("restore", "phonemeter.cli.backup:restore", "Put a backup into an empty Kafka.", STACK),
+    Command(
+        "repartition",
+        "phonemeter.cli.repartition:repartition",
+        "Move the log to topics with more partitions.",
+        STACK,
+    ),
     Command("audit", "phonemeter.cli.audit:audit", "Recompute the ledger, compare it everywhere.", STACK),
     Command("explain", "phonemeter.cli.explain:explain", "What happened to one event, and why.", STACK),
     Command("status", "phonemeter.cli.status:status", "Health, lag and freshness.", STACK),

@@ -47,13 +47,13 @@ def compare_ledger(
     spans = source.spans(LEDGER)
     for partition, span in log.items():
         place = PartitionIndex(partition, len(log))
-        expected_entries = _expected_entries(source, place, span.end, rules_of(partition), count)
-        for found in _published_entries(source, partition, spans.get(partition, OffsetSpan(0, 0))):
-            expected = next(expected_entries, None)
+        entries = expected_entries(source, place, span.end, rules_of(partition), count)
+        for found in published_entries(source, partition, spans.get(partition, OffsetSpan(0, 0))):
+            expected = next(entries, None)
             if found != expected:
                 return LedgerComparison(lines, _difference(partition, found, expected))
             lines += 1
-        missing = next(expected_entries, None)
+        missing = next(entries, None)
         if missing is not None and missing.offset < metered.get(partition, 0):
             return LedgerComparison(
                 lines, f"{EVENTS}-{partition}-{missing.offset}, line {missing.line}: the ledger lacks it"
@@ -61,7 +61,7 @@ def compare_ledger(
     return LedgerComparison(lines)
 
 
-def _published_entries(source: RecordSource, partition: int, span: OffsetSpan) -> Iterator[Entry]:
+def published_entries(source: RecordSource, partition: int, span: OffsetSpan) -> Iterator[Entry]:
     """The entries of a partition, each once: a killed worker publishes some again, in order."""
     newest = (-1, -1)
     for batch in source.batches(LEDGER, partition, span):
@@ -80,9 +80,10 @@ def _published_entries(source: RecordSource, partition: int, span: OffsetSpan) -
                     yield entry
 
 
-def _expected_entries(
+def expected_entries(
     source: RecordSource, place: PartitionIndex, end: int, rules: Rules, progress: Callable[[int], None]
 ) -> Iterator[Entry]:
+    """The entries that these rules give of a partition of the log, up to an offset."""
     for records, metered in meter_again(
         source, WorkingState(place.partition, partitions=place.partitions), end, rules
     ):

@@ -19,7 +19,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from kafka_access.access import KafkaAccess
 from metering.preconditions import INSYNC, Breach, FoundTopic, TopicDemands, breaches
-from metering.topics import ALL, DURABLE, RESTORE_GROUP
+from metering.topics import ALL, DURABLE, REPARTITION_GROUP, RESTORE_GROUP
 from phonemeter.errors import UserError
 from phonemeter.kafka_admin import admin
 from phonemeter.stack.kafka.progress import committed
@@ -41,6 +41,9 @@ FORBIDDEN: Final = (InvalidConfigurationError, PolicyViolationError)
 _DENIED: Final = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 
 SEEN_S_MAX: Final = 10.0
+
+REPARTITION: Final = "repartition "
+"""Beginning of what is noted in `RESTORE_GROUP` while a log is copied into topics with more partitions."""
 
 Setting = tuple[str, str]
 """A topic and the name of a setting."""
@@ -73,11 +76,7 @@ def ensure_topics(kafka: KafkaAccess, partitions: int, *, fix: bool = False) -> 
     """
     outcome = TopicChanges()
     with admin(kafka) as client:
-        if unfinished_restore(client):
-            raise UserError(
-                f"A restore into Kafka at {kafka} was not finished: run `phonemeter restore` again, "
-                f"which goes on from where it is."
-            )
+        _refuse_copied(client, kafka)
         _create_missing(client, partitions, kafka, outcome)
         found = found_topics(client)
         told = breaches(found, demands=kafka.demands)
@@ -186,6 +185,59 @@ def unfinished_restore(client: KafkaAdmin) -> str:
     except GroupAuthorizationFailedError:
         return ""
     return next((done.metadata for done in noted.values() if done.offset >= 0), "")
+
+
+def _refuse_copied(client: KafkaAdmin, kafka: KafkaAccess) -> None:
+    """Refuse topics that a copy is not finished in, and those whose log is elsewhere now."""
+    unfinished = unfinished_restore(client)
+    if unfinished.startswith(REPARTITION):
+        raise UserError(
+            f"The topics with the prefix {kafka.prefix!r} on Kafka at {kafka} do not have the whole log yet: "
+            f"run `phonemeter repartition --finish` with the settings of the old topics."
+        )
+    if unfinished:
+        raise UserError(
+            f"A restore into Kafka at {kafka} was not finished: run `phonemeter restore` again, "
+            f"which goes on from where it is."
+        )
+    moved = log_move(client)
+    if moved is not None and moved.done:
+        raise UserError(
+            f"The log on Kafka at {kafka} was moved to topics with the prefix {moved.prefix!r} and "
+            f"{moved.partitions} partitions: set PHONEMETER_KAFKA_PREFIX and PHONEMETER_PARTITIONS to these "
+            f"(kafka_prefix and partitions in phonemeter.toml)."
+        )
+
+
+class LogMove(NamedTuple):
+    """The move of a log to topics with another prefix, as noted in `REPARTITION_GROUP` of the old ones.
+
+    Attributes:
+        done: True once the new topics are open, False while events are copied.
+        bytes_max: `max.message.bytes` of the old log before it was closed.
+    """
+
+    prefix: str
+    partitions: int
+    done: bool
+    bytes_max: int
+
+    def noted(self) -> str:
+        """The metadata of the committed offset."""
+        return f"{'moved' if self.done else 'moving'} {self.partitions} {self.bytes_max} {self.prefix}"
+
+
+def log_move(client: KafkaAdmin) -> LogMove | None:
+    """The move of the log that was closed for it; None if there is none, or this account may not see it."""
+    try:
+        noted = committed(client, REPARTITION_GROUP)
+    except GroupAuthorizationFailedError:
+        return None
+    for done in noted.values():
+        match done.metadata.split(" "):
+            case [("moving" | "moved") as state, partitions, bytes_max, prefix]:
+                return LogMove(prefix, int(partitions), state == "moved", int(bytes_max))
+    return None
 
 
 def alter(client: KafkaAdmin, topic: str, config: dict[str, str]) -> str:
