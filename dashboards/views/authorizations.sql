@@ -1,7 +1,8 @@
 -- An uncovered call that a pack recorded late took over has two lines more: the second reverses the first, the third
 -- is a charge. So the uncovered ones are added up, and the call appears once, as what became of it. Settlements move
 -- calls by their number, and none of these: the usage views have where calls were taken from in the end. A call that was
--- corrected is told apart once its app is settled with it, as the usage views have it from then on.
+-- corrected is told apart once its app is settled with it, as the usage views have it from then on. Planning `corrections`
+-- takes longer than all the rest, so it is asked twice only: the index finds the calls by all ids that are corrected anyhow.
 CREATE OR REPLACE VIEW authorizations
 (
     appid String COMMENT 'The app',

@@ -92,6 +92,15 @@ def test_a_correction_is_told_with_its_fact_and_when_the_figures_had_it(ledger: 
         "wx1", "c1", HASH, HASH[:ID_DIGITS_MIN], "call", "void", "", "a test", "/shop",
         from_ms(START_MS + 2), "settled", from_ms(START_MS + 5), True,
     )  # fmt: skip
+    assert ledger.query("SELECT event_id, corrected FROM authorizations") == [(HASH[:ID_DIGITS_MIN], "void")]
+
+
+def test_the_first_settlement_that_knew_of_a_correction_has_it_whatever_the_next_ones_knew(
+    ledger: Ledger,
+) -> None:
+    told = [call(1, "e1"), correction(2, "c1", "e1")]
+    ledger.replace([*told, *settled(4, 1), *settled(5, 9), *settled(6, 4)])
+    assert ledger.query("SELECT settled_at FROM corrections") == [(from_ms(START_MS + 5),)]
 
 
 def test_a_correction_waits_for_its_fact_then_for_the_settlement(ledger: Ledger) -> None:
