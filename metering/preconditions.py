@@ -126,12 +126,17 @@ def breaches(
     own: Collection[str] = ALL_TOPICS,
     demands: TopicDemands = TopicDemands(),  # noqa: B008 - a constant
 ) -> tuple[Breach, ...]:
-    """The breaches, the most severe first; one of a topic that is not in `own` is at most `broken`."""
+    """The breaches, the most severe first; one of a topic that is not in `own` is at most `broken`.
+
+    A log that was moved is refused to all: a sink would mix its ledger with the new one.
+    """
     all_breaches = [*_different_partitions(found, demands.prefix)]
     for topic in ALL:
         of_topic = _of(replace(topic, name=f"{demands.prefix}{topic.name}"), found.get(topic.name), demands)
         all_breaches.extend(
-            one._replace(weight="broken") if topic.name not in own and one.weight == "refused" else one
+            one._replace(weight="broken")
+            if topic.name not in own and one.weight == "refused" and one.found != CLOSED_BYTES
+            else one
             for one in of_topic
         )
     return tuple(sorted(all_breaches, key=lambda one: ("refused", "broken", "advice").index(one.weight)))

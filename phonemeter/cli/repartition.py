@@ -71,8 +71,7 @@ def repartition(
     elif copied is not None:
         say(
             f"The new log has all {copied.records:,} records that the old one had, {copied.appended:,} of "
-            f"them new, "
-            f"in {copied.took_s:,.1f} s: {_NEXT}."
+            f"them new, in {copied.took_s:,.1f} s: {_NEXT}."
         )
     elif moved is not None:
         say(_moved_sentence(to_prefix, partitions, moved))
@@ -94,12 +93,12 @@ def _as_json(
 
 
 def _moved_sentence(prefix: str, partitions: int, moved: MoveReport) -> str:
+    if not moved.copied.records:
+        return f"The log was moved to the prefix {prefix!r} before; its topics are open."
     aside = f" ClickHouse keeps the old ledger as {moved.ledger_kept_as}." if moved.ledger_kept_as else ""
     return (
         f"The new log gives every app the ledger that it had: {moved.lines:,} entries compared. The old log "
-        f"was "
-        f"closed for {moved.took_s:,.1f} s, and stays closed.{aside} Set PHONEMETER_KAFKA_PREFIX={prefix} "
-        f"and "
-        f"PHONEMETER_PARTITIONS={partitions} for every service, and have every producer write to "
-        f"{prefix}phone-events; the first worker meters everything again."
+        f"was closed for {moved.took_s:,.1f} s, and stays closed.{aside} Set "
+        f"PHONEMETER_KAFKA_PREFIX={prefix} and PHONEMETER_PARTITIONS={partitions} for every service, and "
+        f"have every producer write to {prefix}phone-events; the first worker meters everything again."
     )

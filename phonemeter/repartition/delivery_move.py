@@ -34,7 +34,7 @@ def move_deliveries(
     moved = 0
     try:
         for partition in source.spans(DELIVERIES):
-            outputs = list(_outputs(_deliveries(source, partition), partitions, alert_ids))
+            outputs = list(moved_records(_deliveries(source, partition), partitions, alert_ids))
             for begin in range(0, len(outputs), TOGETHER):
                 publisher.publish(outputs[begin : begin + TOGETHER])
             moved += len(outputs)
@@ -55,13 +55,16 @@ def _deliveries(source: TopicReader, partition: int) -> Deliveries:
             except ValueError as error:
                 raise OperationError(
                     f"{DELIVERIES} partition {partition} offset {record.offset} is no delivery ({error}); "
-                    f"the "
-                    f"notifier does not read it either."
+                    f"the notifier does not read it either."
                 ) from None
     return found
 
 
-def _outputs(found: Deliveries, partitions: int, alert_ids: Mapping[str, str]) -> Iterator[DeliveryOutput]:
+def moved_records(
+    found: Deliveries, partitions: int, alert_ids: Mapping[str, str]
+) -> Iterator[DeliveryOutput]:
+    """The records that make the state `found` anew, with other ids of alerts."""
+
     def new_id(alert_id: str) -> str:
         # An alert that the ledger lacks must not be taken for another one.
         return alert_ids.get(alert_id, f"before-{alert_id}" if _OF_ENTRY.fullmatch(alert_id) else alert_id)

@@ -67,8 +67,7 @@ class LogCopy:
     def _others_record(self, partition: int, offset: int) -> OperationError:
         return OperationError(
             f"{self._kafka.topic(EVENTS)} partition {partition} has another record at offset {offset} than "
-            f"the "
-            f"copy: somebody writes to it. Stop whoever does, delete the topics with the prefix "
+            f"the copy: somebody writes to it. Stop whoever does, delete the topics with the prefix "
             f"{self._kafka.prefix!r} and the consumer group {self._kafka.group(RESTORE_GROUP)}, and begin "
             f"again."
         )

@@ -7,10 +7,11 @@ ledger in ClickHouse is put aside, and the new topics are opened. Each step may 
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from kafka import TopicPartition
+from pydantic import ValidationError
 
 from metering.log_identity import Mark
 from metering.placement import PartitionIndex
@@ -82,7 +83,13 @@ class LogMover:
     ) -> None:
         self._settings = settings
         self._old = settings.kafka_access
-        self._new = replace(self._old, prefix=prefix)
+        try:
+            self._new = settings.replaced(kafka_prefix=prefix).kafka_access
+        except ValidationError:
+            raise UserError(
+                f"{prefix!r} is no prefix of topics: letters, digits, dots, underscores and hyphens are "
+                f"allowed."
+            ) from None
         self._partitions = partitions
         self._show = show
         self._log = OldLog(self._old)
@@ -95,11 +102,13 @@ class LogMover:
             OperationError: Kafka does not do its part.
         """
         spans = self._begin()
-        if self._log.move() is not None:
+        moved = self._log.move()
+        if moved is not None and moved.done:
+            raise UserError(f"The log was moved to the prefix {moved.prefix!r} already.")
+        if moved is not None:
             raise UserError(
                 "The old log is closed by a move that is not finished: run the command with --finish, or "
-                "with "
-                "--abandon."
+                "with --abandon."
             )
         return self._copied(spans)[0]
 
@@ -165,8 +174,7 @@ class LogMover:
         if (moved.prefix, moved.partitions) != (self._new.prefix, self._partitions):
             raise UserError(
                 f"A move to the prefix {moved.prefix!r} and {moved.partitions} partitions was begun: finish "
-                f"that "
-                f"one, or take it back with --abandon."
+                f"that one, or take it back with --abandon."
             )
 
     def _target(self) -> ClosedKafka:

@@ -74,14 +74,12 @@ class OldLog:
             if begun is None:
                 raise UserError(
                     f"{self._kafka.topic(EVENTS)} is not closed, so there is nothing to take back: a copy "
-                    f"without "
-                    f"--finish changes nothing of it."
+                    f"without --finish changes nothing of it."
                 )
             if begun.done:
                 raise UserError(
-                    f"The log was moved to the prefix {begun.prefix!r}, where events may have arrived "
-                    f"since: that "
-                    f"cannot be taken back."
+                    f"The log was moved to the prefix {begun.prefix!r}, where events may have arrived since: "
+                    f"that cannot be taken back."
                 )
             self._set_bytes_max(client, str(begun.bytes_max))
             client.delete_group(REPARTITION_GROUP)
@@ -104,8 +102,7 @@ class OldLog:
         if refusal:
             raise OperationError(
                 f"Kafka at {self._kafka} does not let {SETTING} of {self._kafka.topic(EVENTS)} be set to "
-                f"{value}, "
-                f"which keeps producers from writing to the log that is moved: {refusal}"
+                f"{value}, which keeps producers from writing to the log that is moved: {refusal}"
             )
         wait_until_seen(client, {(EVENTS, SETTING): value})
 
@@ -120,8 +117,7 @@ class OldLog:
         if not refused:
             raise OperationError(
                 f"Kafka at {self._kafka} still takes records for {self._kafka.topic(EVENTS)} although "
-                f"{SETTING} is "
-                f"{CLOSED_BYTES}; see the logs of its brokers, and run the command again."
+                f"{SETTING} is {CLOSED_BYTES}; see the logs of its brokers, and run the command again."
             )
 
     def _refuses(self, partition: int) -> bool:
@@ -169,9 +165,7 @@ class OldLog:
             if time.monotonic() > until_s:
                 raise OperationError(
                     f"{self._kafka.topic(EVENTS)} partition {held_up[0].partition} has a transaction that "
-                    f"has been "
-                    f"open for more than {TRANSACTIONS_S_MAX:g} s since the log was closed: end its "
-                    f"producer, or "
-                    f"abort it with Kafka's kafka-transactions, and run the command again."
+                    f"has been open for more than {TRANSACTIONS_S_MAX:g} s since the log was closed: end its "
+                    f"producer, or abort it with Kafka's kafka-transactions, and run the command again."
                 )
             time.sleep(LOOK_S)

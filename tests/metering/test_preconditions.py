@@ -1,4 +1,5 @@
 from metering.preconditions import (
+    NOTIFIER_TOPICS,
     SINK_TOPICS,
     WORKER_TOPICS,
     Breach,
@@ -10,7 +11,7 @@ from metering.preconditions import (
     required_config,
     required_insync_replicas,
 )
-from metering.topics import ALERTS, ALL, DEAD_LETTERS, DELIVERIES, EVENTS, LEDGER, STATE
+from metering.topics import ALERTS, ALL, CLOSED_BYTES, DEAD_LETTERS, DELIVERIES, EVENTS, LEDGER, STATE
 
 
 def as_created(replicas: int = 1) -> dict[str, FoundTopic]:
@@ -111,6 +112,15 @@ def test_a_service_does_not_refuse_what_concerns_another_one() -> None:
     found = with_setting(EVENTS, "message.timestamp.type", "CreateTime")
     assert [one.weight for one in breaches(found, WORKER_TOPICS)] == ["refused"]
     assert [one.weight for one in breaches(found, SINK_TOPICS)] == ["broken"]
+
+
+def test_a_log_that_was_moved_is_refused_to_every_service_and_not_opened_again() -> None:
+    breach = one_breach(EVENTS, "max.message.bytes", CLOSED_BYTES)
+    assert (breach.weight, breach.fixable) == ("refused", False)
+    assert "PHONEMETER_KAFKA_PREFIX" in breach.sentence
+    found = with_setting(EVENTS, "max.message.bytes", CLOSED_BYTES)
+    for own in (WORKER_TOPICS, SINK_TOPICS, NOTIFIER_TOPICS):
+        assert [one.weight for one in breaches(found, own)] == ["refused"]
 
 
 def test_the_heaviest_breach_comes_first() -> None:

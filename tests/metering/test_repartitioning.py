@@ -22,6 +22,9 @@ APPS = [f"wx{letter * 16}" for letter in "abcdef"]
 RULES = Rules(trial_calls=2)
 
 
+Values = list[tuple[bytes | None, bytes | None, int, int]]
+
+
 def in_old_log(values: Iterable[tuple[bytes | None, bytes | None, int, int]]) -> dict[int, list[Record]]:
     """The records of an old log, each with its key, value, partition and a gap before it."""
     log: dict[int, list[Record]] = defaultdict(list)
@@ -34,17 +37,17 @@ def in_old_log(values: Iterable[tuple[bytes | None, bytes | None, int, int]]) ->
 
 
 @st.composite
-def records(draw: st.DrawFn) -> tuple[bytes | None, bytes | None, int, int]:
+def records(draw: st.DrawFn, old: int) -> tuple[bytes | None, bytes | None, int, int]:
     app, gap = draw(st.sampled_from(APPS)), draw(st.sampled_from([0, 0, 0, 1, 3]))
-    home = partition_of(app.encode(), OLD)
-    either = draw(st.integers(0, OLD - 1))
+    home = partition_of(app.encode(), old)
+    either = draw(st.integers(0, old - 1))
     event_id = draw(st.sampled_from([None, None, "again"]))
     tap = succeeded(at(draw(st.floats(-1, 1))), app=app, event_id=event_id)
     made: dict[str, tuple[bytes | None, bytes | None, int]] = {
         "tap": (app.encode(), tap, home),
         "pack": (app.encode(), purchased(at(0.5), f"pack-{draw(st.integers(0, 3))}", app=app), home),
         "tick": (b"clock", ticked(at(draw(st.floats(0, 2)))), either),
-        "misplaced": (app.encode(), tap, 1 - home),
+        "misplaced": (app.encode(), tap, (home + 1) % old),
         "null": (None, tap, either),
         "damaged": (draw(st.sampled_from([app.encode(), b"clock"])), b'{"id":', home),
         "key": (b"another key", tap, either),
@@ -71,17 +74,23 @@ def rejections(entries: Iterable[Entry]) -> list[tuple[int, str]]:
     return sorted((one.recorded_at_ms, one.reason) for one in entries if one.kind == "rejection")
 
 
-@given(st.lists(records(), max_size=40), st.sampled_from([4, 6]), st.integers(1, 7))
+def logs(old: int) -> st.SearchStrategy[tuple[int, Values]]:
+    return st.tuples(st.just(old), st.lists(records(old), max_size=40))
+
+
+@given(st.sampled_from([1, 2, 3]).flatmap(logs), st.integers(2, 3), st.integers(1, 7))
 def test_a_split_log_gives_every_app_its_entries_and_every_refusal_once(
-    values: list[tuple[bytes | None, bytes | None, int, int]], partitions: int, cut: int
+    logged: tuple[int, Values], times: int, cut: int
 ) -> None:
+    old, values = logged
+    partitions = times * old
     for number, log in in_old_log(values).items():
-        split = PartitionSplit(PartitionIndex(number, OLD), partitions)
+        split = PartitionSplit(PartitionIndex(number, old), partitions)
         new: dict[int, list[Record]] = defaultdict(list)
         for begin in range(0, len(log), cut):
             for target, record in split.split(log[begin : begin + cut]):
                 new[target].append(record)
-        before = metered(log, PartitionIndex(number, OLD))
+        before = metered(log, PartitionIndex(number, old))
         after = [
             entry
             for target in split.targets
@@ -90,7 +99,7 @@ def test_a_split_log_gives_every_app_its_entries_and_every_refusal_once(
         assert by_app(before) == by_app(after)
         assert rejections(before) == rejections(after)
         for target in split.targets:
-            assert target % OLD == number
+            assert target % old == number
             assert [one.offset for one in new[target]] == list(range(split.end(target)))
             for offset in range(log[-1].offset + 2):
                 arrived = [one.recorded_at_ms for one in log if one.offset < offset]

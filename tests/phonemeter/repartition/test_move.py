@@ -274,3 +274,7 @@ def finish_it(moving: Moving) -> None:
         ensure_topics(moving.old.kafka_access, OLD)
     with pytest.raises(UserError, match="cannot be taken back"):
         moving.mover().abandon()
+    with pytest.raises(UserError, match=r"was moved to the prefix 'v2\.' already"):
+        moving.mover().copy()
+    with pytest.raises(UserError, match="is no prefix of topics"):
+        LogMover(moving.old, "v 2", NEW)
