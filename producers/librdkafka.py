@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from kafka_access.librdkafka import librdkafka_options
-from metering.topics import EVENTS
+from metering.topics import CLOSED_BYTES, EVENTS
 from producers.errors import DeliveryError
 from producers.reachability import no_kafka, no_topic, not_confirmed, wait_for_listener
 from producers.settings import ProducerSettings
@@ -75,7 +75,8 @@ def explain(error: KafkaError, settings: ProducerSettings, fatal: str) -> Delive
     if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
         return DeliveryError(
             f"Kafka at {settings.kafka} takes no {BATCH_BYTES} bytes at once; raise max.message.bytes of "
-            f"{settings.kafka_access.topic(EVENTS)} to {2 * BATCH_BYTES} or more."
+            f"{settings.kafka_access.topic(EVENTS)} to {2 * BATCH_BYTES} or more, or if it is "
+            f"{CLOSED_BYTES}, set PHONEMETER_KAFKA_PREFIX to that of the topics that the log was moved to."
         )
     return DeliveryError(f"Kafka at {settings.kafka} did not take the event: {fatal or _words(error)}.")
 

@@ -246,6 +246,11 @@ def take_it_back(moving: Moving) -> None:
     assert [one.code() for one in refused if one] == [KafkaError.MSG_SIZE_TOO_LARGE]
     with producer(moving.old) as client, pytest.raises(MessageSizeTooLargeError):
         send(client, succeeded(wall_clock_ms()))
+    event_file = moving.old.data_dir / "one.jsonl"
+    event_file.write_bytes(succeeded(wall_clock_ms()) + b"\n")
+    emitted = moving.run("emit", str(event_file))
+    assert emitted.returncode == 1
+    assert "set PHONEMETER_KAFKA_PREFIX to that of the topics" in emitted.stdout + emitted.stderr
     with pytest.raises(UserError, match="closed it to move its log"):
         ensure_topics(moving.old.kafka_access, OLD)
     with pytest.raises(UserError, match="run the command with --finish, or with --abandon"):
