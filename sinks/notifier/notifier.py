@@ -55,7 +55,7 @@ class Notifier:
         config: NotifierConfig,
         metrics: Metrics,
         stop: threading.Event,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int],
     ) -> None:
         self._source = source
         self._config = config

@@ -1,7 +1,6 @@
 """Alerts of owners that are held: while the business database does not answer, and in quiet hours."""
 
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from time import time_ns
 
@@ -21,6 +20,7 @@ from tests.sinks.notifier.parts import (
     APP,
     Answer,
     Receiver,
+    SetClock,
     alert,
     mail_server,
     notifier_thread,
@@ -97,25 +97,16 @@ def test_without_the_business_database_the_operators_routes_work_and_owners_get_
         assert len(mailbox.mails) == 4
 
 
-class SetClock:
-    """A clock that goes on by itself, and that a test sets to an hour of tomorrow in Shanghai."""
-
-    def __init__(self) -> None:
-        self._ahead_ms = 0
-
-    def __call__(self) -> int:
-        return time_ns() // 1_000_000 + self._ahead_ms
-
-    def set_to(self, clock: str) -> None:
-        tomorrow = from_ms(time_ns() // 1_000_000 + DAY_MS).astimezone(SHANGHAI).date()
-        shown = datetime.combine(tomorrow, datetime.strptime(clock, "%H:%M:%S").time(), SHANGHAI)  # noqa: DTZ007 - a time of day
-        self._ahead_ms = to_ms(shown) - time_ns() // 1_000_000
+def tomorrow_at(hour: int, minute: int = 0, second: int = 0) -> int:
+    """The UTC milliseconds of a time of tomorrow in Shanghai."""
+    tomorrow = from_ms(time_ns() // 1_000_000 + DAY_MS).astimezone(SHANGHAI)
+    return to_ms(tomorrow.replace(hour=hour, minute=minute, second=second, microsecond=0))
 
 
 def test_what_comes_in_quiet_hours_is_one_message_in_the_morning_and_urgent_alerts_pass(
     topics: RunningKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
 ) -> None:
-    kafka, clock = topics.bootstrap, SetClock()
+    kafka, clock = topics.bootstrap, SetClock(tomorrow_at(2))
     with (
         Receiver(lambda _request: Answer(200, body=b'{"code":0}')) as robot,
         BusinessDatabase(f"sqlite:///{tmp_path}/business.sqlite") as database,
@@ -133,19 +124,18 @@ def test_what_comes_in_quiet_hours_is_one_message_in_the_morning_and_urgent_aler
         def is_settled(messages: int, held: int) -> bool:
             return (len(robot.requests), scraped(port).get("phonemeter_notifier_open")) == (messages, held)
 
-        clock.set_to("02:00:00")
         port = free_port()
         with notifier_thread(monkeypatch, kafka, None, port, reader, clock):
             publish(kafka, [alert(1), alert(2), alert(3, reason="refused")])
             blocking_until(lambda: is_settled(1, 2), what="the urgent one was sent, two are held")
         assert "0-3-0" in texts()[0]
         # A night is longer than a notifier may run.
-        clock.set_to("07:59:30")
+        clock.set_to(tomorrow_at(7, 59, 30))
         port = free_port()
         with notifier_thread(monkeypatch, kafka, None, port, reader, clock):
             publish(kafka, [alert(4, reason="refused")])
             blocking_until(lambda: is_settled(2, 2), what="the second urgent one was sent")
-            clock.set_to("08:00:01")
+            clock.set_to(tomorrow_at(8, 0, 1))
             blocking_until(lambda: is_settled(3, 0), what="the others were sent together")
             publish(kafka, [alert(5)])
             blocking_until(lambda: is_settled(4, 0), what="by day an alert is sent at once")

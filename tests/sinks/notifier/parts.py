@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -149,6 +150,19 @@ def has_signature(request: Request, secret: str) -> bool:
     expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
     given = request.headers["webhook-signature"].split(" ")
     return any(hmac.compare_digest(f"v1,{expected}", one) for one in given)
+
+
+class SetClock:
+    """A clock of the notifier that goes on by itself, from the time to which a test sets it."""
+
+    def __init__(self, at_ms: int) -> None:
+        self.set_to(at_ms)
+
+    def __call__(self) -> int:
+        return time.time_ns() // 1_000_000 + self._ahead_ms
+
+    def set_to(self, at_ms: int) -> None:
+        self._ahead_ms = at_ms - time.time_ns() // 1_000_000
 
 
 class Mailbox(MailHandler):

@@ -1,6 +1,5 @@
 """The notifier as a process, against the real broker and a receiver on loopback."""
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -15,6 +14,7 @@ from tests.sinks.notifier.parts import (
     Answer,
     NotifierProcess,
     Receiver,
+    SetClock,
     alert,
     forget_members,
     notifier_thread,
@@ -121,21 +121,6 @@ def test_a_failed_delivery_is_repeated_with_the_same_id_and_body(
     assert receiver.alert_ids() == ["0-7-0"] * 5
 
 
-class MovedClock:
-    """The notifier's clock: it starts at another time than the machine's, and can be moved."""
-
-    monotonic = staticmethod(time.monotonic)
-
-    def __init__(self, at_ms: int) -> None:
-        self._ahead_ns = at_ms * 1_000_000 - time.time_ns()
-
-    def time_ns(self) -> int:
-        return time.time_ns() + self._ahead_ns
-
-    def move(self, by_ms: int) -> None:
-        self._ahead_ns += by_ms * 1_000_000
-
-
 def test_what_is_held_for_a_digest_arrives_together(
     topics: RunningKafka,
     tmp_path: Path,
@@ -148,14 +133,13 @@ def test_what_is_held_for_a_digest_arrives_together(
         tmp_path / "routes.toml", receiver.url, more='digest = { every = "day", at = "09:00" }\n'
     )
     noon = datetime.now(SHANGHAI).replace(hour=12, minute=0, second=0, microsecond=0)
-    clock = MovedClock(to_ms(noon))
-    monkeypatch.setattr("sinks.notifier.notifier.time", clock)
+    clock = SetClock(to_ms(noon))
     port = free_port()
-    with notifier_thread(monkeypatch, topics.bootstrap, routes, port):
+    with notifier_thread(monkeypatch, topics.bootstrap, routes, port, now_ms=clock):
         publish(topics.bootstrap, [alert(offset, partition=offset % 4) for offset in range(12)])
         blocking_until(lambda: scraped(port).get("phonemeter_notifier_open") == 12)
         assert receiver.requests == []
-        clock.move(DAY_MS)
+        clock.set_to(to_ms(noon) + DAY_MS)
         blocking_until(lambda: len(set(receiver.alert_ids())) == 12)
     assert len({request.id for request in receiver.requests}) == 1
     assert {body["type"] for body in receiver.verified()} == {"phone.alerts.digest"}
