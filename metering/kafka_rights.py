@@ -14,6 +14,7 @@ from metering.topics import (
     EVENTS,
     LEDGER,
     NOTIFIER_GROUP,
+    REPARTITION_GROUP,
     RESTORE_GROUP,
     RESTORE_TRANSACTIONS,
     SINK_GROUP,
@@ -117,6 +118,25 @@ RIGHTS: Final[Mapping[str, tuple[ResourceRights, ...]]] = {
         },
         {RESTORE_TRANSACTIONS},
     ),
+    # On the topics with the old prefix, and on those with the new one.
+    "repartition": _of(
+        {
+            EVENTS: ("Read", "Write", "Create", "AlterConfigs"),
+            LEDGER: ("Read", "Create"),
+            ALERTS: ("Read", "Create"),
+            DEAD_LETTERS: ("Read", "Create"),
+            STATE: ("Read", "Create"),
+            DELIVERIES: ("Read", "Write", "Create"),
+        },
+        {
+            WORKER_GROUP: ("Describe", "Delete"),
+            SINK_GROUP: ("Describe", "Delete"),
+            NOTIFIER_GROUP: ("Read", "Delete"),
+            RESTORE_GROUP: ("Read", "Delete"),
+            REPARTITION_GROUP: ("Read", "Delete"),
+        },
+        {RESTORE_TRANSACTIONS},
+    ),
     "operator": _of(
         {
             EVENTS: ("Read", "Write", "Create", "AlterConfigs"),
@@ -133,8 +153,9 @@ RIGHTS: Final[Mapping[str, tuple[ResourceRights, ...]]] = {
         },
     ),
 }
-"""By service. `producer` is a back end with the Python client or one of its own; `backup` and `restore` are
-the accounts of these commands, `operator` that of `phonemeter topics`, `status`, `replay` and the like."""
+"""By service. `producer` is a back end with the Python client or one of its own; `backup`, `restore`
+and `repartition` are the accounts of these commands, `operator` that of `phonemeter topics`, `status`,
+`replay` and the like."""
 
 
 def needed_rights(services: Iterable[str]) -> tuple[ResourceRights, ...]:

@@ -241,3 +241,33 @@ def test_backup_and_restore_run_with_their_least_rights(
     with admin(replace(opened, prefix=restored)) as client:
         assert committed(client, RESTORE_GROUP) == {}
         assert committed(client, NOTIFIER_GROUP).keys() == {TopicPartition(ALERTS, 0)}
+
+
+def test_repartition_runs_with_its_least_rights(
+    secure_kafka: SecureKafka,
+    engine: RunningEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small, large = "small.", "large."
+    opened = replace(KafkaAccess(secure_kafka.cluster.open), prefix=small)
+    ensure_topics(opened, 1)
+    transaction(opened.brokers, opened.topic(EVENTS), [b"no event"], "commit")
+    commit_as(
+        opened.group(NOTIFIER_GROUP), opened.brokers, opened.topic(ALERTS), 0, 'asked 3 1 ["id",-1,77,5]'
+    )
+    services = SecuredServices(secure_kafka, engine.url("secured_repartition"), tmp_path)
+
+    def run(*options: str) -> Done:
+        environ = services.environ("repartition") | {"PHONEMETER_KAFKA_PREFIX": small}
+        command = ("repartition", "--to-prefix", large, "--partitions", "2", *options)
+        return called(monkeypatch, capsys, tmp_path, secure_kafka.cluster.secure, *command, **environ)
+
+    for prefix in (small, large):
+        secure_kafka.grant("repartition", RIGHTS["repartition"], prefix)
+    for options in ((), ("--finish",)):
+        done = run(*options)
+        assert done.returncode == 0, done.stderr
+    spans = offset_spans(KafkaAccess(secure_kafka.cluster.open), f"{large}{EVENTS}")
+    assert [span.end for span in spans.values()] == [1, 0]
