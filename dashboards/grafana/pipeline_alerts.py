@@ -35,6 +35,7 @@ def alerts(page: Page) -> None:
             ("sum(phonemeter_notifier_open)", page.t("On their way")),
             ("sum(phonemeter_notifier_dead)", page.t("Given up")),
             ("sum(phonemeter_notifier_recipients_dead)", page.t("Given up, to recipients of owners")),
+            ("sum(phonemeter_notifier_awaiting_recipients)", page.t("Held for unread recipients")),
         ),
         unit=NUMBER,
         width=8,
