@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -279,7 +280,9 @@ def main() -> None:
     asked.add_argument("--step-s", type=float, default=12)
     given = asked.parse_args()
     with tempfile.TemporaryDirectory(prefix="phonemeter-upgrade-") as folder:
-        old = checked_out(given.commit, given.uv, Path(folder, "old"))
+        # A path of this directory is none of the other one.
+        uv = shutil.which(given.uv) or given.uv
+        old = checked_out(given.commit, str(Path(uv).absolute()), Path(folder, "old"))
         new = Version(Path(sys.executable), ROOT)
         ports = {name: free_port() for names in services.PORTS.values() for name in names}
         settings = load(data_dir=Path(folder, "data"), **ports)
