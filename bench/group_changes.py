@@ -5,11 +5,11 @@ import os
 import re
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-from bench.figures import tell
+from bench.figures import Figure, tell
 from bench.processes import Program, program
 from phonemeter.settings import Settings
 from phonemeter.stack.probes import http_get
@@ -114,9 +114,23 @@ def longest_pauses(changes: Sequence[Change], moments_s: Mapping[int, Sequence[f
     return pauses
 
 
-def target_of(name: str) -> float | None:
-    """The longest pause that is allowed; those that move may take longer."""
-    return PAUSE_S_MAX if "stay" in name else None
+def pause_figures(
+    benchmark: str, runs: Sequence[tuple[Mapping[str, float], bool]], under: Mapping[str, Any]
+) -> Iterator[Figure]:
+    """A figure per change and kind of partitions, of the pauses of each run and whether its outcome is right.
+
+    Partitions that stay have a longest pause that is allowed; those that move may take longer.
+    """
+    correct = all(is_right for _, is_right in runs)
+    for name in runs[0][0]:
+        yield Figure(
+            figure=f"{benchmark}: longest pause, {name}",
+            values=tuple(pauses[name] for pauses, _ in runs),
+            unit="s",
+            target=PAUSE_S_MAX if "stay" in name else None,
+            correct=correct,
+            under=under,
+        )
 
 
 def _all_owned(owners: Owners) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 from aiokafka import AIOKafkaProducer
 
 from bench.figures import Figure, tell
-from bench.group_changes import PARTITIONS, Change, Group, longest_pauses, target_of
+from bench.group_changes import PARTITIONS, Change, Group, longest_pauses, pause_figures
 from bench.kafka_log import ends, partition_of, reading, records
 from bench.measuring import until_metered
 from bench.processes import program, stack
@@ -33,16 +33,7 @@ def figures(apps: int, ids: int, runs: int) -> Iterator[Figure]:
         left = list(pool.map(left_of, range(PARTITIONS), repeat(PARTITIONS), repeat(apps), repeat(ids)))
     found = [measure(left, apps) for _ in range(runs)]
     under = {"apps": apps, "remembered_ids": ids, "partitions": PARTITIONS, "workers": "2 and a third"}
-    correct = all(is_right for _, is_right in found)
-    for name in found[0][0]:
-        yield Figure(
-            figure=f"rescale: longest pause, {name}",
-            values=tuple(pauses[name] for pauses, _ in found),
-            unit="s",
-            target=target_of(name),
-            correct=correct,
-            under=under,
-        )
+    yield from pause_figures("rescale", found, under)
 
 
 def measure(left: Sequence[PartitionSeed], apps: int) -> tuple[dict[str, float], bool]:

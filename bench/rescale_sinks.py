@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from bench.figures import Figure, tell
-from bench.group_changes import PARTITIONS, Change, Group, longest_pauses, target_of
+from bench.group_changes import PARTITIONS, Change, Group, longest_pauses, pause_figures
 from bench.kafka_log import ends, reading
 from bench.processes import program, stack
 from bench.rescale import steady_taps
@@ -31,16 +31,7 @@ def figures(runs: int) -> Iterator[Figure]:
     """By change, the longest pause of the partitions that stay and of those that move."""
     found = [_measure() for _ in range(runs)]
     under = {"partitions": PARTITIONS, "sinks": "2 and a third", "seen_every_s": LOOK_S}
-    correct = all(is_right for _, is_right in found)
-    for name in found[0][0]:
-        yield Figure(
-            figure=f"rescale-sinks: longest pause, {name}",
-            values=tuple(pauses[name] for pauses, _ in found),
-            unit="s",
-            target=target_of(name),
-            correct=correct,
-            under=under,
-        )
+    yield from pause_figures("rescale-sinks", found, under)
 
 
 def _measure() -> tuple[dict[str, float], bool]:

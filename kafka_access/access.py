@@ -178,7 +178,7 @@ def _context(tls: Tls, _stamps: tuple[object, ...]) -> ssl.SSLContext:
 
 
 def _stamp(file: Path | None) -> tuple[int, int, int] | None:
-    """What changes when a file is written or replaced; None if there is none."""
+    """The facts that change when a file is written or replaced; None if there is no file."""
     try:
         found = file.stat() if file is not None else None
     except OSError:

@@ -119,6 +119,12 @@ class TopicReader:
             for partition, span in offset_spans.items()
         }
 
+    def record_at(self, topic: str, partition: int, offset: int) -> Record | None:
+        """The record at an offset; None if there is none, as for a control record."""
+        span = OffsetSpan(offset, offset + 1)
+        found = [one for batch in self.batches(topic, partition, span) for one in batch]
+        return found[0] if found else None
+
     def batches(
         self, topic: str, partition: int, span: OffsetSpan, damaged: OnDamage | None = None
     ) -> Iterator[RecordRange]:

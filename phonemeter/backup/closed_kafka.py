@@ -27,7 +27,7 @@ from metering.topics import (
 from phonemeter.errors import OperationError, UserError
 from phonemeter.kafka_admin import admin
 from phonemeter.replay.service_groups import forget_groups, refuse_members
-from phonemeter.stack.kafka.topics import alter, ensure_topics, unfinished_restore, wait_until_seen
+from phonemeter.stack.kafka.topics import alter_and_wait, ensure_topics, unfinished_restore
 from phonemeter.topic_reader import spans_of
 from sinks.admin_client import KafkaAdmin
 from sinks.preconditions import found_topics
@@ -110,13 +110,12 @@ class ClosedKafka:
         found = found_topics(client)[EVENTS].config or {}
         if found.get(TIMESTAMP_TYPE) == value:
             return
-        refusal = alter(client, EVENTS, {TIMESTAMP_TYPE: value})
+        refusal = alter_and_wait(client, EVENTS, TIMESTAMP_TYPE, value)
         if refusal:
             raise OperationError(
                 f"Kafka at {self._kafka} does not let {TIMESTAMP_TYPE} of {self._kafka.topic(EVENTS)} be set "
                 f"to {value}, without which the times of events are lost: {refusal}"
             )
-        wait_until_seen(client, {(EVENTS, TIMESTAMP_TYPE): value})
 
 
 def commit(client: KafkaAdmin, group: str, offsets: dict[TopicPartition, tuple[int, str]]) -> None:

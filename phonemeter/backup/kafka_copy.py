@@ -133,10 +133,8 @@ class TopicCopier:
     def _record_at(self, topic: str, partition: int, offset: int, span: OffsetSpan) -> FoundRecord | None:
         if not span.begin <= offset < span.end:
             return None
-        for batch in self._reader.batches(topic, partition, OffsetSpan(offset, offset + 1)):
-            for one in batch:
-                return FoundRecord(fingerprint(one.key, one.value, one.recorded_at_ms))
-        return None
+        one = self._reader.record_at(topic, partition, offset)
+        return None if one is None else FoundRecord(fingerprint(one.key, one.value, one.recorded_at_ms))
 
     def _snapshot_writer(self, topic: str, partition: int) -> BlockWriter:
         return BlockWriter(self._root, f"{topic}/{partition}/backup-{self._number:06}{SUFFIX}")

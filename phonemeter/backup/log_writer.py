@@ -172,6 +172,15 @@ class LogWriter:
         )
 
 
+def is_written(ours: Record, found: Record | None) -> bool:
+    """Return whether the record that was found in a log is one of ours."""
+    return found is not None and (ours.key, ours.value, ours.recorded_at_ms) == (
+        found.key,
+        found.value,
+        found.recorded_at_ms,
+    )
+
+
 def _settings(kafka: KafkaAccess) -> dict[str, Any]:
     return {
         **librdkafka_options(kafka),

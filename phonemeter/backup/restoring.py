@@ -24,7 +24,7 @@ from phonemeter.backup.backup_reader import BackupReader
 from phonemeter.backup.block_file import FilePart, read_blocks, read_records, verify_file
 from phonemeter.backup.closed_kafka import ORDER
 from phonemeter.backup.directory import BackupDirectory
-from phonemeter.backup.log_writer import LogWriter
+from phonemeter.backup.log_writer import LogWriter, is_written
 from phonemeter.backup.manifest import Manifest, PartitionPart
 from phonemeter.backup.restore_target import RestoreTarget
 from phonemeter.business.database import BusinessDatabase
@@ -33,7 +33,7 @@ from phonemeter.clickhouse import NoLedgerError, ledger_client, refuse_cluster
 from phonemeter.errors import OperationError, UserError
 from phonemeter.replay.rebuild import put_ledger_aside
 from phonemeter.settings import Settings, named
-from phonemeter.topic_reader import OffsetSpan, open_reader
+from phonemeter.topic_reader import open_reader
 from sinks.position import BEFORE_ALL, Position
 
 ShowRestore = Callable[[str, int, int], None]
@@ -196,11 +196,8 @@ class _Restore:
                         raise self._others_records(topic, part.partition, part.end)
                     if ours is None:
                         continue
-                    at = OffsetSpan(ours.offset, ours.offset + 1)
-                    found = [one for batch in reader.batches(topic, part.partition, at) for one in batch]
-                    if [(one.key, one.value, one.recorded_at_ms) for one in found] != [
-                        (ours.key, ours.value, ours.recorded_at_ms)
-                    ]:
+                    found = reader.record_at(topic, part.partition, ours.offset)
+                    if not is_written(ours, found):
                         raise self._others_records(topic, part.partition, ours.offset)
 
     def _others_records(self, topic: str, partition: int, offset: int) -> OperationError:

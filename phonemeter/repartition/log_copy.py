@@ -8,10 +8,9 @@ from collections.abc import Callable
 
 from kafka_access.access import KafkaAccess
 from metering.placement import PartitionIndex
-from metering.records import Record
 from metering.repartitioning import PartitionSplit
 from metering.topics import EVENTS, RESTORE_GROUP
-from phonemeter.backup.log_writer import LogWriter
+from phonemeter.backup.log_writer import LogWriter, is_written
 from phonemeter.errors import OperationError
 from phonemeter.topic_reader import OffsetSpan, TopicReader
 
@@ -41,14 +40,18 @@ class LogCopy:
         """
         split = PartitionSplit(source, self._partitions)
         ends = {target: writer.end_of(EVENTS, target) for target in split.targets}
-        newest = {target: self._record_at(target, there - 1) for target, there in ends.items() if there}
+        newest = {
+            target: self._target.record_at(EVENTS, target, there - 1)
+            for target, there in ends.items()
+            if there
+        }
         for batch in self._source.batches(EVENTS, source.partition, OffsetSpan(0, end)):
             for target, record in split.split(batch):
                 there = ends[target]
                 if record.offset >= there:
                     writer.append(EVENTS, target, record)
                     self.appended += 1
-                elif record.offset == there - 1 and not _is_same(record, newest[target]):
+                elif record.offset == there - 1 and not is_written(record, newest[target]):
                     raise self._others_record(target, record.offset)
             writer.serve(EVENTS)
             self.read += len(batch)
@@ -59,11 +62,6 @@ class LogCopy:
         writer.confirm(EVENTS, {target: split.end(target) for target in split.targets})
         return split
 
-    def _record_at(self, partition: int, offset: int) -> Record | None:
-        span = OffsetSpan(offset, offset + 1)
-        found = [one for batch in self._target.batches(EVENTS, partition, span) for one in batch]
-        return found[0] if found else None
-
     def _others_record(self, partition: int, offset: int) -> OperationError:
         return OperationError(
             f"{self._kafka.topic(EVENTS)} partition {partition} has another record at offset {offset} than "
@@ -71,11 +69,3 @@ class LogCopy:
             f"{self._kafka.prefix!r} and the consumer group {self._kafka.group(RESTORE_GROUP)}, and begin "
             f"again."
         )
-
-
-def _is_same(ours: Record, found: Record | None) -> bool:
-    return found is not None and (ours.key, ours.value, ours.recorded_at_ms) == (
-        found.key,
-        found.value,
-        found.recorded_at_ms,
-    )

@@ -31,7 +31,7 @@ from phonemeter.replay.rebuild import put_ledger_aside
 from phonemeter.replay.service_groups import refuse_members
 from phonemeter.settings import Settings
 from phonemeter.stack.kafka.progress import committed
-from phonemeter.stack.kafka.topics import REPARTITION, LogMove, alter, wait_until_seen
+from phonemeter.stack.kafka.topics import REPARTITION, LogMove, alter_and_wait
 from phonemeter.topic_reader import OffsetSpan, TopicReader, open_reader, spans_of
 from sinks.kafka_consumer import decode_metadata, encode_metadata
 from sinks.notifier.kafka_log import NOTED
@@ -101,8 +101,7 @@ class LogMover:
             UserError: the numbers do not fit, or the new topics have other records.
             OperationError: Kafka does not do its part.
         """
-        spans = self._begin()
-        moved = self._log.move()
+        spans, moved = self._begin()
         if moved is not None and moved.done:
             raise UserError(f"The log was moved to the prefix {moved.prefix!r} already.")
         if moved is not None:
@@ -120,9 +119,8 @@ class LogMover:
             OperationError: the ledgers differ, or Kafka or ClickHouse does not do its part.
         """
         refuse_cluster(self._settings.clickhouse, COMMAND)
-        spans = self._begin()
+        _, moved = self._begin()
         began_s = time.monotonic()
-        moved = self._log.move()
         if moved is not None and moved.done:
             self._target().open()
             return MoveReport(CopyReport(0, 0, 0.0), 0, 0, "", time.monotonic() - began_s)
@@ -150,8 +148,12 @@ class LogMover:
         """Let producers and services go on with the old log."""
         self._log.reopen()
 
-    def _begin(self) -> dict[int, OffsetSpan]:
-        """Check the numbers and the old log, and create the new topics, closed; returns the old spans."""
+    def _begin(self) -> tuple[dict[int, OffsetSpan], LogMove | None]:
+        """Check the numbers and the old log, and create the new topics, closed.
+
+        Returns:
+            The old spans, and the move that was begun before, if there is one.
+        """
         if self._new.prefix == self._old.prefix:
             raise UserError(f"The topics have the prefix {self._old.prefix!r} already; name another one.")
         with admin(self._old) as client:
@@ -168,7 +170,7 @@ class LogMover:
             target.check()
             target.close()
             self._take_largest_records(moved)
-        return spans
+        return spans, moved
 
     def _refuse_another_move(self, moved: LogMove) -> None:
         if (moved.prefix, moved.partitions) != (self._new.prefix, self._partitions):
@@ -195,13 +197,12 @@ class LogMover:
         with admin(self._new) as client:
             if (found_topics(client)[EVENTS].config or {}).get(SETTING, "") in {bytes_max, ""}:
                 return
-            refusal = alter(client, EVENTS, {SETTING: bytes_max})
+            refusal = alter_and_wait(client, EVENTS, SETTING, bytes_max)
             if refusal:
                 raise OperationError(
                     f"Kafka does not let {SETTING} of {self._new.topic(EVENTS)} be set to {bytes_max}: "
                     f"{refusal}"
                 )
-            wait_until_seen(client, {(EVENTS, SETTING): bytes_max})
 
     def _copied(self, spans: Mapping[int, OffsetSpan]) -> tuple[CopyReport, dict[int, PartitionSplit]]:
         began_s = time.monotonic()

@@ -20,7 +20,7 @@ from phonemeter.backup.closed_kafka import GROUPS, commit
 from phonemeter.errors import OperationError, UserError
 from phonemeter.kafka_admin import admin
 from phonemeter.replay.service_groups import refuse_members
-from phonemeter.stack.kafka.topics import LogMove, alter, log_move, wait_until_seen
+from phonemeter.stack.kafka.topics import LogMove, alter_and_wait, log_move
 from phonemeter.topic_reader import OffsetSpan, spans_of
 from sinks.admin_client import KafkaAdmin
 from sinks.preconditions import found_topics
@@ -98,13 +98,12 @@ class OldLog:
         commit(client, REPARTITION_GROUP, {TopicPartition(EVENTS, 0): (0, move.noted())})
 
     def _set_bytes_max(self, client: KafkaAdmin, value: str) -> None:
-        refusal = alter(client, EVENTS, {SETTING: value})
+        refusal = alter_and_wait(client, EVENTS, SETTING, value)
         if refusal:
             raise OperationError(
                 f"Kafka at {self._kafka} does not let {SETTING} of {self._kafka.topic(EVENTS)} be set to "
                 f"{value}, which keeps producers from writing to the log that is moved: {refusal}"
             )
-        wait_until_seen(client, {(EVENTS, SETTING): value})
 
     def _wait_until_refused(self, partitions: list[int]) -> None:
         """Try to write to each partition until its leader refuses: leaders hear of a setting one by one."""

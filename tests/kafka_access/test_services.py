@@ -191,6 +191,18 @@ def test_each_service_runs_with_its_least_rights_and_names_nothing_without_the_p
         assert "uthorization" not in services.log(service).read_text(), service
 
 
+def small_log(secure_kafka: SecureKafka, prefix: str) -> KafkaAccess:
+    """The access to new topics with a prefix: a log with a gap, and a notifier that has come somewhere."""
+    opened = replace(KafkaAccess(secure_kafka.cluster.open), prefix=prefix)
+    ensure_topics(opened, 1)
+    transaction(opened.brokers, opened.topic(EVENTS), [b"aborted"], "abort")
+    transaction(opened.brokers, opened.topic(EVENTS), [b"no event"], "commit")
+    commit_as(
+        opened.group(NOTIFIER_GROUP), opened.brokers, opened.topic(ALERTS), 0, 'asked 3 1 ["id",-1,77,5]'
+    )
+    return opened
+
+
 def test_backup_and_restore_run_with_their_least_rights(
     secure_kafka: SecureKafka,
     engine: RunningEngine,
@@ -199,13 +211,7 @@ def test_backup_and_restore_run_with_their_least_rights(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     kept, restored = "kept.", "restored."
-    opened = replace(KafkaAccess(secure_kafka.cluster.open), prefix=kept)
-    ensure_topics(opened, 1)
-    transaction(opened.brokers, opened.topic(EVENTS), [b"aborted"], "abort")
-    transaction(opened.brokers, opened.topic(EVENTS), [b"no event"], "commit")
-    commit_as(
-        opened.group(NOTIFIER_GROUP), opened.brokers, opened.topic(ALERTS), 0, 'asked 3 1 ["id",-1,77,5]'
-    )
+    opened = small_log(secure_kafka, kept)
     services = SecuredServices(secure_kafka, engine.url("secured_backup"), tmp_path)
 
     def run(account: str, prefix: str, *command: str) -> Done:
@@ -251,12 +257,7 @@ def test_repartition_runs_with_its_least_rights(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     small, large = "small.", "large."
-    opened = replace(KafkaAccess(secure_kafka.cluster.open), prefix=small)
-    ensure_topics(opened, 1)
-    transaction(opened.brokers, opened.topic(EVENTS), [b"no event"], "commit")
-    commit_as(
-        opened.group(NOTIFIER_GROUP), opened.brokers, opened.topic(ALERTS), 0, 'asked 3 1 ["id",-1,77,5]'
-    )
+    small_log(secure_kafka, small)
     services = SecuredServices(secure_kafka, engine.url("secured_repartition"), tmp_path)
 
     def run(*options: str) -> Done:

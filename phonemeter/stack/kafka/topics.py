@@ -246,6 +246,14 @@ def alter(client: KafkaAdmin, topic: str, config: dict[str, str]) -> str:
     return "" if answer == "OK" else answer
 
 
+def alter_and_wait(client: KafkaAdmin, topic: str, key: str, value: str) -> str:
+    """Set one of a topic's settings and wait until the brokers have it; returns the reason if refused."""
+    refusal = alter(client, topic, {key: value})
+    if not refusal:
+        wait_until_seen(client, {(topic, key): value})
+    return refusal
+
+
 def wait_until_seen(client: KafkaAdmin, wanted: Mapping[Setting, str]) -> None:
     """Wait until the brokers have a change that the controller has accepted."""
 
